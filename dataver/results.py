@@ -2,7 +2,7 @@
 
 Digests and ids are 64 lower-case hex digits. Paths are `str` whose UTF-8 bytes are the path in
 the version, so sorting them as `str` sorts them as bytes. Counts named `bytes`, `new_bytes` and
-the like are bytes. The values hold no handle and no store: they pickle, compare and hash freely.
+the like are bytes. The values hold no handle and no store: they pickle and compare freely.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class VersionInfo:
     tags: list[str] = field(default_factory=list)
     aliases: list[str] = field(default_factory=list)
     branches: list[str] = field(default_factory=list)
-    meta: Mapping[str, str] = field(default_factory=dict, hash=False)
+    meta: Mapping[str, str] = field(default_factory=dict)
     runs: list[str] = field(default_factory=list)
     changed: ChangeCounts | None = None
 
