@@ -1,0 +1,37 @@
+"""What every test gets: an environment of its own, and one of two hypothesis profiles."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+from hypothesis import settings
+
+# `quick` is what `make test` runs; `long` is for `make fuzz` and `make soak`. No deadline in either:
+# a shared machine makes any single example slow now and then, and these are not timed tests.
+settings.register_profile("quick", max_examples=50, stateful_step_count=30, deadline=None, print_blob=True)
+settings.register_profile("long", max_examples=5_000, stateful_step_count=100, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+AUTHOR = "Test Author <test@example.org>"
+
+
+@pytest.fixture(autouse=True)
+def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test sees the user's caches, repository, author or credentials, nor another test's.
+
+    The cache folder lies beside `tmp_path`, not in it, so that a test may commit all of `tmp_path`.
+    Subprocesses inherit all of it.
+    """
+    cache = tmp_path_factory.getbasetemp() / f"cache-{uuid4().hex}"
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("DATAVER_", "FSSPEC_", "AZURE_")) or name == "NO_COLOR":
+                patch.delenv(name)
+        patch.setenv("DATAVER_CACHE_DIR", str(cache))
+        patch.setenv("DATAVER_AUTHOR", AUTHOR)
+        yield
+    shutil.rmtree(cache, ignore_errors=True)
