@@ -1,0 +1,84 @@
+# Every target makes what it needs. Needed on the machine: Python 3.11 or newer, and make.
+#   make demo     the main job, step by step, on real files
+#   make test     every check: lint, types, import direction, tests
+# Environments are made once and brought up to date when pyproject.toml changes.
+
+# The first Python that is new enough; to choose another: make PYTHON=/path/to/python ...
+PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$name -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && echo $$name && break; done)
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTEST_JOBS ?= 2
+
+TEST_ENV := .venv
+DEMO_ENV := .venv-demo
+PEERS_ENV := .venv-peers
+
+# make_env FOLDER: a virtual environment in FOLDER, unless a whole one is there (pip comes last).
+define make_env
+	@test -x $(1)/bin/pip || '$(PYTHON)' -c '$(NEW_ENOUGH)' 2>/dev/null || { echo "make: Python 3.11 or newer is needed;" \
+		"$(if $(PYTHON),$(PYTHON) is not,none is on PATH). To name one: make PYTHON=/path/to/python $(MAKECMDGOALS)" >&2; exit 1; }
+	@test -x $(1)/bin/pip || { echo "making $(1) with $(PYTHON)"; '$(PYTHON)' -m venv $(1); }
+endef
+# install FOLDER PACKAGES: twice quiet leaves pip's errors and drops its warnings.
+install = $(1)/bin/python -m pip install -qq --disable-pip-version-check $(2)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench fuzz soak clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+	@echo 'also: make lint, format, bench, fuzz, soak, clean'
+
+$(TEST_ENV)/.made: pyproject.toml
+	$(call make_env,$(TEST_ENV))
+	@echo "installing dataver and its test tools into $(TEST_ENV)"
+	@$(call install,$(TEST_ENV),-e '.[test]')
+	@touch $@
+
+# The demo installs what a user gets, and scikit-learn alone, without its dependencies, for the CSV and JPEG files it ships.
+$(DEMO_ENV)/.made: pyproject.toml
+	$(call make_env,$(DEMO_ENV))
+	@echo "installing dataver and the demo's files into $(DEMO_ENV)"
+	@$(call install,$(DEMO_ENV),-e .)
+	@$(call install,$(DEMO_ENV),--no-deps scikit-learn)
+	@touch $@
+
+# DVC stands apart: its requirements and dataver's need not agree.
+$(PEERS_ENV)/.made:
+	$(call make_env,$(PEERS_ENV))
+	@echo "installing DVC into $(PEERS_ENV)"
+	@$(call install,$(PEERS_ENV),dvc)
+	@touch $@
+
+demo: $(DEMO_ENV)/.made
+	@PATH="$(CURDIR)/$(DEMO_ENV)/bin:$$PATH" sh docs/demo/demo.sh
+
+test: lint
+	$(TEST_ENV)/bin/python -m pytest -n $(PYTEST_JOBS) -q
+
+lint: $(TEST_ENV)/.made
+	$(TEST_ENV)/bin/python -m ruff check
+	$(TEST_ENV)/bin/python -m ruff format --check
+	$(TEST_ENV)/bin/python -m mypy
+	$(TEST_ENV)/bin/lint-imports --no-logo
+
+format: $(TEST_ENV)/.made
+	$(TEST_ENV)/bin/python -m ruff check --fix
+	$(TEST_ENV)/bin/python -m ruff format
+
+# Figures beside other tools on the same data; borg is used where it is on PATH.
+bench: $(TEST_ENV)/.made $(PEERS_ENV)/.made
+	DATAVER_BENCH_DVC="$(CURDIR)/$(PEERS_ENV)/bin/dvc" $(TEST_ENV)/bin/python -m benchmarks
+
+# A hundred times the examples of `make test`, other ones at each run: properties and malformed bytes.
+fuzz: $(TEST_ENV)/.made
+	HYPOTHESIS_PROFILE=long $(TEST_ENV)/bin/python -m pytest -n $(PYTEST_JOBS) -q $(wildcard tests/property)
+
+# Long lives: the models of a repository, crashes and faults, and every test marked `soak`.
+soak: $(TEST_ENV)/.made
+	HYPOTHESIS_PROFILE=long $(TEST_ENV)/bin/python -m pytest -n $(PYTEST_JOBS) -q -m '' $(wildcard tests/stateful tests/fault)
+	$(TEST_ENV)/bin/python -m pytest -q -m soak --ignore=tests/stateful --ignore=tests/fault || test $$? -eq 5
+
+clean:
+	rm -rf $(TEST_ENV) $(DEMO_ENV) $(PEERS_ENV) build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find dataver tests docs benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
