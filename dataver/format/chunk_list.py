@@ -1,0 +1,54 @@
+"""Chunk lists: the chunks of one file in order, as a tree of nodes.
+
+    "DVCL" | version u8 | level u8 | zero u16 | rows u32 | digest 32… | bytes u64…
+
+On level 0 a row is a chunk; above, it is a node one level down and the bytes below it. A node
+ends after a row whose digest has an XXH3-64, seeded with the level, that meets the mask.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from dataver.digest import DIGEST_BYTES
+from dataver.errors import NewerFormatError
+from dataver.format.binary import Buffer, Reader
+
+LIST_MAGIC = b"DVCL"
+LIST_VERSION = 1
+LEVEL_MAX = 15
+
+_HEAD = struct.Struct("<4sBBHI")
+
+
+class ListRow(NamedTuple):
+    """A chunk or a child node, and the plain bytes it stands for."""
+
+    digest: bytes
+    size_bytes: int
+
+
+def encode(level: int, rows: Sequence[ListRow]) -> bytes:
+    """The bytes of one node."""
+    head = _HEAD.pack(LIST_MAGIC, LIST_VERSION, level, 0, len(rows))
+    sizes = struct.pack(f"<{len(rows)}Q", *(row.size_bytes for row in rows))
+    return head + b"".join(row.digest for row in rows) + sizes
+
+
+def decode(data: Buffer, what: str) -> tuple[int, list[ListRow]]:
+    """The level and the rows of a node; `what` names it in errors."""
+    reader = Reader(data, what)
+    magic, version, level, zero, count = _HEAD.unpack(reader.raw(_HEAD.size))
+    if magic != LIST_MAGIC or zero or level > LEVEL_MAX:
+        reader.fail("it does not begin as a chunk list does")
+    if version != LIST_VERSION:
+        raise NewerFormatError(f"{what} has version {version}; this release reads {LIST_VERSION}")
+    digests = reader.raw(DIGEST_BYTES * count)
+    sizes = struct.unpack(f"<{count}Q", reader.raw(8 * count))
+    reader.end()
+    starts = range(0, len(digests), DIGEST_BYTES)
+    return level, [
+        ListRow(digests[i : i + DIGEST_BYTES], size) for i, size in zip(starts, sizes, strict=True)
+    ]

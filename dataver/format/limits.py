@@ -1,0 +1,13 @@
+"""The hard limits of format v1. A repository's settings choose below them, readers refuse above."""
+
+CHUNK_BYTES_MAX = 4 << 20
+FRAME_BYTES_MAX = 8 << 20
+NODE_BYTES_MAX = 8 << 20
+OBJECT_BYTES_MAX = 64 << 20
+
+PATH_BYTES_MAX = 65_535
+REFERENCE_URL_BYTES_MAX = 2048
+REFERENCE_ETAG_BYTES_MAX = 256
+
+STATE_KEY_BYTES_MAX = 4096
+STATE_VALUE_BYTES_MAX = 1 << 20

@@ -1,0 +1,414 @@
+"""The operations of log entries.
+
+    operation  tag 4 | flags u8 (2: must be understood) | body length u32 | body
+
+A body is the fields of the operation in the order that its class lists them. An operation that
+this release does not know is refused where it must be understood, and kept byte for byte where
+it need not be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+from dataver.digest import DIGEST_BYTES, Digest
+from dataver.errors import NewerFormatError
+from dataver.format.binary import Reader, Writer
+
+MUST_UNDERSTAND = 2
+ID_BYTES = 16
+NO_DIGEST = bytes(DIGEST_BYTES)
+
+BRANCH, TAG, ALIAS = 1, 2, 3
+
+
+class Codec(NamedTuple):
+    """How one field is written and read."""
+
+    write: Callable[[Writer, Any], object]
+    read: Callable[[Reader], Any]
+
+
+def _read_digests(reader: Reader) -> tuple[Digest, ...]:
+    return tuple([Digest(reader.raw(DIGEST_BYTES)) for _ in range(reader.u32())])
+
+
+def _write_digests(writer: Writer, digests: tuple[bytes, ...]) -> None:
+    writer.u32(len(digests)).raw(b"".join(digests))
+
+
+def _read_optional(reader: Reader) -> Digest | None:
+    digest = Digest(reader.raw(DIGEST_BYTES))
+    return None if digest == NO_DIGEST else digest
+
+
+_U8 = Codec(Writer.u8, Reader.u8)
+_U64 = Codec(Writer.u64, Reader.u64)
+_TEXT = Codec(Writer.text, Reader.text)
+_BLOB = Codec(Writer.blob, Reader.blob)
+_ID = Codec(Writer.raw, lambda reader: reader.raw(ID_BYTES))
+_DIGEST = Codec(Writer.raw, lambda reader: Digest(reader.raw(DIGEST_BYTES)))
+_OPTIONAL = Codec(lambda writer, digest: writer.raw(digest or NO_DIGEST), _read_optional)
+_DIGESTS = Codec(_write_digests, _read_digests)
+_TEXTS = Codec(
+    lambda writer, texts: [writer.u32(len(texts)), *map(writer.text, texts)],
+    lambda reader: tuple([reader.text() for _ in range(reader.u32())]),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Base of all operations. `TAG` names the kind, `FIELDS` gives each field's codec in order."""
+
+    TAG: ClassVar[bytes]
+    FIELDS: ClassVar[dict[str, Codec]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Genesis(Operation):
+    """Entry 0: what the repository is made of. Features are names; required ones refuse old readers."""
+
+    TAG = b"gene"
+    FIELDS: ClassVar[dict[str, Codec]] = {
+        "format": _U64,
+        "chunker": _TEXT,
+        "chunk_bytes_min": _U64,
+        "chunk_bytes_average": _U64,
+        "chunk_bytes_max": _U64,
+        "required": _TEXTS,
+        "optional": _TEXTS,
+    }
+    format: int
+    chunker: str
+    chunk_bytes_min: int
+    chunk_bytes_average: int
+    chunk_bytes_max: int
+    required: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetCreate(Operation):
+    """A name for a new dataset; everything else refers to its random id."""
+
+    TAG = b"dset"
+    FIELDS: ClassVar[dict[str, Codec]] = {"dataset": _ID, "name": _TEXT}
+    dataset: bytes
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetRename(Operation):
+    """The dataset called `name` is called `new_name` from here on."""
+
+    TAG = b"drnm"
+    FIELDS: ClassVar[dict[str, Codec]] = {"dataset": _ID, "name": _TEXT, "new_name": _TEXT}
+    dataset: bytes
+    name: str
+    new_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetDelete(Operation):
+    """The dataset no longer has a name; its versions are there until they are collected."""
+
+    TAG = b"ddel"
+    FIELDS: ClassVar[dict[str, Codec]] = {"dataset": _ID, "name": _TEXT}
+    dataset: bytes
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetRestore(Operation):
+    """A deleted dataset has a name again."""
+
+    TAG = b"dres"
+    FIELDS: ClassVar[dict[str, Codec]] = {"dataset": _ID, "name": _TEXT}
+    dataset: bytes
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class VersionAdd(Operation):
+    """A version is in the repository: `manifest` is the storage root of its files.
+
+    `run` is the id of the run that made it, or empty.
+    """
+
+    TAG = b"vers"
+    FIELDS: ClassVar[dict[str, Codec]] = {
+        "dataset": _ID,
+        "version": _DIGEST,
+        "manifest": _DIGEST,
+        "files": _U64,
+        "size_bytes": _U64,
+        "new_bytes": _U64,
+        "stored_bytes": _U64,
+        "run": _BLOB,
+    }
+    dataset: bytes
+    version: Digest
+    manifest: Digest
+    files: int
+    size_bytes: int
+    new_bytes: int
+    stored_bytes: int
+    run: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class BranchSet(Operation):
+    """A branch moves from `expected` (None: it is new) to `target`.
+
+    On `main`, the versions `numbered` get the numbers from `first_number` on, oldest first.
+    """
+
+    TAG = b"brch"
+    FIELDS: ClassVar[dict[str, Codec]] = {
+        "dataset": _ID,
+        "name": _TEXT,
+        "expected": _OPTIONAL,
+        "target": _DIGEST,
+        "first_number": _U64,
+        "numbered": _DIGESTS,
+    }
+    dataset: bytes
+    name: str
+    expected: Digest | None
+    target: Digest
+    first_number: int = 0
+    numbered: tuple[Digest, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TagCreate(Operation):
+    """A tag, which never moves."""
+
+    TAG = b"tagc"
+    FIELDS: ClassVar[dict[str, Codec]] = {"dataset": _ID, "name": _TEXT, "target": _DIGEST}
+    dataset: bytes
+    name: str
+    target: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class AliasSet(Operation):
+    """An alias moves from `expected` (None: it is new) to `target`."""
+
+    TAG = b"alis"
+    FIELDS: ClassVar[dict[str, Codec]] = {
+        "dataset": _ID,
+        "name": _TEXT,
+        "expected": _OPTIONAL,
+        "target": _DIGEST,
+    }
+    dataset: bytes
+    name: str
+    expected: Digest | None
+    target: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class RefDelete(Operation):
+    """A branch, tag or alias (`kind`) that was at `expected` goes."""
+
+    TAG = b"rdel"
+    FIELDS: ClassVar[dict[str, Codec]] = {"dataset": _ID, "kind": _U8, "name": _TEXT, "expected": _DIGEST}
+    dataset: bytes
+    kind: int
+    name: str
+    expected: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class RunStart(Operation):
+    """A run begins; `record` is the digest of what is known of it then."""
+
+    TAG = b"runs"
+    FIELDS: ClassVar[dict[str, Codec]] = {"run": _ID, "record": _DIGEST}
+    run: bytes
+    record: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd(Operation):
+    """A run is over: 0 done, 1 failed, 2 cancelled."""
+
+    TAG = b"rune"
+    FIELDS: ClassVar[dict[str, Codec]] = {"run": _ID, "record": _DIGEST, "status": _U8}
+    run: bytes
+    record: Digest
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCreate(Operation):
+    """Version `number` of a model, made by `run`."""
+
+    TAG = b"modl"
+    FIELDS: ClassVar[dict[str, Codec]] = {"name": _TEXT, "number": _U64, "run": _ID, "record": _DIGEST}
+    name: str
+    number: int
+    run: bytes
+    record: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class IndexAdd(Operation):
+    """An index segment counts from here on."""
+
+    TAG = b"idxa"
+    FIELDS: ClassVar[dict[str, Codec]] = {"segment": _DIGEST, "keys": _U64, "size_bytes": _U64}
+    segment: Digest
+    keys: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexReplace(Operation):
+    """`output` counts instead of `inputs`; without effect unless each of them counted before."""
+
+    TAG = b"idxr"
+    FIELDS: ClassVar[dict[str, Codec]] = {
+        "inputs": _DIGESTS,
+        "output": _DIGEST,
+        "keys": _U64,
+        "size_bytes": _U64,
+    }
+    inputs: tuple[Digest, ...]
+    output: Digest
+    keys: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class GcMark(Operation):
+    """Nothing new may rely on these packs and segments."""
+
+    TAG = b"gcmk"
+    FIELDS: ClassVar[dict[str, Codec]] = {"packs": _DIGESTS, "segments": _DIGESTS}
+    packs: tuple[Digest, ...]
+    segments: tuple[Digest, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GcSweep(Operation):
+    """These marked packs and segments are about to be deleted."""
+
+    TAG = b"gcsw"
+    FIELDS: ClassVar[dict[str, Codec]] = {"packs": _DIGESTS, "segments": _DIGESTS}
+    packs: tuple[Digest, ...]
+    segments: tuple[Digest, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GcRestore(Operation):
+    """These packs and segments are no longer marked."""
+
+    TAG = b"gcrs"
+    FIELDS: ClassVar[dict[str, Codec]] = {"packs": _DIGESTS, "segments": _DIGESTS}
+    packs: tuple[Digest, ...]
+    segments: tuple[Digest, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigSet(Operation):
+    """A mutable setting; an empty value removes it."""
+
+    TAG = b"conf"
+    FIELDS: ClassVar[dict[str, Codec]] = {"key": _TEXT, "value": _TEXT}
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Erase(Operation):
+    """The bytes of this digest are gone on purpose; `record` says who, when and why."""
+
+    TAG = b"eras"
+    FIELDS: ClassVar[dict[str, Codec]] = {"digest": _DIGEST, "record": _TEXT}
+    digest: Digest
+    record: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold(Operation):
+    """A named reason to keep a version; `target` None lets it go."""
+
+    TAG = b"hold"
+    FIELDS: ClassVar[dict[str, Codec]] = {"name": _TEXT, "target": _OPTIONAL}
+    name: str
+    target: Digest | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown(Operation):
+    """An operation of a later release that may be ignored; kept byte for byte."""
+
+    tag: bytes
+    flags: int
+    body: bytes
+
+
+KINDS: dict[bytes, type[Operation]] = {
+    kind.TAG: kind
+    for kind in (
+        Genesis,
+        DatasetCreate,
+        DatasetRename,
+        DatasetDelete,
+        DatasetRestore,
+        VersionAdd,
+        BranchSet,
+        TagCreate,
+        AliasSet,
+        RefDelete,
+        RunStart,
+        RunEnd,
+        ModelCreate,
+        IndexAdd,
+        IndexReplace,
+        GcMark,
+        GcSweep,
+        GcRestore,
+        ConfigSet,
+        Erase,
+        Hold,
+    )
+}
+
+
+def write_operations(writer: Writer, operations: tuple[Operation, ...]) -> None:
+    """A u32 count, then each operation."""
+    writer.u32(len(operations))
+    for operation in operations:
+        if isinstance(operation, Unknown):
+            writer.raw(operation.tag).u8(operation.flags).blob(operation.body)
+            continue
+        body = Writer()
+        for name, codec in operation.FIELDS.items():
+            codec.write(body, getattr(operation, name))
+        writer.raw(operation.TAG).u8(MUST_UNDERSTAND).blob(body.finish())
+
+
+def read_operations(reader: Reader) -> tuple[Operation, ...]:
+    """What `write_operations` wrote."""
+    return tuple([_read_operation(reader) for _ in range(reader.u32())])
+
+
+def _read_operation(reader: Reader) -> Operation:
+    tag, flags, body = reader.raw(4), reader.u8(), reader.blob()
+    kind = KINDS.get(tag)
+    if kind is None:
+        if flags & MUST_UNDERSTAND:
+            raise NewerFormatError(
+                f"{reader.what} has an operation {tag!r} that this release does not know; "
+                "a newer release of dataver reads this repository"
+            )
+        return Unknown(tag, flags, body)
+    fields = Reader(body, f"operation {tag!r} of {reader.what}")
+    values = {name: codec.read(fields) for name, codec in kind.FIELDS.items()}
+    fields.end()
+    return kind(**values)

@@ -1,0 +1,238 @@
+"""Index segments: where each chunk is, as sorted arrays that are searched where they lie.
+
+    header    "DVIX\\r\\n\\x1a\\n" | version u16 | fan-out bits u16 | packs u32 | frames u32 | keys u32
+              | nonce 16 | BLAKE3 of what follows 32
+    packs     digest 32…
+    frames    pack u32 | offset u32 | stored u32 | raw u32 | codec u32             (a frame each)
+    fan-out   u32…                                                       (2^bits + 1 values)
+    keys      digest 32…                                                  (sorted, distinct)
+    rows      frame u32 | offset in its raw bytes u32 | length u32           (a key each)
+
+Fan-out value `i` is the number of keys whose first `bits` bits are below `i`. Each part begins
+where the one before ends, so that one ranged read gets any row. The segment is named by the
+BLAKE3 of all its bytes. It is derived: the footers of the packs it names say the same.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from dataver.digest import DIGEST_BYTES, Digest
+from dataver.errors import NewerFormatError
+from dataver.format.binary import Buffer, Reader
+from dataver.hashing import blake3_digest
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+SEGMENT_MAGIC = b"DVIX\r\n\x1a\n"
+SEGMENT_VERSION = 1
+FANOUT_BITS_MAX = 16
+KEYS_PER_FANOUT_VALUE = 16
+
+_HEADER = struct.Struct("<8sHHIII16s32s")
+_FRAME = struct.Struct("<IIIII")
+_ROW = struct.Struct("<III")
+HEADER_BYTES = _HEADER.size
+
+
+class Place(NamedTuple):
+    """Where a chunk's bytes are: a frame of a pack, and a range of what the frame decodes to."""
+
+    pack: bytes
+    frame_offset: int
+    stored_bytes: int
+    raw_bytes: int
+    codec: int
+    offset: int
+    length: int
+
+
+class SegmentFrame(NamedTuple):
+    """A frame as a segment names it; `pack` is a position in the segment's list of packs."""
+
+    pack: int
+    offset: int
+    stored_bytes: int
+    raw_bytes: int
+    codec: int
+
+
+def fanout_bits(key_count: int) -> int:
+    """How many leading bits of a key the fan-out table resolves."""
+    return min(FANOUT_BITS_MAX, max(0, (key_count // KEYS_PER_FANOUT_VALUE).bit_length() - 1))
+
+
+def encode(
+    packs: Sequence[bytes],
+    frames: Sequence[SegmentFrame],
+    keys: bytes,
+    rows: npt.NDArray[np.uint32],
+    nonce: bytes,
+) -> bytes:
+    """The bytes of a segment.
+
+    `keys` are 32 bytes each, in any order; `rows` has a row (frame, offset, length) a key. Of
+    equal keys the first is kept.
+    """
+    import numpy as np
+
+    key_array = np.frombuffer(keys, dtype=f"S{DIGEST_BYTES}")
+    order = np.argsort(key_array, kind="stable")
+    ordered = key_array[order]
+    if len(ordered):
+        keep = np.ones(len(ordered), dtype=bool)
+        keep[1:] = ordered[1:] != ordered[:-1]
+        order, ordered = order[keep], ordered[keep]
+    bits = fanout_bits(len(ordered))
+    # tobytes() of an S array keeps trailing zero bytes; only item access would drop them.
+    sorted_keys = ordered.tobytes()
+    heads = np.frombuffer(sorted_keys, dtype=">u4")[:: DIGEST_BYTES // 4].astype(np.uint32)
+    starts = np.arange(1 << bits, dtype=np.uint64) << np.uint64(32 - bits)
+    fanout = np.append(np.searchsorted(heads, starts.astype(np.uint32)), len(ordered)).astype("<u4")
+    body = b"".join(
+        [
+            *packs,
+            *(_FRAME.pack(*frame) for frame in frames),
+            fanout.tobytes(),
+            sorted_keys,
+            np.ascontiguousarray(rows[order], dtype="<u4").tobytes(),
+        ]
+    )
+    head = (SEGMENT_MAGIC, SEGMENT_VERSION, bits, len(packs), len(frames), len(ordered), nonce)
+    return _HEADER.pack(*head, blake3_digest(body)) + body
+
+
+class Segment:
+    """A segment opened over a buffer, such as a memory map; nothing is copied.
+
+    Opening checks the header and the sizes; `check()` also reads every byte and compares the
+    digest. Look-ups return places as stored, which readers verify by the digest of what they
+    read. Safe for several threads.
+    """
+
+    def __init__(self, data: Buffer, what: str) -> None:
+        self._data = memoryview(data)
+        self.what = what
+        reader = Reader(self._data, what)
+        magic, version, bits, packs, frames, keys, _, digest = _HEADER.unpack(reader.raw(HEADER_BYTES))
+        if magic != SEGMENT_MAGIC or bits > FANOUT_BITS_MAX:
+            reader.fail("it does not begin as an index segment does")
+        if version != SEGMENT_VERSION:
+            raise NewerFormatError(f"{what} has version {version}; this release reads {SEGMENT_VERSION}")
+        self._bits, self._digest = bits, digest
+        self.pack_count, self.frame_count, self.key_count = packs, frames, keys
+        self._frames_at = HEADER_BYTES + DIGEST_BYTES * packs
+        self._fanout_at = self._frames_at + _FRAME.size * frames
+        self._keys_at = self._fanout_at + 4 * ((1 << bits) + 1)
+        self._rows_at = self._keys_at + DIGEST_BYTES * keys
+        if self._rows_at + _ROW.size * keys != len(self._data):
+            reader.fail("its counts do not match its size")
+
+    def check(self) -> None:
+        """Read everything: raise `DamagedError` unless the contents match their digest."""
+        if blake3_digest(self._data[HEADER_BYTES:]) != self._digest:
+            Reader(b"", self.what).fail("its contents do not match their digest")
+
+    def packs(self) -> list[Digest]:
+        """The packs that the segment names."""
+        packs = self._data[HEADER_BYTES : self._frames_at]
+        return [Digest(bytes(packs[i : i + DIGEST_BYTES])) for i in range(0, len(packs), DIGEST_BYTES)]
+
+    def frames(self) -> list[SegmentFrame]:
+        """All frames, in the order that rows count them in."""
+        return [SegmentFrame(*f) for f in _FRAME.iter_unpack(self._data[self._frames_at : self._fanout_at])]
+
+    def keys(self) -> memoryview:
+        """All keys, 32 bytes each, sorted."""
+        return self._data[self._keys_at : self._rows_at]
+
+    def rows(self) -> npt.NDArray[np.uint32]:
+        """Frame, offset and length of each key: an array of shape (keys, 3)."""
+        import numpy as np
+
+        return np.frombuffer(self._data[self._rows_at :], dtype="<u4").reshape(-1, 3)
+
+    def find(self, digest: bytes) -> Place | None:
+        """Where the chunk `digest` is, or None. For a few look-ups: nothing heavy is imported."""
+        head = int.from_bytes(digest[:4], "big") >> (32 - self._bits)
+        low, high = struct.unpack_from("<II", self._data, self._fanout_at + 4 * head)
+        if not low <= high <= self.key_count:
+            Reader(b"", self.what).fail("its fan-out table is not in order")
+        while low < high:
+            middle = (low + high) // 2
+            start = self._keys_at + DIGEST_BYTES * middle
+            key = self._data[start : start + DIGEST_BYTES].tobytes()
+            if key == digest:
+                return self.place(middle)
+            if key < digest:
+                low = middle + 1
+            else:
+                high = middle
+        return None
+
+    def find_many(self, digests: bytes) -> npt.NDArray[np.int64]:
+        """The position of each of many keys (32 bytes each), or -1 where it is not here.
+
+        All look-ups take each step of a binary search together; a step compares 8 bytes, and all
+        32 are compared at the end.
+        """
+        import numpy as np
+
+        wanted = np.frombuffer(digests, dtype=np.uint8).reshape(-1, DIGEST_BYTES)
+        if not self.key_count:
+            return np.full(len(wanted), -1, dtype=np.int64)
+        keys = np.frombuffer(self.keys(), dtype=np.uint8).reshape(-1, DIGEST_BYTES)
+        key_words = np.frombuffer(self.keys(), dtype=">u8").reshape(-1, 4)
+        words = np.frombuffer(digests, dtype=">u8").reshape(-1, 4)[:, 0].astype(np.uint64)
+        fanout = np.frombuffer(self._data[self._fanout_at : self._keys_at], dtype="<u4").astype(np.int64)
+        head = (words >> np.uint64(32)).astype(np.int64) >> (32 - self._bits)
+        low, high = fanout[head], np.minimum(fanout[head + 1], self.key_count)
+        steps = int((high - low).max(initial=0)).bit_length()
+        for _ in range(steps):
+            middle = (low + high) >> 1
+            active = low < high
+            below = active & (key_words[np.minimum(middle, self.key_count - 1), 0] < words)
+            high = np.where(active & ~below, middle, high)
+            low = np.where(below, middle + 1, low)
+        return self._confirm(keys, wanted, low, words, key_words)
+
+    def _confirm(
+        self,
+        keys: npt.NDArray[np.uint8],
+        wanted: npt.NDArray[np.uint8],
+        low: npt.NDArray[np.int64],
+        words: npt.NDArray[np.uint64],
+        key_words: npt.NDArray[np.uint64],
+    ) -> npt.NDArray[np.int64]:
+        import numpy as np
+
+        at = np.minimum(low, self.key_count - 1)
+        equal = (keys[at] == wanted).all(axis=1)
+        found = np.where(equal, at, -1)
+        # Keys that share their first 8 bytes stand together: walk the rare run one by one.
+        for index in np.flatnonzero(~equal & (key_words[at, 0] == words)):
+            position = int(at[index])
+            while position < self.key_count and key_words[position, 0] == words[index]:
+                if (keys[position] == wanted[index]).all():
+                    found[index] = position
+                    break
+                position += 1
+        return found
+
+    def place(self, position: int) -> Place:
+        """The place in row `position`."""
+        frame, offset, length = _ROW.unpack_from(self._data, self._rows_at + _ROW.size * position)
+        if frame >= self.frame_count:
+            Reader(b"", self.what).fail("a row names a frame that is not there")
+        pack, frame_offset, stored, raw, codec = _FRAME.unpack_from(
+            self._data, self._frames_at + _FRAME.size * frame
+        )
+        if pack >= self.pack_count or offset + length > raw:
+            Reader(b"", self.what).fail("a row names a place that is not there")
+        start = HEADER_BYTES + DIGEST_BYTES * pack
+        name = self._data[start : start + DIGEST_BYTES].tobytes()
+        return Place(name, frame_offset, stored, raw, codec, offset, length)
