@@ -77,6 +77,10 @@ class NodeSchema:
     fixed: tuple[FixedColumn, ...]
     sparse: frozenset[bytes]
 
+    def identity(self) -> NodeSchema:
+        """The schema of the identity bytes."""
+        return NodeSchema(tuple(column for column in self.fixed if column.identity), self.sparse)
+
     def spans(self) -> list[tuple[FixedColumn, int, int]]:
         """Each fixed column with its start and exclusive end within `Row.fixed`."""
         ends = list(accumulate(column.width for column in self.fixed))
@@ -99,13 +103,18 @@ def encode(schema: NodeSchema, level: int, rows: Sequence[Row]) -> tuple[bytes, 
     )
 
 
-def decode(schema_of_level: tuple[NodeSchema, NodeSchema], data: Buffer, what: str) -> tuple[int, list[Row]]:
-    """The level and the rows of a stored node. `schema_of_level` is (leaf, inner)."""
+def decode(
+    schema_of_level: tuple[NodeSchema, NodeSchema],
+    data: Buffer,
+    what: str,
+    expected_magic: bytes = NODE_MAGIC,
+) -> tuple[int, list[Row]]:
+    """The level and the rows of a node. `schema_of_level` is (leaf, inner)."""
     reader = Reader(data, what)
     if len(data) > NODE_BYTES_MAX:
         reader.fail(f"{len(data)} bytes are more than a node may have")
     magic, version, level, column_count, row_count = _HEAD.unpack(reader.raw(_HEAD.size))
-    if magic != NODE_MAGIC:
+    if magic != expected_magic:
         reader.fail("it does not begin as a node does")
     if version != NODE_VERSION:
         raise NewerFormatError(f"{what} has node version {version}; this release reads {NODE_VERSION}")

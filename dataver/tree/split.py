@@ -1,0 +1,49 @@
+"""Where nodes end: a pure function of the keys since the node began."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from dataver.hashing import xxh3_64
+
+WEIGHT_MAX = 1 << 20
+"""Bytes of keys and identity values after which a node ends whatever its keys hash to."""
+
+
+class SplitRule(NamedTuple):
+    """Rows a node may have, and the mask that the hash of its last key meets."""
+
+    rows_min: int
+    rows_max: int
+    mask: int
+
+
+LEAF_RULE = SplitRule(128, 2048, 512 - 1)
+INNER_RULE = SplitRule(32, 512, 128 - 1)
+
+
+class Splitter:
+    """Says after which row a node ends. Begins a new node after each end."""
+
+    __slots__ = ("_level", "_mask", "_max", "_min", "_rows", "_weight")
+
+    def __init__(self, level: int) -> None:
+        self._level = level
+        self._min, self._max, self._mask = INNER_RULE if level else LEAF_RULE
+        self._rows = 0
+        self._weight = 0
+
+    def ends_after(self, key: bytes, weight: int) -> bool:
+        """Count a row in; True when the node ends with it.
+
+        The hash is seeded with the level: with one hash for all, the keys that end a node would
+        meet the mask of the level above again, nearly every one.
+        """
+        self._rows += 1
+        self._weight += weight
+        if self._rows < self._min and self._weight < WEIGHT_MAX:
+            return False
+        if self._rows < self._max and self._weight < WEIGHT_MAX and xxh3_64(key, self._level) & self._mask:
+            return False
+        self._rows = self._weight = 0
+        return True
