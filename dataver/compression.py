@@ -1,0 +1,183 @@
+"""Frames in and out of zstd: bounded on the way out, proven on the way in, raw where it gains nothing.
+
+A frame is what is compressed as one: up to a few neighbouring chunks. A compressed frame is
+decoded and compared before it is handed out, because deduplication would spread one encoder's
+bug or one bad bit of memory to every later version. A frame is decoded into exactly the length
+that its pack states, which is checked against the frame's own header before anything is
+allocated.
+
+Frames carry no checksum of zstd's: XXH3 of the stored bytes and BLAKE3 of the plain ones cover
+both sides, and are checked by those who know the expected values.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from dataver.errors import DamagedError
+
+if TYPE_CHECKING:
+    import zstandard
+    from typing_extensions import Buffer
+
+__all__ = ["FRAME_BYTES_MAX", "Codec", "CompressionChooser", "compress_frame", "decompress"]
+
+FRAME_BYTES_MAX = 8 << 20
+"""Hard limit of the format: plain bytes of one frame."""
+
+LEVEL = 3
+
+_KEEP_RAW_ABOVE = 0.97
+_SAMPLE_BYTES = 4 << 10
+_SAMPLE_LEVEL = 1
+# A sample of 4 KiB sees less redundancy than a frame, so it is believed only near no gain at all.
+_SAMPLE_RAW_ABOVE = 0.99
+_RUN_FRAMES_MIN = 4
+_RETRY_FRAMES = 16
+
+_local = threading.local()
+
+
+class Codec(IntEnum):
+    """How the stored bytes of a frame become its plain bytes. Values are of format v1."""
+
+    RAW = 0
+    ZSTD = 1
+
+
+class CompressionChooser:
+    """Remembers how the last frames of one stream of data compressed, to spare work that gains nothing.
+
+    After four frames in a row that were not worth compressing, a frame is first sampled (three
+    slices of 4 KiB, level 1) and left raw if the sample does not shrink; every sixteenth is tried
+    in full all the same, as redundancy over long distances escapes a sample. What is left raw is
+    decided by the bytes seen alone, never by time.
+
+    One for each file, or for each batch of small files. Not for several threads at once.
+    """
+
+    __slots__ = ("_incompressible_frames",)
+
+    def __init__(self) -> None:
+        self._incompressible_frames = 0
+
+    def worth_trying(self, parts: Sequence[Buffer]) -> bool:
+        """Whether to spend a whole compression on this frame."""
+        run = self._incompressible_frames
+        if run < _RUN_FRAMES_MIN or run % _RETRY_FRAMES == 0:
+            return True
+        sample = _sample([memoryview(part).cast("B") for part in parts])
+        return len(_compressor(_SAMPLE_LEVEL).compress(sample)) < len(sample) * _SAMPLE_RAW_ABOVE
+
+    def record(self, *, compressed: bool) -> None:
+        """Tell what became of a frame."""
+        self._incompressible_frames = 0 if compressed else self._incompressible_frames + 1
+
+
+def compress_frame(
+    parts: Sequence[Buffer], *, level: int = LEVEL, chooser: CompressionChooser | None = None
+) -> tuple[Codec, bytes | None]:
+    """Compress the concatenation of `parts` as one frame of at most 8 MiB.
+
+    Returns `(Codec.ZSTD, stored)`, where `stored` was decoded again and found equal, or
+    `(Codec.RAW, None)` where the gain is under 3 %: the parts themselves are then what is to be
+    stored, and nothing was copied for the caller. Parts may be of any contiguous buffer type; no
+    reference to them is kept. An encoder whose output does not decode to its input is a
+    `DamagedError`: the memory or the library of this machine is not to be trusted.
+    """
+    if chooser is not None and not chooser.worth_trying(parts):
+        chooser.record(compressed=False)
+        return Codec.RAW, None
+    plain = parts[0] if len(parts) == 1 else b"".join(parts)
+    stored = _compress(plain, level)
+    if chooser is not None:
+        chooser.record(compressed=stored is not None)
+    return (Codec.RAW, None) if stored is None else (Codec.ZSTD, stored)
+
+
+def decompress(stored: Buffer, raw_bytes: int) -> bytes:
+    """Decode one zstd frame into exactly `raw_bytes` bytes, or raise `DamagedError`.
+
+    Never allocates more than `raw_bytes` for the output, whatever the frame says: its header must
+    declare that very size, at most 8 MiB, and it must be the only thing in `stored`. A damaged
+    frame may still decode to wrong bytes of the right length; the digests of what is inside tell.
+    """
+    import zstandard
+
+    if not 0 < raw_bytes <= FRAME_BYTES_MAX:
+        raise DamagedError(f"a frame has 1 to {FRAME_BYTES_MAX} plain bytes, its pack states {raw_bytes}")
+    view = memoryview(stored).cast("B")
+    try:
+        header = zstandard.get_frame_parameters(view)
+        if header.content_size != raw_bytes:
+            raise DamagedError(f"a frame's header does not declare the {raw_bytes} bytes its pack states")
+        if header.dict_id or header.window_size > FRAME_BYTES_MAX:
+            raise DamagedError("a frame wants a dictionary or a window that the format does not have")
+        plain = _decompressor().decompress(view, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise DamagedError(f"a compressed frame does not decode: {error}") from error
+    if len(plain) != raw_bytes:
+        raise DamagedError(f"a frame decoded to {len(plain)} bytes instead of {raw_bytes}")
+    return plain
+
+
+def _compress(plain: Buffer, level: int) -> bytes | None:
+    """The frame of these bytes, or None if it gains too little; checked by decoding it."""
+    view = memoryview(plain).cast("B")
+    if view.nbytes == 0:
+        return None
+    stored = _compressor(level).compress(view)
+    if len(stored) > view.nbytes * _KEEP_RAW_ABOVE:
+        return None
+    # Compared as bytes objects: a memoryview compares one element at a time.
+    expected = plain if isinstance(plain, bytes) else view.tobytes()
+    if decompress(stored, view.nbytes) != expected:
+        raise DamagedError(
+            "zstd made a frame that decodes to other bytes than went in; nothing was stored. "
+            "Check this machine's memory and its zstandard package"
+        )
+    return stored
+
+
+def _sample(parts: Sequence[memoryview]) -> bytes:
+    """Slices from the start, the middle and the end of the concatenation of `parts`."""
+    total = sum(part.nbytes for part in parts)
+    if total <= 3 * _SAMPLE_BYTES:
+        return b"".join(parts)
+    starts = (0, (total - _SAMPLE_BYTES) // 2, total - _SAMPLE_BYTES)
+    pieces: list[memoryview] = []
+    offset = 0
+    for part in parts:
+        end = offset + part.nbytes
+        pieces.extend(
+            part[max(start - offset, 0) : start + _SAMPLE_BYTES - offset]
+            for start in starts
+            if start < end and start + _SAMPLE_BYTES > offset
+        )
+        offset = end
+    return b"".join(pieces)
+
+
+def _compressor(level: int) -> zstandard.ZstdCompressor:
+    """This thread's encoder: contexts are costly to make and not to be shared."""
+    encoders: dict[int, zstandard.ZstdCompressor] | None = getattr(_local, "encoders", None)
+    if encoders is None:
+        encoders = _local.encoders = {}
+    if level not in encoders:
+        import zstandard
+
+        encoders[level] = zstandard.ZstdCompressor(level=level, write_checksum=False, write_content_size=True)
+    return encoders[level]
+
+
+def _decompressor() -> zstandard.ZstdDecompressor:
+    """This thread's decoder."""
+    decoder: zstandard.ZstdDecompressor | None = getattr(_local, "decoder", None)
+    if decoder is None:
+        import zstandard
+
+        decoder = _local.decoder = zstandard.ZstdDecompressor(max_window_size=FRAME_BYTES_MAX)
+    return decoder
