@@ -12,6 +12,7 @@ from dataver.errors import DataverError, NotPermittedError, ObjectMissingError, 
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR})
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_REFUSED_STATUS = frozenset({401, 403})
 _DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 
 _SECRETS = re.compile(
@@ -40,7 +41,7 @@ def from_os_error(error: OSError, action: str, what: str, *, reading: bool = Fal
     if reading and code in _MISSING:
         return ObjectMissingError(f"there is no {what}")
     if code in _REFUSED or isinstance(error, PermissionError):
-        return NotPermittedError(f"{start}; check the owner and permissions, and that it is not mounted read-only")
+        return NotPermittedError(f"{start}; check its owner and permissions, and that it is not read-only")
     if code in _FULL:
         return StoreError(f"{start}; free space or raise the quota, then run it again")
     if code in _DESCRIPTORS:
@@ -69,6 +70,7 @@ def from_client_error(error: Exception, action: str, what: str, *, reading: bool
         return ObjectMissingError(f"there is no {what}")
     text = redact(" ".join(str(error).split()))[:_TEXT_CHARACTERS_MAX]
     start = f"cannot {action} {what}: {type(error).__name__}: {text}"
-    if isinstance(error, PermissionError):
+    status = getattr(error, "status_code", None) or getattr(error, "status", None)
+    if isinstance(error, PermissionError) or status in _REFUSED_STATUS:
         return NotPermittedError(f"{start}; check the credentials and their rights on the store")
     return StoreError(f"{start}; check the network and the store's address, then run it again")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
+import platform
 import stat
 import threading
 import time
@@ -58,6 +58,25 @@ class LocalStore:
     def url(self) -> str:
         """The absolute path of the folder."""
         return self._root
+
+    def probe_subject(self) -> str:
+        """The file system that the folder is on, or will be on, and the system's release."""
+        path = os.path.realpath(self._root)
+        while not os.path.exists(path):
+            path = os.path.dirname(path)
+        device = os.stat(path).st_dev
+        while not os.path.ismount(path):
+            path = os.path.dirname(path)
+        return f"file system {device} at {path} with {platform.system()} {platform.release()}"
+
+    def end_probe(self) -> None:
+        """Remove the empty folder of the probe's objects, and forget that it was to be synced."""
+        folder = self._path("probe")
+        with self._lock:
+            self._known.discard(folder)
+            self._unsynced.discard(folder)
+        with suppress(OSError):
+            os.rmdir(folder)
 
     def get(self, key: str) -> bytes:
         with os_errors("read", self._what(key), reading=True):
@@ -209,7 +228,7 @@ class LocalStore:
         if folder not in self._known:
             self._make_known(folder)
             self._known.add(folder)
-        temporary = f"{folder}/{TEMPORARY_PREFIX}{secrets.token_hex(16)}"
+        temporary = f"{folder}/{TEMPORARY_PREFIX}{os.urandom(16).hex()}"
         try:
             fd = os.open(temporary, _CREATE, _OBJECT_MODE)
         except FileNotFoundError:
@@ -251,8 +270,8 @@ class LocalStore:
         with self._sync_lock:
             if self._names_lost:
                 raise StoreError(
-                    f"an earlier write to {self._root} could not be made durable, so nothing more is recorded "
-                    "there by this process; check the disk, then run it again"
+                    f"an earlier write to {self._root} could not be made durable, so this process records "
+                    "nothing more there; check the disk, then run it again"
                 )
             with self._lock:
                 # The deepest first, so that a folder is named only when its contents are.

@@ -46,6 +46,13 @@ class MemoryStore:
     def url(self) -> str:
         return f"memory://{self._name}"
 
+    def probe_subject(self) -> str:
+        """Every memory store is the same code."""
+        return "memory"
+
+    def end_probe(self) -> None:
+        """Nothing is left."""
+
     def get(self, key: str) -> bytes:
         check_key(key)
         with self._space.lock:
@@ -63,7 +70,7 @@ class MemoryStore:
         data = self.get(key)
         return data[max(0, len(data) - length) :], len(data)
 
-    def put_new(self, key: str, data: Data, *, barrier: bool = True) -> bool:
+    def put_new(self, key: str, data: Data, *, barrier: bool = True) -> bool:  # noqa: ARG002 - see above
         check_key(key)
         value = (b"".join(as_views(data)), time.time())
         with self._space.lock:
@@ -78,7 +85,8 @@ class MemoryStore:
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         check_prefix(prefix)
         with self._space.lock:
-            found = [ObjectInfo(k, len(v[0]), v[1]) for k, v in self._space.objects.items() if k.startswith(prefix)]
+            objects = list(self._space.objects.items())
+        found = (ObjectInfo(k, len(data), at) for k, (data, at) in objects if k.startswith(prefix))
         return iter(sorted(found))
 
     def delete(self, key: str) -> None:

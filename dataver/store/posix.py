@@ -117,8 +117,9 @@ def publish(temporary: str, final: str) -> bool:
 
 def _rename_new(temporary: str, final: str, why: OSError) -> bool:
     refusal = UnsafeStoreError(
-        f"cannot write to {os.path.dirname(final)}: its file system has neither hard links ({why.strerror}) nor a "
-        "rename that never replaces, so commits could overwrite each other; keep the repository on another file system"
+        f"cannot write to {os.path.dirname(final)}: its file system has neither hard links "
+        f"({why.strerror}) nor a rename that never replaces, so commits could overwrite each other; "
+        "keep the repository on another file system"
     )
     if not sys.platform.startswith("linux"):
         raise refusal from why

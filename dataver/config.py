@@ -1,0 +1,138 @@
+"""What the environment says: folders, the author, the repository, how many jobs.
+
+Nothing here reads a repository. Every function looks at the environment when it is called and
+keeps nothing, so that a long-lived process sees changes.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+from dataver.errors import BadInputError, EnvironmentFaultError
+
+__all__ = ["author", "cache_folder", "default_jobs", "find_repository", "machine_id"]
+
+JOBS_MAX = 16
+GIT_TIMEOUT_S = 2.0
+AUTHOR_CHARACTERS_MAX = 1_000
+
+
+def cache_folder() -> Path:
+    """Where this user's private caches live. Absolute; it need not exist yet.
+
+    `DATAVER_CACHE_DIR`, else `dataver` in `XDG_CACHE_HOME`, else `~/.cache/dataver`. Everything in
+    it can be deleted at the price of work done again, save what was checked out where.
+    """
+    own = os.environ.get("DATAVER_CACHE_DIR")
+    if own:
+        return Path(os.path.abspath(os.path.expanduser(own)))
+    shared = os.environ.get("XDG_CACHE_HOME")
+    if shared and os.path.isabs(shared):  # the XDG specification says to ignore a relative one
+        return Path(shared, "dataver")
+    try:
+        return Path.home() / ".cache" / "dataver"
+    except RuntimeError as error:
+        raise EnvironmentFaultError(
+            "this user has no home folder for the cache; set DATAVER_CACHE_DIR to a folder"
+        ) from error
+
+
+def author(explicit: str | None = None) -> str:
+    """Who makes a version: `explicit`, else `DATAVER_AUTHOR`, else git's, else `user@host`.
+
+    One line, without control characters; anything else that the user gave is a `BadInputError`.
+    """
+    for given, origin in ((explicit, "the author"), (os.environ.get("DATAVER_AUTHOR"), "DATAVER_AUTHOR")):
+        if given is None:
+            continue
+        name = given.strip()
+        if name:
+            if not name.isprintable() or len(name) > AUTHOR_CHARACTERS_MAX:
+                raise BadInputError(
+                    f"{origin} {given[:100]!r} is not one line of text: write 'Name <name@host>'"
+                )
+            return name
+        if origin == "the author":
+            raise BadInputError("the author is empty: write 'Name <name@host>'")
+    name, email = _git_user()
+    if name and email:
+        return f"{name} <{email}>"
+    account = f"{_user()}@{_host()}"
+    return f"{name} <{account}>" if name else account
+
+
+def _git_user() -> tuple[str, str]:
+    """git's user.name and user.email, each empty where git has none, or is absent, broken or slow."""
+    try:
+        answer = subprocess.run(
+            ["git", "config", "-z", "--get-regexp", r"^user\.(name|email)$"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=GIT_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "", ""
+    found = {"user.name": "", "user.email": ""}
+    for item in answer.stdout.decode("utf-8", "replace").split("\0"):
+        key, _, value = item.partition("\n")  # the last one counts, as for git itself
+        found[key] = "".join(filter(str.isprintable, value)).strip()[: AUTHOR_CHARACTERS_MAX // 2]
+    return found["user.name"], found["user.email"]
+
+
+def _user() -> str:
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # an account without an entry, as containers have them
+        name = f"uid{os.getuid()}" if hasattr(os, "getuid") else "unknown"
+    return "".join(filter(str.isprintable, name)) or "unknown"
+
+
+def _host() -> str:
+    return "".join(filter(str.isprintable, socket.gethostname())) or "localhost"
+
+
+def find_repository(start: str | os.PathLike[str] | None = None) -> str | None:
+    """The URL of the repository to use where none was named.
+
+    `DATAVER_REPO`, else the nearest `.dataver` folder in `start` (default: the current folder) or
+    above it, as an absolute path. `None` where there is neither. Nothing is opened.
+    """
+    named = os.environ.get("DATAVER_REPO")
+    if named:
+        return named
+    folder = os.path.abspath(os.getcwd() if start is None else start)
+    while True:
+        candidate = os.path.join(folder, ".dataver")
+        if os.path.isdir(candidate):
+            return candidate
+        above = os.path.dirname(folder)
+        if above == folder:
+            return None
+        folder = above
+
+
+def default_jobs() -> int:
+    """How many threads work where nobody said how many: one for each usable core, `JOBS_MAX` at most."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return min(cores, JOBS_MAX)
+
+
+def machine_id() -> str:
+    """A text that tells this machine from others that share its home folder; empty where none is known."""
+    for place in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        try:
+            with open(place, encoding="ascii") as file:
+                text = file.read(64).strip()
+        except (OSError, UnicodeDecodeError):
+            continue
+        if text:
+            return text
+    return ""
