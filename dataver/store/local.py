@@ -8,6 +8,7 @@ what a crash leaves behind is a file that no listing shows.
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import platform
 import stat
@@ -112,6 +113,20 @@ class LocalStore:
             finally:
                 os.close(fd)
         return self._whole(key, data, count), size
+
+    def map(self, key: str) -> memoryview:
+        """A read-only memory map of the whole object: pages are read when they are touched.
+
+        `ObjectMissingError` where there is no object. Objects are never changed in place, so the
+        map stays valid after a deletion; it goes with the last view of it.
+        """
+        with os_errors("read", self._what(key), reading=True):
+            fd = self._open(key)
+            try:
+                size = os.fstat(fd).st_size
+                return memoryview(mmap.mmap(fd, size, prot=mmap.PROT_READ) if size else b"")
+            finally:
+                os.close(fd)
 
     def put_new(self, key: str, data: Data, *, barrier: bool = True) -> bool:
         final = self._path(key)

@@ -1,0 +1,192 @@
+"""Digest to verified bytes: the one place that reads chunks and metadata objects.
+
+A frame that is compressed is read and decoded whole and kept for a while, as its neighbours are
+wanted next; of a raw one only what is asked for is read.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from dataver.chunk_index import ChunkIndex
+from dataver.compression import Codec, decompress
+from dataver.digest import Digest
+from dataver.errors import DamagedError, NewerFormatError, ObjectMissingError
+from dataver.format.limits import FRAME_BYTES_MAX
+from dataver.format.segment import Place
+from dataver.hashing import Kind, blake3_digest, kind_digest
+from dataver.keys import pack_key
+from dataver.store.base import Store, View
+
+COALESCE_GAP_BYTES = 256 << 10
+RANGE_BYTES_MAX = 8 << 20
+FRAME_CACHE_BYTES = 64 << 20
+
+
+class Span(NamedTuple):
+    """What must be read of a pack for one place: stored bytes, and where the chunk is in them."""
+
+    start: int
+    length: int
+
+
+class Objects:
+    """Reads chunks and metadata through an index. Safe for several threads.
+
+    `refresh` reads the log again and returns the index as it is now: a pack or segment that is
+    missing is looked for once more there before it counts as damage.
+    """
+
+    def __init__(self, store: Store, index: ChunkIndex, refresh: Callable[[], ChunkIndex] | None = None) -> None:
+        self.store = store
+        self.index = index
+        self._refresh = refresh
+        self._frames: OrderedDict[tuple[bytes, int], bytes] = OrderedDict()
+        self._frames_bytes = 0
+        self._lock = threading.Lock()
+
+    def chunk(self, digest: bytes) -> View:
+        """The bytes of a chunk, or of a file that is one chunk. `DamagedError` if they are not there."""
+        data = self._read(digest)
+        if blake3_digest(data) != digest:
+            raise self.damaged(digest, "its bytes do not match its digest")
+        return data
+
+    def record(self, kind: Kind, digest: bytes) -> bytes:
+        """The canonical bytes of a metadata object."""
+        data = bytes(self._read(digest))
+        if kind_digest(kind, data) != digest:
+            raise self.damaged(digest, "its bytes do not match its digest")
+        return data
+
+    def places(self, digests: bytes) -> list[Place]:
+        """Where each of many digests (32 bytes each) is. A missing one is `DamagedError`."""
+        found = self.index.find_many(digests)
+        if None in found and self._refresh is not None:
+            self.index = self._refresh()
+            found = self.index.find_many(digests)
+        for number, place in enumerate(found):
+            if place is None:
+                raise self.damaged(digests[32 * number : 32 * number + 32], "no index segment knows it")
+        return [place for place in found if place is not None]
+
+    def read_places(self, places: Sequence[Place]) -> Iterator[tuple[int, View]]:
+        """The bytes of each place as (position in `places`, bytes), in the order of packs.
+
+        Not verified: the caller compares a digest. Stored ranges that lie near each other are
+        read as one, up to `RANGE_BYTES_MAX`; the bytes in flight are no more than that and one
+        decoded frame.
+        """
+        by_pack: dict[bytes, list[int]] = {}
+        for number, place in enumerate(places):
+            by_pack.setdefault(place.pack, []).append(number)
+        for pack, numbers in by_pack.items():
+            numbers.sort(key=lambda n: (places[n].frame_offset, places[n].offset))
+            for group in _groups(places, numbers):
+                yield from self._read_group(pack, places, group)
+
+    def _read_group(self, pack: bytes, places: Sequence[Place], group: list[int]) -> Iterator[tuple[int, View]]:
+        spans = [_span(places[number]) for number in group]
+        start = spans[0].start
+        end = max(span.start + span.length for span in spans)
+        block = memoryview(self._get(pack, start, end - start))
+        frame_offset, frame = -1, b""
+        for number, span in zip(group, spans, strict=True):
+            place = places[number]
+            stored = block[span.start - start : span.start - start + span.length]
+            if place.codec == Codec.RAW:
+                yield number, stored
+                continue
+            if place.frame_offset != frame_offset:
+                frame_offset, frame = place.frame_offset, self._decode(place, stored)
+            yield number, memoryview(frame)[place.offset : place.offset + place.length]
+
+    def _read(self, digest: bytes) -> View:
+        try:
+            place = self.index.find(digest)
+            if place is not None:
+                return self._read_place(place)
+        except ObjectMissingError:
+            pass
+        if self._refresh is not None:
+            self.index = self._refresh()
+        place = self.index.find(digest)
+        if place is None:
+            raise self.damaged(digest, "no index segment knows it")
+        try:
+            return self._read_place(place)
+        except ObjectMissingError as error:
+            raise self.damaged(digest, f"{pack_key(place.pack)} is missing") from error
+
+    def _read_place(self, place: Place) -> View:
+        span = _span(place)
+        if place.codec == Codec.RAW:
+            return self.store.get_ranges(pack_key(place.pack), [span])[0]
+        key = (place.pack, place.frame_offset)
+        with self._lock:
+            frame = self._frames.get(key)
+            if frame is not None:
+                self._frames.move_to_end(key)
+        if frame is None:
+            frame = self._decode(place, self.store.get_ranges(pack_key(place.pack), [span])[0])
+            self._keep(key, frame)
+        return memoryview(frame)[place.offset : place.offset + place.length]
+
+    def _keep(self, key: tuple[bytes, int], frame: bytes) -> None:
+        with self._lock:
+            if key in self._frames:
+                return
+            self._frames[key] = frame
+            self._frames_bytes += len(frame)
+            while self._frames_bytes > FRAME_CACHE_BYTES:
+                self._frames_bytes -= len(self._frames.popitem(last=False)[1])
+
+    def _get(self, pack: bytes, start: int, length: int) -> View:
+        try:
+            return self.store.get_ranges(pack_key(pack), [(start, length)])[0]
+        except ObjectMissingError as error:
+            raise DamagedError(f"{pack_key(pack)} is missing; run `dataver verify`") from error
+
+    def _decode(self, place: Place, stored: View) -> bytes:
+        what = f"the frame at {place.frame_offset} of {pack_key(place.pack)}"
+        if place.codec != Codec.ZSTD:
+            raise NewerFormatError(f"{what} has codec {place.codec}, which this release does not know")
+        try:
+            return decompress(stored, place.raw_bytes)
+        except DamagedError as error:
+            raise DamagedError(f"{what} is damaged: {error}; run `dataver verify --deep`") from error
+
+    def damaged(self, digest: bytes, reason: str) -> DamagedError:
+        """The error for an object that cannot be had."""
+        return DamagedError(f"object {Digest(digest)} is damaged: {reason}; run `dataver verify --deep`")
+
+
+def _span(place: Place) -> Span:
+    if max(place.raw_bytes, place.stored_bytes) > FRAME_BYTES_MAX or place.offset + place.length > place.raw_bytes:
+        raise DamagedError(f"the index names an impossible place in {pack_key(place.pack)}; run `dataver verify`")
+    if place.codec == Codec.RAW:
+        if place.stored_bytes != place.raw_bytes:
+            raise DamagedError(f"the index names an impossible frame in {pack_key(place.pack)}")
+        return Span(place.frame_offset + place.offset, place.length)
+    return Span(place.frame_offset, place.stored_bytes)
+
+
+def _groups(places: Sequence[Place], numbers: Iterable[int]) -> Iterator[list[int]]:
+    """Runs of places in one pack that are read as one range."""
+    group: list[int] = []
+    start = end = 0
+    for number in numbers:
+        span = _span(places[number])
+        stop = span.start + span.length
+        if group and (span.start > end + COALESCE_GAP_BYTES or max(stop, end) - start > RANGE_BYTES_MAX):
+            yield group
+            group = []
+        if not group:
+            start, end = span.start, stop
+        group.append(number)
+        end = max(end, stop)
+    if group:
+        yield group

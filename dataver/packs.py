@@ -1,0 +1,193 @@
+"""Writing packs: frames in, whole packs put to the store in the background."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dataver.compression import compress_frame
+from dataver.digest import DIGEST_BYTES, Digest
+from dataver.errors import StoreError
+from dataver.format import segment as segment_format
+from dataver.format.limits import OBJECT_BYTES_MAX
+from dataver.format.pack import NONCE_BYTES, Frame, PackBuilder, PackKind
+from dataver.format.segment import SegmentFrame
+from dataver.hashing import blake3_digest
+from dataver.keys import pack_key, segment_key
+from dataver.store.base import Store
+
+if TYPE_CHECKING:
+    from dataver.format.binary import Buffer
+
+FRAME_BYTES_TARGET = 128 << 10
+PACKS_IN_FLIGHT_MAX = 2
+
+Nonce = Callable[[], bytes]
+
+
+def random_nonce() -> bytes:
+    """A nonce that no other object has."""
+    return os.urandom(NONCE_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPack:
+    """A pack that is in the store: its frames, and its chunks as parallel columns."""
+
+    name: Digest
+    size_bytes: int
+    frames: tuple[Frame, ...]
+    lengths: tuple[int, ...]
+    digests: bytes
+
+
+class PackWriter:
+    """Fills packs with frames and puts each when it is full. For one thread.
+
+    Nothing it wrote counts before a log entry names an index segment over it. At most
+    `PACKS_IN_FLIGHT_MAX` packs wait to be put; `add` blocks while they do.
+    """
+
+    def __init__(
+        self, store: Store, kind: PackKind, *, nonce: Nonce = random_nonce, size_bytes_max: int = OBJECT_BYTES_MAX
+    ) -> None:
+        self._store = store
+        self._kind = kind
+        self._nonce = nonce
+        self._size_bytes_max = size_bytes_max
+        self._builder = PackBuilder(kind, nonce())
+        self._pool: ThreadPoolExecutor | None = None
+        self._waiting: list[Future[StoredPack]] = []
+        self._stored: list[StoredPack] = []
+        self._chunks: tuple[list[Frame], list[int], list[Buffer]] = ([], [], [])
+
+    def add(
+        self, codec: int, parts: Sequence[Buffer], raw_bytes: int, digests: Buffer, lengths: Sequence[int]
+    ) -> None:
+        """Append a frame; buffers must not change until `close` returned."""
+        weight = sum(map(len, parts)) + 64 + (DIGEST_BYTES + 4) * len(lengths)
+        if self._builder.frame_count and self._builder.size_bytes + weight > self._size_bytes_max:
+            self._seal(background=True)
+        frame = self._builder.add(codec, parts, raw_bytes, digests, lengths)
+        self._chunks[0].append(frame)
+        self._chunks[1].extend(lengths)
+        self._chunks[2].append(digests)
+
+    def close(self) -> list[StoredPack]:
+        """Put what is left; every pack that was written. Raises what a put raised."""
+        try:
+            if self._builder.frame_count:
+                self._seal(background=bool(self._waiting))
+            for future in self._waiting:
+                self._stored.append(future.result())
+        finally:
+            self.abandon()
+        return self._stored
+
+    def abandon(self) -> None:
+        """Wait for what is under way and write nothing more. What was put is garbage."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+        self._waiting = []
+
+    def _seal(self, *, background: bool) -> None:
+        builder, chunks = self._builder, self._chunks
+        self._builder = PackBuilder(self._kind, self._nonce())
+        self._chunks = ([], [], [])
+        if not background:
+            self._stored.append(self._put(builder, *chunks))
+            return
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(PACKS_IN_FLIGHT_MAX, thread_name_prefix="dataver-put")
+        while len(self._waiting) >= PACKS_IN_FLIGHT_MAX:
+            self._stored.append(self._waiting.pop(0).result())
+        self._waiting.append(self._pool.submit(self._put, builder, *chunks))
+
+    def _put(
+        self, builder: PackBuilder, frames: list[Frame], lengths: list[int], digests: list[Buffer]
+    ) -> StoredPack:
+        name, parts = builder.finish()
+        if not self._store.put_new(pack_key(name), parts, barrier=False):
+            raise StoreError(f"{pack_key(name)} exists already, though its name is new; nothing was recorded")
+        return StoredPack(name, sum(map(len, parts)), tuple(frames), tuple(lengths), b"".join(digests))
+
+
+class RecordWriter:
+    """Packs metadata objects, neighbours in one compressed frame. For one thread."""
+
+    def __init__(self, store: Store, *, nonce: Nonce = random_nonce) -> None:
+        self._packs = PackWriter(store, PackKind.META, nonce=nonce)
+        self._pending: list[tuple[bytes, bytes]] = []
+        self._pending_bytes = 0
+
+    def add(self, digest: bytes, data: bytes) -> None:
+        """Store one object under its digest."""
+        if self._pending and self._pending_bytes + len(data) > FRAME_BYTES_TARGET:
+            self._flush()
+        self._pending.append((digest, data))
+        self._pending_bytes += len(data)
+
+    def close(self) -> list[StoredPack]:
+        """Put what is left; every pack that was written."""
+        self._flush()
+        return self._packs.close()
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        parts = [data for _, data in self._pending]
+        codec, stored = compress_frame(parts)
+        digests = b"".join(digest for digest, _ in self._pending)
+        self._packs.add(
+            codec, parts if stored is None else [stored], self._pending_bytes, digests, list(map(len, parts))
+        )
+        self._pending, self._pending_bytes = [], 0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSegment:
+    """An index segment that is in the store."""
+
+    name: Digest
+    keys: int
+    size_bytes: int
+
+
+def write_segment(store: Store, packs: Sequence[StoredPack], *, nonce: Nonce = random_nonce) -> StoredSegment:
+    """Put one segment over all chunks of `packs`."""
+    import numpy as np
+
+    frames: list[SegmentFrame] = []
+    columns = []
+    for number, pack in enumerate(packs):
+        counts = [frame.chunk_count for frame in pack.frames]
+        lengths = np.array(pack.lengths, dtype=np.int64)
+        rows = np.empty((len(lengths), 3), dtype=np.uint32)
+        rows[:, 0] = np.repeat(np.arange(len(frames), len(frames) + len(counts)), counts)
+        ends = np.cumsum(lengths)
+        firsts = np.repeat(np.cumsum([0, *counts])[:-1], counts)
+        starts = ends - lengths
+        rows[:, 1] = starts - starts[firsts] if len(starts) else starts
+        rows[:, 2] = lengths
+        columns.append(rows)
+        frames.extend(SegmentFrame(number, f.offset, f.stored_bytes, f.raw_bytes, f.codec) for f in pack.frames)
+    data = segment_format.encode(
+        [pack.name for pack in packs],
+        frames,
+        b"".join(pack.digests for pack in packs),
+        np.concatenate(columns) if columns else np.empty((0, 3), dtype=np.uint32),
+        nonce(),
+    )
+    return put_segment(store, data)
+
+
+def put_segment(store: Store, data: bytes) -> StoredSegment:
+    """Put the bytes of a segment."""
+    name = blake3_digest(data)
+    if not store.put_new(segment_key(name), data, barrier=False):
+        raise StoreError(f"{segment_key(name)} exists already, though its name is new; nothing was recorded")
+    return StoredSegment(name, segment_format.Segment(data, segment_key(name)).key_count, len(data))
