@@ -1,0 +1,234 @@
+"""Frames: what is compressed, what is left raw, and what no damaged or hostile frame may do."""
+
+from __future__ import annotations
+
+import tracemalloc
+from array import array
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+
+import pytest
+import zstandard
+
+from dataver import compression
+from dataver.compression import (
+    FRAME_BYTES_MAX,
+    Codec,
+    CompressionChooser,
+    compress_frame,
+    decompress,
+)
+from dataver.errors import DamagedError
+
+XML = b"".join(b"<object><name>%d</name><x>%d</x></object>\n" % (i, i * 7919 % 640) for i in range(3000))
+
+
+def noise(size_bytes: int, seed: int = 0) -> bytes:
+    return Random(seed).randbytes(size_bytes)
+
+
+def frame_of(plain: bytes) -> bytes:
+    codec, stored = compress_frame([plain])
+    assert codec is Codec.ZSTD
+    assert stored is not None
+    return stored
+
+
+def handmade_frame(plain: bytes, window_log: int) -> bytes:
+    """A frame by the letter of RFC 8878: 4 bytes of content size, a window descriptor, one raw block."""
+    block = (len(plain) << 3 | 1).to_bytes(3, "little") + plain
+    return b"\x28\xb5\x2f\xfd\x80" + bytes([window_log - 10 << 3]) + len(plain).to_bytes(4, "little") + block
+
+
+class TestCompress:
+    def test_codec_values_are_of_the_format(self) -> None:
+        assert dict(Codec.__members__) == {"RAW": 0, "ZSTD": 1}
+
+    def test_parts_become_one_frame(self) -> None:
+        codec, stored = compress_frame([XML[:100], memoryview(XML)[100:5000], bytearray(XML[5000:])])
+        assert codec is Codec.ZSTD
+        assert stored is not None
+        assert len(stored) < len(XML) // 4
+        assert decompress(stored, len(XML)) == XML
+
+    def test_any_buffer_type(self) -> None:
+        numbers = array("I", range(10_000))
+        codec, stored = compress_frame([numbers])
+        assert codec is Codec.ZSTD
+        assert stored is not None
+        assert decompress(stored, 40_000) == numbers.tobytes()
+
+    @pytest.mark.parametrize(
+        "parts", [[], [b""], [b"", b""], [b"x"], [noise(100_000)], [noise(50_000), noise(50_000, 1)]]
+    )
+    def test_no_gain_is_raw(self, parts: list[bytes]) -> None:
+        assert compress_frame(parts) == (Codec.RAW, None)
+
+    def test_a_gain_under_three_percent_is_raw(self) -> None:
+        assert compress_frame([noise(98_000), bytes(2_000)]) == (Codec.RAW, None)
+        assert compress_frame([noise(96_000), bytes(4_000)])[0] is Codec.ZSTD
+
+    def test_the_header_declares_the_size_and_nothing_else(self) -> None:
+        header = zstandard.get_frame_parameters(frame_of(XML))
+        assert header.content_size == len(XML)
+        assert header.dict_id == 0
+        assert not header.has_checksum
+
+    def test_level_is_obeyed(self) -> None:
+        _, fast = compress_frame([XML], level=1)
+        _, thorough = compress_frame([XML], level=19)
+        assert fast is not None
+        assert thorough is not None
+        assert len(thorough) < len(fast)
+        assert decompress(thorough, len(XML)) == decompress(fast, len(XML)) == XML
+
+    def test_an_encoder_that_lies_is_caught(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Lying:
+            def compress(self, view: memoryview) -> bytes:
+                wrong = bytearray(view)
+                wrong[1234] ^= 1
+                return zstandard.ZstdCompressor().compress(bytes(wrong))
+
+        monkeypatch.setattr(compression, "_compressor", lambda level: Lying())
+        with pytest.raises(DamagedError, match="memory"):
+            compress_frame([XML])
+
+    def test_threads_do_not_share_contexts(self) -> None:
+        plains = [XML[i * 50 :] for i in range(64)]
+
+        def there_and_back(plain: bytes) -> bytes:
+            return decompress(frame_of(plain), len(plain))
+
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(there_and_back, plains)) == plains
+
+
+class TestDecompress:
+    def test_the_largest_frame(self) -> None:
+        plain = bytes(FRAME_BYTES_MAX)
+        assert decompress(frame_of(plain), FRAME_BYTES_MAX) == plain
+
+    @pytest.mark.parametrize(
+        "raw_bytes", [-1, 0, 1, len(XML) - 1, len(XML) + 1, FRAME_BYTES_MAX, FRAME_BYTES_MAX + 1, 1 << 63]
+    )
+    def test_another_size_than_declared(self, raw_bytes: int) -> None:
+        with pytest.raises(DamagedError):
+            decompress(frame_of(XML), raw_bytes)
+
+    def test_every_truncation(self) -> None:
+        stored = frame_of(XML[:2000])
+        for length in range(len(stored)):
+            with pytest.raises(DamagedError):
+                decompress(stored[:length], 2000)
+
+    def test_every_flipped_bit(self) -> None:
+        # zstd itself has no checksum here: wrong bytes of the right length are for the digests to find.
+        stored = frame_of(XML[:2000])
+        damaged = 0
+        for position in range(len(stored) * 8):
+            flipped = bytearray(stored)
+            flipped[position // 8] ^= 1 << position % 8
+            try:
+                assert len(decompress(flipped, 2000)) == 2000
+            except DamagedError:
+                damaged += 1
+        assert damaged > 0
+
+    @pytest.mark.parametrize("extra", [b"\0", b"x" * 1000, None, b"\x50\x2a\x4d\x18\x04\0\0\0abcd"])
+    def test_anything_after_the_frame(self, extra: bytes | None) -> None:
+        stored = frame_of(XML)
+        with pytest.raises(DamagedError):
+            decompress(stored + (stored if extra is None else extra), len(XML))
+
+    @pytest.mark.parametrize(
+        "stored",
+        [b"", b"\x28", b"\x28\xb5\x2f\xfd", b"PK\3\4" * 20, noise(100), b"\x50\x2a\x4d\x18\x04\0\0\0abcd"],
+    )
+    def test_what_is_no_frame(self, stored: bytes) -> None:
+        with pytest.raises(DamagedError):
+            decompress(stored, 4)
+
+    def test_a_frame_of_unknown_size(self) -> None:
+        stored = zstandard.ZstdCompressor(write_content_size=False).compress(XML)
+        with pytest.raises(DamagedError):
+            decompress(stored, len(XML))
+
+    def test_a_frame_with_a_dictionary(self) -> None:
+        dictionary = zstandard.train_dictionary(4096, [XML[i : i + 500] for i in range(0, 60_000, 50)])
+        stored = zstandard.ZstdCompressor(dict_data=dictionary).compress(XML)
+        with pytest.raises(DamagedError, match="dictionary"):
+            decompress(stored, len(XML))
+
+    def test_a_window_beyond_the_format(self) -> None:
+        assert decompress(handmade_frame(b"abc", window_log=23), 3) == b"abc"
+        with pytest.raises(DamagedError, match="window"):
+            decompress(handmade_frame(b"abc", window_log=24), 3)
+
+    @pytest.mark.parametrize("patched", [False, True], ids=["honest header", "lying header"])
+    def test_a_bomb_allocates_no_more_than_the_pack_states(self, patched: bool) -> None:
+        stored = bytearray(zstandard.ZstdCompressor(level=1).compress(bytes(256 << 20)))
+        raw_bytes = 1 << 20
+        if patched:
+            at = stored.index((256 << 20).to_bytes(4, "little"))
+            stored[at : at + 4] = raw_bytes.to_bytes(4, "little")
+            assert zstandard.get_frame_parameters(stored).content_size == raw_bytes
+        tracemalloc.start()
+        try:
+            with pytest.raises(DamagedError):
+                decompress(stored, raw_bytes)
+            _, peak_bytes = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak_bytes < 2 * raw_bytes
+
+    def test_any_buffer_type(self) -> None:
+        stored = frame_of(XML)
+        assert decompress(bytearray(stored), len(XML)) == XML
+        assert decompress(memoryview(b"xx" + stored)[2:], len(XML)) == XML
+
+
+class TestChooser:
+    def test_a_run_of_noise_is_only_sampled(self) -> None:
+        chooser = CompressionChooser()
+        tried = []
+        for seed in range(40):
+            frame = [noise(131_072, seed)]
+            tried.append(chooser.worth_trying(frame))
+            assert compress_frame(frame, chooser=chooser) == (Codec.RAW, None)
+        # The first four, and every sixteenth of the run for what a sample cannot see.
+        assert [i for i, spent in enumerate(tried) if spent] == [0, 1, 2, 3, 16, 32]
+
+    def test_compressible_data_ends_the_run(self) -> None:
+        chooser = CompressionChooser()
+        for seed in range(10):
+            compress_frame([noise(131_072, seed)], chooser=chooser)
+        assert not chooser.worth_trying([noise(131_072)])
+        assert compress_frame([XML], chooser=chooser)[0] is Codec.ZSTD
+        assert chooser.worth_trying([noise(131_072)])
+
+    @pytest.mark.parametrize("where", [0, 1, 2, 3])
+    @pytest.mark.parametrize("part_bytes", [131_072, 5_000, 1_000])
+    def test_samples_are_of_start_middle_and_end(self, where: int, part_bytes: int) -> None:
+        chooser = CompressionChooser()
+        for _ in range(4):
+            chooser.record(compressed=False)
+        starts = [0, 65_536 - 4096, 131_072 - 8192, 30_000]
+        frame = bytearray(noise(131_072))
+        frame[starts[where] : starts[where] + 8192] = bytes(8192)
+        parts = [frame[i : i + part_bytes] for i in range(0, len(frame), part_bytes)]
+        assert chooser.worth_trying(parts) is (where < 3)
+
+    @pytest.mark.parametrize("size_bytes", [0, 1, 4096, 12_288, 12_289])
+    def test_small_frames_are_sampled_too(self, size_bytes: int) -> None:
+        chooser = CompressionChooser()
+        for _ in range(4):
+            chooser.record(compressed=False)
+        assert not chooser.worth_trying([noise(size_bytes)])
+        assert compress_frame([noise(size_bytes)], chooser=chooser) == (Codec.RAW, None)
+
+    def test_the_same_frames_give_the_same_choices(self) -> None:
+        frames = [XML if seed % 7 == 6 else noise(20_000, seed) for seed in range(60)]
+        first, second = CompressionChooser(), CompressionChooser()
+        assert [compress_frame([f], chooser=first) for f in frames] == [
+            compress_frame([f], chooser=second) for f in frames
+        ]
