@@ -1,0 +1,112 @@
+"""What a source is to those who read it: a sorted listing, and bytes that did not move meanwhile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from typing_extensions import Buffer
+
+__all__ = [
+    "EMPTY_FOLDER",
+    "FILE",
+    "IGNORE_FILE",
+    "READ_PAUSES_S",
+    "REMOTE_MTIME",
+    "REMOTE_TAG",
+    "SYMLINK",
+    "Source",
+    "SourceFile",
+    "SourceReader",
+]
+
+FILE = 0
+SYMLINK = 1
+EMPTY_FOLDER = 2
+
+IGNORE_FILE = b".dataverignore"
+
+# A file that changed while it was read is read again after each of these pauses, then given up.
+READ_PAUSES_S = (0.0, 0.02, 0.1, 0.4, 1.0)
+
+# In place of an inode, for files that are not on a local file system: `ctime_ns` holds a digest of
+# the store's own change tag, or nothing is known but the time of the last change.
+REMOTE_TAG = 2**64 - 1
+REMOTE_MTIME = 2**64 - 2
+
+
+class SourceFile(NamedTuple):
+    """One entry of a source, and the stamps that tell whether it changed since.
+
+    `path` passed the rules of `dataver.paths`. `size` is in bytes: of a symlink its target's, of an
+    empty folder 0. Times are nanoseconds since the epoch. All of it equal means: the same bytes,
+    save for changes within the grain of the file system's clock (see `dataver.worktree`).
+    """
+
+    path: bytes
+    kind: int
+    executable: bool
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+
+class SourceReader(Protocol):
+    """A file of a source, open for reading: seekable, for one thread at a time."""
+
+    @property
+    def file(self) -> SourceFile:
+        """The entry with the stamps found on opening: it may differ from the listing's."""
+        ...
+
+    def readinto(self, buffer: Buffer, /) -> int | None: ...
+    def read(self, size: int = -1, /) -> bytes | None: ...
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+    def tell(self) -> int: ...
+    def close(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+    def check(self) -> None:
+        """Raise `SourceChangedError` unless the file still is what it was on opening.
+
+        Call it when everything was read, and count the bytes against `file.size`. What was read
+        before counts only if this returns; the caller may then open the file again.
+        """
+        ...
+
+
+class Source(Protocol):
+    """What is to be committed. Safe for use by many threads."""
+
+    @property
+    def name(self) -> str:
+        """For messages: the place, without credentials, in a safe spelling."""
+        ...
+
+    @property
+    def key(self) -> bytes:
+        """What identifies the place on this machine: its real path, or its URL without credentials."""
+        ...
+
+    def files(self) -> list[SourceFile]:
+        """Everything to be committed, sorted by path. Reads names and stamps, no contents."""
+        ...
+
+    def read_small(self, file: SourceFile) -> tuple[bytes, SourceFile]:
+        """The whole content, or a symlink's target, and the entry with the stamps that belong to it.
+
+        A file that changes meanwhile is read again, several times, then `SourceChangedError` names
+        it. Memory: the size of the file.
+        """
+        ...
+
+    def open_stable(self, file: SourceFile) -> SourceReader:
+        """Open a file of any size. Whoever reads calls `check` at the end, and tries again on failure."""
+        ...

@@ -1,0 +1,127 @@
+"""A folder or a single file on this machine."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from operator import itemgetter
+
+from dataver.errors import BadInputError
+from dataver.globs import path_filter
+from dataver.paths import REPOSITORY_FOLDER, RelativePath, check_paths, safe_spelling
+from dataver.source.base import EMPTY_FOLDER, FILE, SYMLINK, SourceFile
+from dataver.source.faults import refuse_special, source_fault
+from dataver.source.reading import LocalReader, open_local, read_link, read_whole, step_by_step
+from dataver.source.walk import CALL_PATH_BYTES_MAX, Walk, holds_repository
+
+__all__ = ["LocalSource"]
+
+# What a repository writes at its root; below these lie its objects.
+_REPOSITORY_PARTS = (b"log", b"packs", b"index", b"probe")
+
+
+class LocalSource:
+    """A folder, or one file whose base name is its path in the version.
+
+    `source` itself may be a symlink and is followed; nothing below it is. Folders on other file
+    systems are part of it. Left out: what `.dataverignore` files say, folders and symlinks named
+    `.dataver`, folders that hold a repository, and what the filters do not let through. A folder
+    is an entry where nothing in it is left, unless it was the filters that hid something.
+    """
+
+    def __init__(
+        self,
+        source: str | bytes | os.PathLike[str],
+        *,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        ignore: bool = True,
+    ) -> None:
+        """Look at `source`, read nothing in it yet.
+
+        `include`, `exclude`: see `dataver.globs.path_filter`. `ignore=False` lists what ignore
+        files leave out, too. Raises `PathNotFoundError`, `NotPermittedError`, and `BadInputError`
+        where it is a repository, or neither a folder nor a regular file.
+        """
+        given = os.path.abspath(os.fsencode(source))
+        self.name = safe_spelling(given)
+        self.key = os.path.realpath(given)
+        chosen = path_filter(include, exclude)
+        self._filter = chosen if include or exclude else None
+        self._ignore = ignore
+        self._single: bytes | None = None
+        try:
+            mode = os.stat(self.key).st_mode
+        except OSError as error:
+            raise source_fault(error, given) from error
+        if stat.S_ISDIR(mode):
+            self._prefix = self.key.rstrip(b"/") + b"/"
+            self._refuse_repository()
+        elif stat.S_ISREG(mode):
+            self._prefix = os.path.dirname(self.key).rstrip(b"/") + b"/"
+            self._single = RelativePath.parse(os.path.basename(given))
+        else:
+            raise refuse_special(given, mode)
+
+    def _refuse_repository(self) -> None:
+        if os.path.basename(self.key) == REPOSITORY_FOLDER or holds_repository(self.key):
+            raise BadInputError(
+                f"{self.name} is a repository, and no version can hold one; name the folder of the data"
+            )
+        folder = self.key
+        while (above := os.path.dirname(folder)) != folder:
+            if os.path.basename(folder) in _REPOSITORY_PARTS and holds_repository(above):
+                raise BadInputError(f"{self.name} is part of a repository; name a folder of data")
+            folder = above
+
+    def files(self) -> list[SourceFile]:
+        """Everything to be committed, sorted by path. See `Source.files`.
+
+        What vanishes meanwhile is left out. Raises `BadInputError` for names that are not UTF-8,
+        pipes, sockets and devices, `NotPermittedError` for folders that cannot be read.
+        """
+        if self._single is not None:
+            found = self._stat_single(self._single)
+            return [found] if self._filter is None or self._filter(found.path) else []
+        files = Walk(self._prefix, self._filter, self._ignore).run()
+        files.sort(key=itemgetter(0))
+        try:
+            check_paths([file[0] for file in files])
+        except BadInputError as error:
+            raise BadInputError(
+                f"{error}; rename it in {self.name}, or leave it out with --exclude or .dataverignore"
+            ) from error
+        return files
+
+    def _stat_single(self, path: bytes) -> SourceFile:
+        try:
+            found = os.lstat(self.key)
+        except OSError as error:
+            raise source_fault(error, self.key) from error
+        executable = bool(found.st_mode & stat.S_IXUSR)
+        return SourceFile(
+            path, FILE, executable, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+        )
+
+    def _full(self, file: SourceFile) -> bytes:
+        return self._prefix + file.path if self._single is None else self.key
+
+    def read_small(self, file: SourceFile) -> tuple[bytes, SourceFile]:
+        """The whole content, or a symlink's target, with the stamps that belong to it. See `Source`."""
+        if file.kind == EMPTY_FOLDER:
+            return b"", file
+        read = read_link if file.kind == SYMLINK else read_whole
+        full = self._full(file)
+        if len(full) <= CALL_PATH_BYTES_MAX:
+            return read(full, file)
+        with step_by_step(full) as (folder, name):
+            return read(name, file, folder)
+
+    def open_stable(self, file: SourceFile) -> LocalReader:
+        """Open a regular file of any size. See `Source.open_stable`."""
+        full = self._full(file)
+        if len(full) <= CALL_PATH_BYTES_MAX:
+            return open_local(full, file)
+        with step_by_step(full) as (folder, name):
+            return open_local(name, file, folder)
