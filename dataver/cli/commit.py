@@ -1,0 +1,140 @@
+"""`dataver commit`: record a source as the next version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from dataver.cli import output
+from dataver.cli.options import (
+    DATASET,
+    PLACE,
+    REF,
+    author_option,
+    exclude_option,
+    include_option,
+    jobs_option,
+    message_option,
+    verb,
+)
+from dataver.cli.session import Session, key_values
+from dataver.results import CommitResult
+
+DOCUMENT = (
+    '{"dataset", "version": "v3" or null, "id", "parents": [id…], "tree", "files", "bytes", "new_bytes",\n'
+    ' "stored_bytes", "changed": {"added", "modified", "deleted", "renamed"}, "created": bool,\n'
+    ' "rebased_onto": id or null, "dry_run": {"new_bytes", "requests", "cost_usd"} (only with --dry-run)}'
+)
+
+
+@verb(
+    "commit",
+    'dataver commit iris data/iris -m "first version"',
+    "dataver commit iris data/iris --tag paper --meta source=uci",
+    "dataver commit iris new/part-7.parquet --add --into train",
+    document=DOCUMENT,
+)
+@click.argument("dataset", type=DATASET)
+@click.argument("source", type=PLACE)
+@message_option
+@click.option("--tag", "tags", metavar="T", multiple=True, help="Tag the version; repeatable.")
+@click.option("--branch", "-b", metavar="B", default="main", help="The branch that moves; made if missing.")
+@author_option
+@click.option("--time", metavar="TIME", help="When, as RFC 3339; default: now.")
+@click.option("--meta", metavar="K=V", multiple=True, help="Anything worth knowing; repeatable.")
+@click.option("--add", is_flag=True, help="Add and replace SOURCE's files, delete none.")
+@click.option("--into", metavar="PATH", default="", help="Put SOURCE below this path of the dataset.")
+@click.option("--base", type=REF, metavar="REF", help="The version that SOURCE was made from.")
+@include_option
+@exclude_option
+@click.option("--reference", is_flag=True, help="Record where the bytes are; leave them there.")
+@click.option("--dry-run", is_flag=True, help="Forecast new bytes, requests and cost; commit nothing.")
+@click.option("--allow-empty", is_flag=True, help="Make a version also where nothing changed.")
+@click.option(
+    "--source-option",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="An option of SOURCE's file system, where SOURCE is a URL; repeatable.",
+)
+@jobs_option
+def command(
+    session: Session,
+    dataset: str,
+    source: str,
+    message: str,
+    tags: tuple[str, ...],
+    branch: str,
+    author: str | None,
+    time: str | None,
+    meta: tuple[str, ...],
+    add: bool,
+    into: str,
+    base: str | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    reference: bool,
+    dry_run: bool,
+    allow_empty: bool,
+    source_option: tuple[str, ...],
+    jobs: int | None,
+) -> None:
+    """Record SOURCE (a folder, one file or an fsspec URL) as the next version of DATASET.
+
+    What SOURCE changed against its base is what is committed. The base is --base, else the version
+    that SOURCE was last checked out from or committed as on this machine, else the head. Where
+    somebody else moved the head meanwhile and changed other paths, the change is put on top.
+    Nothing changed: no version is made.
+    """
+    values = key_values(meta, "--meta")
+    source_options = key_values(source_option, "--source-option")
+    repository = session.open()
+    with session.watch() as progress:
+        result = repository.commit(
+            dataset,
+            source,
+            message=message,
+            tags=tags,
+            branch=branch,
+            author=author,
+            time=time,
+            meta=values,
+            add=add,
+            into=into,
+            base=base,
+            include=include,
+            exclude=exclude,
+            reference=reference,
+            dry_run=dry_run,
+            allow_empty=allow_empty,
+            progress=progress,
+            jobs=jobs,
+            storage_options=source_options or None,
+        )
+    session.answer(result.to_json, lambda: committed_lines(result, branch, tags))
+
+
+def committed_lines(result: CommitResult, branch: str, tags: tuple[str, ...] = ()) -> Iterator[str]:
+    """What a commit, merge or revert did: one line, and one more for each thing out of the ordinary."""
+    if result.dry_run is not None:
+        forecast = result.dry_run
+        cost = "none here" if forecast.cost_usd is None else f"{forecast.cost_usd:.4f} USD"
+        yield (
+            f"{output.name(result.dataset)}  would commit {output.counts_text(result.changed)}  "
+            f"{output.size_text(forecast.new_bytes)} new of {output.size_text(result.bytes)}  "
+            f"{output.amount(forecast.requests, 'request')}, cost {cost}"
+        )
+        return
+    name = output.name(f"{result.dataset}@{result.version or branch}")
+    start = f"{name}  {output.elided_id(result.id)}  {output.counts_text(result.changed)}"
+    if not result.created:
+        yield f"{name}  {output.elided_id(result.id)}  nothing changed, no new version"
+        return
+    yield (
+        f"{start}  {output.size_text(result.new_bytes)} new of {output.size_text(result.bytes)} "
+        f"(stored {output.size_text(result.stored_bytes)})"
+    )
+    if result.rebased_onto:
+        yield f"put on top of {output.elided_id(result.rebased_onto)}, committed meanwhile by somebody else"
+    if tags:
+        yield "tagged " + ", ".join(output.name(tag) for tag in tags)

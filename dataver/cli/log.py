@@ -1,0 +1,51 @@
+"""`dataver log`: the versions from a ref back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+import click
+
+from dataver.cli import output
+from dataver.cli.options import REF, verb
+from dataver.cli.session import Session
+from dataver.results import VersionInfo
+
+# Rows aligned together: the first appear at once, however long the history is.
+ROWS_A_BLOCK = 100
+
+DOCUMENT = '{"versions": [the document of show…]}, newest first'
+
+
+@verb("log", "dataver log iris", "dataver log iris@paper -n 5", reads=True, document=DOCUMENT)
+@click.argument("ref", type=REF)
+@click.option("--number", "-n", type=click.IntRange(min=0), metavar="N", help="At most so many versions.")
+def command(session: Session, ref: str, number: int | None) -> None:
+    """List the versions from REF back, newest first."""
+    versions = islice(session.open().log(ref), number)
+    session.answer(
+        lambda: {"versions": [version.to_json() for version in versions]},
+        lambda: log_lines(versions),
+    )
+
+
+def log_lines(versions: Iterable[VersionInfo]) -> Iterator[str]:
+    """One line a version, aligned block by block."""
+    iterator = iter(versions)
+    while block := list(islice(iterator, ROWS_A_BLOCK)):
+        yield from output.columns([row(version) for version in block])
+
+
+def row(version: VersionInfo) -> tuple[str, ...]:
+    """Version, id, time, author, changes and names, first line of the message."""
+    names = [*version.tags, *version.aliases, *(name for name in version.branches if name != "main")]
+    badges = f"[{', '.join(map(output.safe, names))}] " if names else ""
+    return (
+        output.name(version.version or "-"),
+        output.dim(output.short_id(version.id)),
+        output.time_text(version.time),
+        output.safe(version.author.partition(" <")[0]),
+        "-" if version.changed is None else output.counts_text(version.changed),
+        click.style(badges, fg="yellow") + output.safe(version.message.partition("\n")[0]),
+    )

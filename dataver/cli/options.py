@@ -1,0 +1,143 @@
+"""What makes a function a verb: its options, its help with examples, and types that complete themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dataver.cli.session import Function, global_options, keep
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+
+class Verb(click.Command):
+    """A command whose help ends with the shape of its JSON document and with examples."""
+
+    examples: tuple[str, ...] = ()
+    document: str | None = None
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Print the document and the examples as they stand, unwrapped."""
+        if self.document:
+            with formatter.section("With --json"):
+                for line in self.document.split("\n"):
+                    formatter.write(f"{'':{formatter.current_indent}}{line}\n")
+        with formatter.section("Example" if len(self.examples) == 1 else "Examples"):
+            for example in self.examples:
+                formatter.write(f"{'':{formatter.current_indent}}{example}\n")
+
+
+CHANGES_DOCUMENT = '{"added": [path…], "modified": [path…], "deleted": [path…], "renamed": [[old, new]…]}'
+
+
+def verb(
+    name: str, *examples: str, reads: bool = False, document: str | None = None
+) -> Callable[[Callable[..., None]], click.Command]:
+    """Make a function the verb `name`; it gets the `Session` first, then its own parameters.
+
+    `reads` adds `--at`. `document`, the shape of its JSON document, adds `--json`. Both options end
+    in the session.
+    """
+
+    def decorate(function: Callable[..., None]) -> click.Command:
+        function = global_options(hidden=True)(function)
+        if document:
+            function = json_option(function)
+        if reads:
+            function = at_option(function)
+        command = click.command(name, cls=Verb)(click.pass_obj(function))
+        command.examples = examples
+        command.document = document
+        # The verb's own options first, then those that all verbs share.
+        command.params.sort(key=lambda parameter: parameter.callback is keep)
+        return command
+
+    return decorate
+
+
+def json_option(function: Function) -> Function:
+    """`--json`, kept in the session."""
+    return click.option(
+        "--json",
+        is_flag=True,
+        expose_value=False,
+        callback=keep,
+        help="Print one JSON document and nothing else.",
+    )(function)
+
+
+def at_option(function: Function) -> Function:
+    """`--at`, kept in the session."""
+    return click.option(
+        "--at",
+        metavar="TIME|ENTRY",
+        expose_value=False,
+        callback=keep,
+        help="Resolve names as the log had them at this time (RFC 3339) or entry (a number).",
+    )(function)
+
+
+class DatasetType(click.ParamType[str]):
+    """A dataset; completes to the datasets of the repository."""
+
+    name = "dataset"
+
+    def shell_complete(
+        self,
+        ctx: click.Context,
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem[Any]]:
+        """The datasets that start so; none where the repository cannot be read."""
+        from dataver.cli import complete
+
+        return complete.datasets(ctx, incomplete)
+
+
+class RefType(click.ParamType[str]):
+    """A ref; completes to datasets, and after the `@` to their branches, tags, aliases and versions."""
+
+    name = "ref"
+
+    def shell_complete(
+        self,
+        ctx: click.Context,
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem[Any]]:
+        """The refs that start so; none where the repository cannot be read."""
+        from dataver.cli import complete
+
+        return complete.refs(ctx, incomplete)
+
+
+DATASET = DatasetType()
+REF = RefType()
+# A path on this machine that may also be a URL: the shell completes it as a file.
+PLACE = click.Path(path_type=str)
+
+jobs_option = click.option(
+    "--jobs",
+    "-j",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many threads work at once; default: one a processor, 16 at most.",
+)
+include_option = click.option(
+    "--include",
+    metavar="GLOB",
+    multiple=True,
+    help="Only files that match; repeatable. `**` crosses folders, a GLOB without `/` fits at any depth.",
+)
+exclude_option = click.option(
+    "--exclude", metavar="GLOB", multiple=True, help="No files that match; repeatable."
+)
+message_option = click.option(
+    "--message", "-m", metavar="MSG", default="", help="Why, for those who come later."
+)
+author_option = click.option(
+    "--author", metavar="NAME", help="Who; default: DATAVER_AUTHOR, git's user, user@host."
+)
