@@ -11,7 +11,7 @@ PYTEST_JOBS ?= 2
 
 TEST_ENV := .venv
 DEMO_ENV := .venv-demo
-PEERS_ENV := .venv-peers
+BENCH_ENV := .venv-bench
 
 # make_env FOLDER: a virtual environment in FOLDER, unless a whole one is there (pip comes last).
 define make_env
@@ -43,13 +43,6 @@ $(DEMO_ENV)/.made: pyproject.toml
 	@$(call install,$(DEMO_ENV),--no-deps scikit-learn)
 	@touch $@
 
-# DVC stands apart: its requirements and dataver's need not agree.
-$(PEERS_ENV)/.made:
-	$(call make_env,$(PEERS_ENV))
-	@echo "installing DVC into $(PEERS_ENV)"
-	@$(call install,$(PEERS_ENV),dvc)
-	@touch $@
-
 demo: $(DEMO_ENV)/.made
 	@PATH="$(CURDIR)/$(DEMO_ENV)/bin:$$PATH" sh docs/demo/demo.sh
 
@@ -66,9 +59,10 @@ format: $(TEST_ENV)/.made
 	$(TEST_ENV)/bin/python -m ruff check --fix
 	$(TEST_ENV)/bin/python -m ruff format
 
-# Figures beside other tools on the same data; borg is used where it is on PATH.
-bench: $(TEST_ENV)/.made $(PEERS_ENV)/.made
-	DATAVER_BENCH_DVC="$(CURDIR)/$(PEERS_ENV)/bin/dvc" $(TEST_ENV)/bin/python -m benchmarks
+# Figures beside other tools on the same data. DVC gets an environment of its own; borg and restic come from Debian.
+bench: $(TEST_ENV)/.made
+	PYTHON='$(PYTHON)' benchmarks/setup-peers
+	$(TEST_ENV)/bin/python -m benchmarks
 
 # A hundred times the examples of `make test`, other ones at each run: properties and malformed bytes.
 fuzz: $(TEST_ENV)/.made
@@ -80,5 +74,5 @@ soak: $(TEST_ENV)/.made
 	$(TEST_ENV)/bin/python -m pytest -q -m soak --ignore=tests/stateful --ignore=tests/fault || test $$? -eq 5
 
 clean:
-	rm -rf $(TEST_ENV) $(DEMO_ENV) $(PEERS_ENV) build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(TEST_ENV) $(DEMO_ENV) $(BENCH_ENV) build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find dataver tests docs benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
