@@ -1,0 +1,1 @@
+"""The one commit point: a hash-chained, numbered log, and the state that it adds up to."""

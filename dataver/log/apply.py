@@ -1,0 +1,252 @@
+"""What each operation does to the state.
+
+`checked` is how a writer makes sure that its operations may follow, and how `verify` replays a
+history; readers of entries that were accepted leave the checks out and read less.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from functools import singledispatchmethod
+
+from dataver.errors import ConflictError
+from dataver.format.operations import (
+    ALIAS,
+    BRANCH,
+    NO_DIGEST,
+    TAG,
+    AliasSet,
+    BranchSet,
+    ConfigSet,
+    DatasetCreate,
+    DatasetDelete,
+    DatasetRename,
+    DatasetRestore,
+    Erase,
+    GcMark,
+    GcRestore,
+    GcSweep,
+    Genesis,
+    Hold,
+    IndexAdd,
+    IndexReplace,
+    ModelCreate,
+    Operation,
+    RefDelete,
+    RunEnd,
+    RunStart,
+    TagCreate,
+    Unknown,
+    VersionAdd,
+)
+from dataver.log import state as keys
+from dataver.log.state import RefState, SegmentState, State, VersionState
+
+_RUN = struct.Struct("<32s32sB")
+_MARK = struct.Struct("<QB")
+
+
+class Applier:
+    """Applies the operations of entry `number` to `state.changes`, in order."""
+
+    def __init__(self, state: State, number: int, *, checked: bool) -> None:
+        self._state = state
+        self._number = number
+        self._checked = checked
+
+    def apply(self, operations: Iterable[Operation]) -> None:
+        """Apply all. Where checked, one that may not follow is a `ConflictError`."""
+        for operation in operations:
+            self._one(operation)
+
+    def _set(self, key: bytes, value: bytes | None) -> None:
+        self._state.changes[key] = value
+
+    def _expect(self, holds: object, what: str) -> None:
+        if not holds:
+            raise ConflictError(f"{what}; read the repository again and repeat")
+
+    @singledispatchmethod
+    def _one(self, operation: Operation) -> None:
+        raise TypeError(f"{type(operation).__name__} cannot be applied")
+
+    @_one.register
+    def _(self, operation: Genesis | Unknown) -> None:
+        return
+
+    @_one.register
+    def _(self, operation: DatasetCreate) -> None:
+        if self._checked:
+            self._expect(self._state.dataset(operation.name) is None, f"dataset {operation.name} exists")
+        self._set(keys.DATASET + operation.name.encode(), operation.dataset)
+
+    @_one.register
+    def _(self, operation: DatasetRename) -> None:
+        if self._checked:
+            self._named(operation.dataset, operation.name)
+            self._expect(self._state.dataset(operation.new_name) is None, f"{operation.new_name} exists")
+        self._set(keys.DATASET + operation.name.encode(), None)
+        self._set(keys.DATASET + operation.new_name.encode(), operation.dataset)
+
+    @_one.register
+    def _(self, operation: DatasetDelete) -> None:
+        if self._checked:
+            self._named(operation.dataset, operation.name)
+        self._set(keys.DATASET + operation.name.encode(), None)
+        self._set(keys.DELETED + operation.dataset, operation.name.encode())
+
+    @_one.register
+    def _(self, operation: DatasetRestore) -> None:
+        if self._checked:
+            self._expect(self._state.get(keys.DELETED + operation.dataset), "it is not deleted")
+            self._expect(self._state.dataset(operation.name) is None, f"dataset {operation.name} exists")
+        self._set(keys.DELETED + operation.dataset, None)
+        self._set(keys.DATASET + operation.name.encode(), operation.dataset)
+
+    @_one.register
+    def _(self, operation: VersionAdd) -> None:
+        version = VersionState(
+            operation.version,
+            self._number,
+            0,
+            operation.manifest,
+            operation.files,
+            operation.size_bytes,
+            operation.new_bytes,
+            operation.stored_bytes,
+            operation.run,
+        )
+        key = keys.VERSION + operation.dataset + operation.version
+        if self._state.get(key) is None:
+            self._set(key, version.pack())
+
+    @_one.register
+    def _(self, operation: BranchSet) -> None:
+        if self._checked:
+            self._moves(operation.dataset, BRANCH, operation.name, operation.expected)
+        self._set_ref(operation.dataset, RefState(BRANCH, operation.name, operation.target))
+        for offset, version in enumerate(operation.numbered):
+            number = operation.first_number + offset
+            key = keys.NUMBER + operation.dataset + number.to_bytes(8, "big")
+            if self._checked:
+                self._expect(self._state.get(key) is None, f"v{number} is given already")
+            self._set(key, version)
+            self._number_version(operation.dataset, version, number)
+
+    @_one.register
+    def _(self, operation: TagCreate) -> None:
+        if self._checked:
+            self._moves(operation.dataset, TAG, operation.name, None, operation.target)
+        self._set_ref(operation.dataset, RefState(TAG, operation.name, operation.target))
+
+    @_one.register
+    def _(self, operation: AliasSet) -> None:
+        if self._checked:
+            self._moves(operation.dataset, ALIAS, operation.name, operation.expected)
+        self._set_ref(operation.dataset, RefState(ALIAS, operation.name, operation.target))
+
+    @_one.register
+    def _(self, operation: RefDelete) -> None:
+        if self._checked:
+            self._moves(operation.dataset, operation.kind, operation.name, operation.expected)
+        gone = RefState(operation.kind, operation.name, operation.expected, deleted=True)
+        self._set_ref(operation.dataset, gone)
+
+    @_one.register
+    def _(self, operation: RunStart) -> None:
+        self._set(keys.RUN + operation.run, _RUN.pack(operation.record, NO_DIGEST, 0))
+
+    @_one.register
+    def _(self, operation: RunEnd) -> None:
+        begun = self._state.get(keys.RUN + operation.run)
+        start = begun[:32] if begun else NO_DIGEST
+        self._set(keys.RUN + operation.run, _RUN.pack(start, operation.record, operation.status))
+
+    @_one.register
+    def _(self, operation: ModelCreate) -> None:
+        key = keys.MODEL + operation.name.encode() + b"\0" + operation.number.to_bytes(8, "big")
+        if self._checked:
+            self._expect(self._state.get(key) is None, f"model {operation.name}@v{operation.number} exists")
+        self._set(key, operation.run + operation.record)
+
+    @_one.register
+    def _(self, operation: IndexAdd) -> None:
+        segment = SegmentState(operation.segment, operation.keys, operation.size_bytes)
+        self._set(keys.SEGMENT + operation.segment, segment.pack())
+
+    @_one.register
+    def _(self, operation: IndexReplace) -> None:
+        inputs = [keys.SEGMENT + name for name in operation.inputs]
+        if any(self._state.get(key) is None for key in inputs):
+            return
+        for key in inputs:
+            self._set(key, None)
+        segment = SegmentState(operation.output, operation.keys, operation.size_bytes)
+        self._set(keys.SEGMENT + operation.output, segment.pack())
+
+    @_one.register
+    def _(self, operation: GcMark) -> None:
+        for name, kind in _names(operation):
+            self._set(keys.MARKED + name, _MARK.pack(self._number, kind))
+
+    @_one.register
+    def _(self, operation: GcSweep) -> None:
+        for name, kind in _names(operation):
+            if self._checked:
+                self._expect(self._state.get(keys.MARKED + name), f"{name.hex()} is not marked")
+            self._set(keys.MARKED + name, None)
+            self._set(keys.SWEPT + name, _MARK.pack(self._number, kind))
+
+    @_one.register
+    def _(self, operation: GcRestore) -> None:
+        for name, _ in _names(operation):
+            self._set(keys.MARKED + name, None)
+
+    @_one.register
+    def _(self, operation: ConfigSet) -> None:
+        self._set(keys.CONFIG + operation.key.encode(), operation.value.encode() or None)
+
+    @_one.register
+    def _(self, operation: Erase) -> None:
+        self._set(keys.ERASED + operation.digest, operation.record.encode())
+
+    @_one.register
+    def _(self, operation: Hold) -> None:
+        self._set(keys.HELD + operation.name.encode(), operation.target)
+
+    def _set_ref(self, dataset: bytes, ref: RefState) -> None:
+        self._set(keys.REF + dataset + ref.name.encode(), ref.pack())
+
+    def _number_version(self, dataset: bytes, version: bytes, number: int) -> None:
+        key = keys.VERSION + dataset + version
+        value = self._state.get(key)
+        if value is not None:
+            self._set(key, value[:8] + number.to_bytes(8, "little") + value[16:])
+
+    def _named(self, dataset: bytes, name: str) -> None:
+        self._expect(self._state.dataset(name) == dataset, f"dataset {name} was renamed or deleted meanwhile")
+
+    def _moves(
+        self, dataset: bytes, kind: int, name: str, expected: bytes | None, target: bytes | None = None
+    ) -> None:
+        """A name that is there must be of this kind and at `expected`; one that is not, unexpected."""
+        ref = self._state.ref(dataset, name)
+        if ref is None or ref.deleted:
+            self._expect(expected is None, f"{KIND[kind]} {name} is gone")
+            if ref is not None and ref.kind == TAG:
+                self._expect(
+                    kind == TAG and ref.target == target,
+                    f"{name} was a tag at {ref.target}, and a tag's name may only come back there",
+                )
+            return
+        self._expect(ref.kind == kind, f"{name} is a {KIND[ref.kind]}")
+        self._expect(expected == ref.target, f"{KIND[kind]} {name} is at {ref.target}")
+
+
+KIND = keys.KIND_NAMES
+
+
+def _names(operation: GcMark | GcSweep | GcRestore) -> list[tuple[bytes, int]]:
+    packs = [(bytes(name), keys.PACK_NAME) for name in operation.packs]
+    return packs + [(bytes(name), keys.SEGMENT_NAME) for name in operation.segments]

@@ -1,0 +1,57 @@
+"""What this machine saw last of each repository: the way a rolled-back history is noticed."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataver.config import cache_folder
+from dataver.digest import Digest
+from dataver.errors import BadInputError
+from dataver.hashing import blake3_digest
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An entry of a repository's log as this machine saw it; `repository` is 32 hex digits."""
+
+    repository: str
+    number: int
+    digest: Digest
+
+
+class Remembered:
+    """One small file a repository URL in the user's cache folder. Losing it costs only the check."""
+
+    def __init__(self, url: str) -> None:
+        self._path: Path | None = None
+        if not url.startswith("memory:"):
+            self._path = cache_folder() / "repositories" / blake3_digest(url.encode()).hex()
+
+    def load(self) -> Seen | None:
+        """What was seen last, or None. A file that cannot be read is as good as none."""
+        if self._path is None:
+            return None
+        try:
+            document = json.loads(self._path.read_bytes())
+            return Seen(
+                str(document["repository"]), int(document["number"]), Digest.parse(document["digest"])
+            )
+        except (OSError, ValueError, KeyError, TypeError, BadInputError):
+            return None
+
+    def save(self, seen: Seen) -> None:
+        """Remember; readers see the old or the new. A cache folder that cannot be written is no error."""
+        if self._path is None:
+            return
+        document = {"repository": seen.repository, "number": seen.number, "digest": str(seen.digest)}
+        temporary = self._path.with_name(f"{self._path.name}.{secrets.token_hex(8)}")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps(document))
+            os.replace(temporary, self._path)
+        except OSError:
+            return
