@@ -44,9 +44,7 @@ def machine(folder: Path) -> str:
     return f"{facts}, {os.cpu_count()} cores, {memory:.0f} GiB, {system}"
 
 
-def entry(
-    workload: Workload, found: dict[str, Measured], *, rounds: int, cold: bool, folder: Path
-) -> dict[str, Any]:
+def entry(workload: Workload, found: dict[str, Measured], *, cold: bool, folder: Path) -> dict[str, Any]:
     """All that is to be kept of one workload's measurements."""
     return {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
