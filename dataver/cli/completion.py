@@ -28,7 +28,8 @@ def command(session: Session, shell: str | None) -> None:
     SHELL is bash, zsh or fish; left out, it is the one that $SHELL names. Verbs, options, datasets
     and refs are completed then.
     """
-    from dataver.cli import COMPLETE_VARIABLE, PROGRAM, complete
+    from dataver.cli import complete
+    from dataver.cli.root import COMPLETE_VARIABLE, PROGRAM
 
     if shell is None:
         shell = os.path.basename(os.environ.get("SHELL", ""))

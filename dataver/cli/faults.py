@@ -18,7 +18,7 @@ from dataver.cli.session import Session
 from dataver.errors import DataverError
 
 if TYPE_CHECKING:
-    from dataver.cli import Root
+    from dataver.cli.root import Root
 
 DONE = 0
 UNEXPECTED = 1

@@ -37,14 +37,13 @@ def run(session: Session, kind: str, ref: str, name: str | None, *, delete: bool
             raise click.UsageError("Missing argument 'NAME'.")
         list_names(session, kind, dataset)
         return
+    name = name or selector
+    if not name:
+        raise click.UsageError("Missing argument 'NAME'.")
     repository = session.open()
     if delete:
-        name = name or selector
-        if not name:
-            raise click.UsageError("Missing argument 'NAME'.")
         result = repository.delete_ref(kind, dataset, name)
     else:
-        assert name is not None
         setter = {"tag": repository.tag, "alias": repository.alias, "branch": repository.branch}[kind]
         result = setter(ref, name)
     session.answer(result.to_json, lambda: result_lines(result, kind, dataset))

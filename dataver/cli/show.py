@@ -14,7 +14,8 @@ from dataver.results import VersionInfo
 DOCUMENT = (
     '{"dataset", "version": "v3" or null, "id", "parents": [id…], "tree", "files", "bytes", "new_bytes",\n'
     ' "stored_bytes", "message", "author", "time": RFC 3339 UTC, "tags": […], "aliases": […],\n'
-    ' "branches": […], "meta": {…}, "runs": […], "changed": {"added", "modified", "deleted", "renamed"} or null}'
+    ' "branches": […], "meta": {…}, "runs": […],\n'
+    ' "changed": {"added", "modified", "deleted", "renamed"} or null}'
 )
 
 
