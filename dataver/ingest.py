@@ -1,0 +1,428 @@
+"""The way in: files to cuts, digests, frames and packs.
+
+The caller's thread lists, reads large files and finds their cuts, and fills packs in file order.
+Worker threads read small files, hash chunks, look up which are known and compress the others. The
+bytes under way are bounded, whatever the sizes of files.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol, cast
+
+from dataver.chunk_index import ChunkIndex
+from dataver.chunking import ChunkerParameters
+from dataver.chunking.fastcdc import cuts
+from dataver.chunking.parquet import forced_cuts
+from dataver.chunking.stream import Cutter
+from dataver.compression import CompressionChooser, compress_frame
+from dataver.errors import SourceChangedError
+from dataver.format.chunk_list import ListRow
+from dataver.hashing import FileHasher, blake3_digest
+from dataver.packs import FRAME_BYTES_TARGET
+from dataver.progress import Progress, Silent
+from dataver.source import EMPTY_FOLDER, FILE, READ_PAUSES_S, Source, SourceFile, SourceReader
+from dataver.tree import chunk_list
+from dataver.tree.manifest import Entry, chunks_extra
+
+if TYPE_CHECKING:
+    from dataver.format.binary import Buffer
+
+SMALL_BYTES_MAX = 1 << 20
+BATCH_BYTES = 4 << 20
+BATCH_FILES = 256
+WINDOW_BYTES = 8 << 20
+IN_FLIGHT_BYTES = 48 << 20
+EMPTY_DIGEST = blake3_digest(b"")
+
+_PARQUET_MAGIC = b"PAR1"
+
+
+class FrameSink(Protocol):
+    """Where frames go: a pack writer, or a counter for a dry run."""
+
+    def add(
+        self, codec: int, parts: Sequence[Buffer], raw_bytes: int, digests: Buffer, lengths: Sequence[int]
+    ) -> None:
+        """Take one frame."""
+
+
+class NewFrame(NamedTuple):
+    """A frame of chunks that were not known."""
+
+    codec: int
+    parts: Sequence[Buffer]
+    raw_bytes: int
+    digests: bytes
+    lengths: list[int]
+
+
+class FileChunks(NamedTuple):
+    """What was read of one file: its entry as it was then, its digest and its chunks."""
+
+    file: SourceFile
+    digest: bytes
+    rows: list[ListRow]
+
+
+@dataclass(slots=True)
+class Ingested:
+    """What `ingest` did. `entries` and `files` stand in the order of the files given.
+
+    `files` have the stamps that belong to the bytes read. `list_nodes` are the chunk lists of
+    files with more than one chunk, to be stored beside the manifest.
+    """
+
+    entries: list[Entry] = field(default_factory=list)
+    files: list[SourceFile] = field(default_factory=list)
+    list_nodes: dict[bytes, bytes] = field(default_factory=dict)
+    new_bytes: int = 0
+
+
+def ingest(
+    source: Source,
+    files: Sequence[SourceFile],
+    sink: FrameSink,
+    index: ChunkIndex,
+    parameters: ChunkerParameters,
+    *,
+    jobs: int,
+    progress: Progress | None = None,
+) -> Ingested:
+    """Read `files` and hand the frames of chunks that `index` does not know to `sink`.
+
+    A file that changes while it is read is read again, then `SourceChangedError` names it. What
+    `sink` got before an error is garbage that nothing names.
+    """
+    return _Ingest(source, sink, _Known(index), parameters, progress or Silent()).run(files, jobs)
+
+
+def digest_files(
+    source: Source, files: Sequence[SourceFile], *, jobs: int, progress: Progress | None = None
+) -> Ingested:
+    """Read `files` for their digests alone: the entries have no chunks, and nothing is kept."""
+    watcher = progress or Silent()
+    done = Ingested()
+    with ThreadPoolExecutor(jobs, thread_name_prefix="dataver-read") as pool:
+        for file, digest in pool.map(lambda file: _digest_file(source, file), files):
+            done.files.append(file)
+            done.entries.append(_entry(file, digest))
+            watcher.advance(1, file.size)
+    return done
+
+
+def _digest_file(source: Source, file: SourceFile) -> tuple[SourceFile, bytes]:
+    if file.kind == EMPTY_FOLDER:
+        return file, EMPTY_DIGEST
+    if file.kind != FILE or file.size <= SMALL_BYTES_MAX:
+        data, file = source.read_small(file)
+        return file, blake3_digest(data)
+    for last in (*[False] * (len(READ_PAUSES_S) - 1), True):
+        hasher, size = FileHasher(), 0
+        try:
+            with source.open_stable(file) as reader:
+                while block := reader.read(WINDOW_BYTES):
+                    hasher.update(block)
+                    size += len(block)
+                reader.check()
+                if size == reader.file.size:
+                    return reader.file, hasher.digest()
+        except SourceChangedError:
+            if last:
+                raise
+    raise SourceChangedError(f"{source.name} changed while it was read")
+
+
+class _Known:
+    """Which chunks need not be stored: those the index has, and those stored by this very work."""
+
+    def __init__(self, index: ChunkIndex) -> None:
+        self._index = index if index.names else None
+        self._claimed: set[bytes] = set()
+        self._lock = threading.Lock()
+
+    def claim(self, digests: list[bytes]) -> list[bool]:
+        """For each digest whether the caller is the one who stores it."""
+        with self._lock:
+            mine = []
+            for digest in digests:
+                mine.append(digest not in self._claimed)
+                self._claimed.add(digest)
+        if self._index is None or not any(mine):
+            return mine
+        places = self._index.find_many(b"".join(digests))
+        return [own and place is None for own, place in zip(mine, places, strict=True)]
+
+
+class _Framer:
+    """Groups neighbouring new chunks into frames and compresses them."""
+
+    def __init__(self) -> None:
+        self.frames: list[NewFrame] = []
+        self.new_bytes = 0
+        self._chooser = CompressionChooser()
+        self._parts: list[Buffer] = []
+        self._digests: list[bytes] = []
+        self._lengths: list[int] = []
+        self._size = 0
+
+    def add(self, digest: bytes, data: Buffer, length: int) -> None:
+        if self._size and self._size + length > FRAME_BYTES_TARGET:
+            self.flush()
+        self._parts.append(data)
+        self._digests.append(digest)
+        self._lengths.append(length)
+        self._size += length
+
+    def flush(self) -> None:
+        if not self._size:
+            return
+        codec, stored = compress_frame(self._parts, chooser=self._chooser)
+        parts = self._parts if stored is None else [stored]
+        self.frames.append(NewFrame(codec, parts, self._size, b"".join(self._digests), self._lengths))
+        self.new_bytes += self._size
+        self._parts, self._digests, self._lengths, self._size = [], [], [], 0
+
+
+class _Result(NamedTuple):
+    """What a worker made of a batch of small files or of a window of a large one."""
+
+    weight: int
+    chunks: list[FileChunks]
+    rows: list[ListRow]
+    frames: list[NewFrame]
+    new_bytes: int
+
+
+class _Ingest:
+    """One run: the pool, what is under way, and what came of it."""
+
+    def __init__(
+        self,
+        source: Source,
+        sink: FrameSink,
+        known: _Known,
+        parameters: ChunkerParameters,
+        progress: Progress,
+    ) -> None:
+        self._source = source
+        self._sink = sink
+        self._known = known
+        self._parameters = parameters
+        self._progress = progress
+        self._done = Ingested()
+        self._waiting: deque[tuple[int, Future[_Result], Callable[[_Result], None]]] = deque()
+        self._in_flight = 0
+
+    def run(self, files: Sequence[SourceFile], jobs: int) -> Ingested:
+        with ThreadPoolExecutor(jobs, thread_name_prefix="dataver-ingest") as pool:
+            try:
+                for batch in _batches(files):
+                    if len(batch) == 1 and batch[0].kind == FILE and batch[0].size > SMALL_BYTES_MAX:
+                        self._large(pool, batch[0])
+                    else:
+                        weight = sum(file.size for file in batch)
+                        self._submit(weight, pool.submit(self._batch, batch), self._finish_batch)
+                self._drain(0)
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+        return self._done
+
+    def _submit(self, weight: int, future: Future[_Result], finish: Callable[[_Result], None]) -> None:
+        self._waiting.append((weight, future, finish))
+        self._in_flight += weight
+        self._drain(IN_FLIGHT_BYTES)
+
+    def _drain(self, limit_bytes: int) -> None:
+        """Take results in order, waiting until no more than `limit_bytes` are under way."""
+        while self._waiting and (
+            self._in_flight > limit_bytes or not limit_bytes or self._waiting[0][1].done()
+        ):
+            weight, future, finish = self._waiting.popleft()
+            self._in_flight -= weight
+            result = future.result()
+            for frame in result.frames:
+                self._sink.add(*frame)
+            self._done.new_bytes += result.new_bytes
+            finish(result)
+
+    # Small files
+
+    def _batch(self, batch: list[SourceFile]) -> _Result:
+        """In a worker: read, hash, look up and compress a run of small files."""
+        read: list[FileChunks] = []
+        pieces: list[tuple[bytes, Buffer, int]] = []
+        for file in batch:
+            if file.kind == EMPTY_FOLDER:
+                read.append(FileChunks(file, EMPTY_DIGEST, []))
+                continue
+            data, file = self._source.read_small(file)
+            digest = blake3_digest(data)
+            rows = self._pieces(file, digest, data, pieces)
+            read.append(FileChunks(file, digest, rows))
+        framer = self._frames(pieces)
+        return _Result(0, read, [], framer.frames, framer.new_bytes)
+
+    def _pieces(
+        self, file: SourceFile, digest: bytes, data: bytes, pieces: list[tuple[bytes, Buffer, int]]
+    ) -> list[ListRow]:
+        size = len(data)
+        if size <= self._parameters.min_bytes:
+            if size:
+                pieces.append((digest, data, size))
+            return [ListRow(digest, size)] if size else []
+        if file.kind == FILE and data[:4] == _PARQUET_MAGIC:
+            forced = forced_cuts(io.BytesIO(data), size, self._parameters)
+            ends = Cutter(self._parameters, forced).cut(data, final=True)
+        else:
+            ends = cuts(data, self._parameters, final=True)
+        if len(ends) == 1:
+            pieces.append((digest, data, size))
+            return [ListRow(digest, size)]
+        rows, start, view = [], 0, memoryview(data)
+        for end in ends:
+            chunk = view[start:end]
+            rows.append(ListRow(blake3_digest(chunk), end - start))
+            pieces.append((rows[-1].digest, chunk, end - start))
+            start = end
+        return rows
+
+    def _frames(self, pieces: list[tuple[bytes, Buffer, int]]) -> _Framer:
+        framer = _Framer()
+        claims = self._known.claim([digest for digest, _, _ in pieces])
+        for (digest, data, length), mine in zip(pieces, claims, strict=True):
+            if mine:
+                framer.add(digest, data, length)
+        framer.flush()
+        return framer
+
+    def _finish_batch(self, result: _Result) -> None:
+        for chunks in result.chunks:
+            self._finish_file(chunks)
+        size = sum(chunks.file.size for chunks in result.chunks)
+        self._progress.advance(len(result.chunks), size)
+
+    def _finish_file(self, chunks: FileChunks) -> None:
+        extras: tuple[tuple[bytes, int, bytes], ...] = ()
+        if len(chunks.rows) > 1:
+            root = chunk_list.build(chunks.rows, self._done.list_nodes.__setitem__)
+            extras = chunks_extra(root)
+        if chunks.file.size > SMALL_BYTES_MAX:
+            self._progress.advance(1)
+        self._done.files.append(chunks.file)
+        self._done.entries.append(_entry(chunks.file, chunks.digest)._replace(extras=extras))
+
+    # Large files
+
+    def _large(self, pool: ThreadPoolExecutor, file: SourceFile) -> None:
+        """Read a file window by window; again from the start if it changed meanwhile."""
+        for last in (*[False] * (len(READ_PAUSES_S) - 1), True):
+            rows: list[ListRow] = []
+            try:
+                found, digest, size = self._stream(pool, file, rows)
+            except SourceChangedError:
+                if last:
+                    raise
+                continue
+            if size == found.size:
+                # Its turn comes when all its windows are done: they stand before it in the queue.
+                self._submit(0, _finished(), lambda _: self._finish_file(FileChunks(found, digest, rows)))
+                return
+        raise SourceChangedError(f"a file of {self._source.name} changed while it was read")
+
+    def _stream(
+        self, pool: ThreadPoolExecutor, file: SourceFile, rows: list[ListRow]
+    ) -> tuple[SourceFile, bytes, int]:
+        hasher, size = FileHasher(), 0
+
+        def finish(result: _Result) -> None:
+            rows.extend(result.rows)
+            self._progress.advance(0, result.weight)
+
+        with self._source.open_stable(file) as reader:
+            cutter = Cutter(self._parameters, _forced(reader, self._parameters))
+            carried = memoryview(b"")
+            final = False
+            while not final:
+                window = memoryview(bytearray(WINDOW_BYTES))
+                start = len(carried)
+                window[:start] = carried
+                filled, final = _fill(reader, window, start)
+                window = window[:filled]
+                size += filled - start
+                hasher.update(window[start:])
+                ends = cutter.cut(window, final=final)
+                carried = window[ends[-1] if ends else 0 :]
+                if ends:
+                    self._submit(ends[-1], pool.submit(self._window, window, ends), finish)
+            reader.check()
+            return reader.file, hasher.digest(), size
+
+    def _window(self, window: memoryview, ends: list[int]) -> _Result:
+        """In a worker: hash, look up and compress the chunks of a window."""
+        pieces: list[tuple[bytes, Buffer, int]] = []
+        start = 0
+        for end in ends:
+            chunk = window[start:end]
+            pieces.append((blake3_digest(chunk), chunk, end - start))
+            start = end
+        framer = self._frames(pieces)
+        frames = framer.frames
+        if 2 * framer.new_bytes < ends[-1]:
+            # A few slices would keep the whole window in memory until their pack is full.
+            frames = [frame._replace(parts=[bytes(part) for part in frame.parts]) for frame in frames]
+        rows = [ListRow(digest, length) for digest, _, length in pieces]
+        return _Result(ends[-1], [], rows, frames, framer.new_bytes)
+
+
+def _finished() -> Future[_Result]:
+    future: Future[_Result] = Future()
+    future.set_result(_Result(0, [], [], [], 0))
+    return future
+
+
+def _forced(reader: SourceReader, parameters: ChunkerParameters) -> list[int]:
+    size = reader.seek(0, io.SEEK_END)
+    reader.seek(0)
+    return forced_cuts(cast(BinaryIO, reader), size, parameters)
+
+
+def _fill(reader: SourceReader, window: memoryview, start: int) -> tuple[int, bool]:
+    """Read until the window is full or the file ends: (bytes in it, whether it ended)."""
+    filled = start
+    while filled < len(window):
+        count = reader.readinto(window[filled:])
+        if not count:
+            return filled, True
+        filled += count
+    return filled, False
+
+
+def _entry(file: SourceFile, digest: bytes) -> Entry:
+    return Entry(file.path, file.kind, file.executable, file.size, digest)
+
+
+def _batches(files: Sequence[SourceFile]) -> Iterator[list[SourceFile]]:
+    """Runs of neighbouring small files; a large file alone."""
+    batch: list[SourceFile] = []
+    size = 0
+    for file in files:
+        if file.kind == FILE and file.size > SMALL_BYTES_MAX:
+            if batch:
+                yield batch
+                batch, size = [], 0
+            yield [file]
+            continue
+        batch.append(file)
+        size += file.size
+        if size >= BATCH_BYTES or len(batch) >= BATCH_FILES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
