@@ -17,7 +17,7 @@ _DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 
 _SECRETS = re.compile(
     r"((?:sig|AccountKey|SharedAccessKey|SharedAccessSignature|access_token|token|password"
-    r"|X-Amz-[A-Za-z-]+|X-Goog-[A-Za-z-]+)\s*[=:]\s*|Bearer\s+)[^\s&;'\",]+",
+    r"|X-Amz-[A-Za-z-]+|X-Goog-[A-Za-z-]+)[\"']?\s*[=:]\s*[\"']?|Bearer\s+)[^\s&;'\",]+",
     re.IGNORECASE,
 )
 _USERINFO = re.compile(r"(://[^/\s:@]*):[^/\s@]*@")

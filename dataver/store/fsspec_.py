@@ -83,7 +83,7 @@ class FsspecStore:
         path = self._path(key)
         what = self._what(key)
         wanted = list(ranges)
-        if any(start < 0 for start, _ in wanted) or not any(length for _, length in wanted):
+        if not wanted or any(start < 0 or not length for start, length in wanted):
             size = self._size(key)
             wanted = [place(start, length, size, what) for start, length in wanted]
         places = [(start, start + length) for start, length in wanted if length]

@@ -35,7 +35,10 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 class LocalStore:
-    """Objects as files below `root`, which is made, with its parents, by the first write."""
+    """Objects as files below `root`, which is made, with its parents, by the first write.
+
+    Before that, or without it, `list` raises `StoreError`: an unmounted disk is not an empty store.
+    """
 
     def __init__(self, root: str | Path) -> None:
         self._root = os.path.abspath(root)
@@ -216,8 +219,10 @@ class LocalStore:
                 # With its slash, a folder sorts where the keys below it do.
                 entries = sorted((e.name + "/" * e.is_dir(follow_symlinks=False), e) for e in found)
         except (FileNotFoundError, NotADirectoryError) as error:
-            # No object has this prefix yet. Without the root that cannot be said.
-            if folder and f"{folder}/" == prefix[: len(folder) + 1] and os.path.isdir(self._root):
+            # No object has this prefix yet: without the root that cannot be said. Further down a
+            # folder only vanishes with its file system, save that of the probe.
+            asked = folder and f"{folder}/" == prefix[: len(folder) + 1]
+            if (asked or folder == "probe") and os.path.isdir(self._root):
                 return
             raise from_os_error(error, "list", path) from error
         except OSError as error:
