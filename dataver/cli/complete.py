@@ -90,7 +90,8 @@ def answer(root: click.Command, program: str, variable: str, instruction: str) -
     completer = SHELLS[shell](root, {}, program, variable)
     with contextlib.suppress(Exception):  # A traceback in the middle of a command line helps nobody.
         text = completer.source() if action == "source" else completer.complete()
-        click.echo(text.encode("utf-8", "surrogateescape"))
+        if text:
+            click.echo(text.encode("utf-8", "surrogateescape"))
     return 0
 
 

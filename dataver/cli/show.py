@@ -49,4 +49,4 @@ def version_lines(version: VersionInfo) -> Iterator[str]:
     yield from output.columns([(output.dim(key), value) for key, value in facts if value])
     if version.message:
         yield ""
-        yield from ("    " + output.safe(line) for line in version.message.rstrip("\n").split("\n"))
+        yield from (f"    {output.safe(line)}".rstrip() for line in version.message.rstrip("\n").split("\n"))

@@ -1,0 +1,220 @@
+"""The real program in a process of its own: signals, pipes, terminals."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Program = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+PROGRAM = (sys.executable, "-m", "dataver.cli")
+
+
+@pytest.fixture
+def versions(iris: Path, ok: Callable[..., str]) -> None:
+    """A history that is longer than a pipe holds."""
+    for number in range(3):
+        ok("commit", "iris", "iris", "--allow-empty", "-m", f"{number} " + "long " * 40_000)
+
+
+def on_terminal(arguments: list[str], **environment: str) -> tuple[int, bytes, bytes]:
+    """Run the program with standard error (and nothing else) on a terminal."""
+    control, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [*PROGRAM, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        env={**os.environ, **environment},
+    )
+    os.close(terminal)
+    shown = b""
+    while select.select([control], [], [], 30)[0]:
+        try:
+            block = os.read(control, 65536)
+        except OSError:
+            break
+        if not block:
+            break
+        shown += block
+    assert process.stdout is not None
+    printed = process.stdout.read()
+    process.stdout.close()
+    os.close(control)
+    return process.wait(timeout=30), printed, shown
+
+
+def test_a_closed_pipe_is_quiet(versions: None) -> None:
+    process = subprocess.Popen([*PROGRAM, "log", "iris"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.read(1)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(timeout=30) == 141
+
+
+def test_a_closed_pipe_of_cat_is_quiet(iris: Path, program: Program) -> None:
+    (iris / "big").write_bytes(os.urandom(1 << 20))
+    program("commit", "iris", "iris")
+    process = subprocess.Popen(
+        [*PROGRAM, "cat", "iris", "big"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.read(10)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(timeout=30) == 141
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
+@pytest.mark.parametrize("arguments", [["log", "iris"], ["cat", "iris", "a.csv"], ["list", "--json"]])
+def test_a_full_disk_behind_the_output_is_7(arguments: list[str], iris: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        process = subprocess.run(
+            [*PROGRAM, *arguments], stdout=full, stderr=subprocess.PIPE, check=False, timeout=60
+        )
+    assert process.returncode == 7
+    assert b"space" in process.stderr
+    assert process.stderr.count(b"error") >= 1
+    assert b"Traceback" not in process.stderr
+    assert b"Exception ignored" not in process.stderr
+
+
+def test_no_standard_output_at_all(iris: Path) -> None:
+    process = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$0" -m dataver.cli list >&-', sys.executable],
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert b"Traceback" not in process.stderr
+
+
+def interrupted(arguments: list[str], started: Callable[[], bool]) -> tuple[int, bytes, bytes]:
+    """Start the program, send it the signal of Ctrl-C once `started` says so, and wait."""
+    process = subprocess.Popen([*PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline_s = time.monotonic() + 30
+    while not started() and process.poll() is None and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    assert process.poll() is None, process.communicate()
+    process.send_signal(signal.SIGINT)
+    printed, told = process.communicate(timeout=30)
+    return process.returncode, printed, told
+
+
+@pytest.mark.parametrize("json_option", [[], ["--json"]])
+def test_ctrl_c_is_130_and_nothing_half_done_stays(
+    json_option: list[str], iris: Path, place: Path, program: Program
+) -> None:
+    """The commit is interrupted while it writes its packs."""
+    with open(iris / "endless", "wb") as file:
+        file.writelines(os.urandom(16 << 20) for _ in range(24))
+    folder = place / ".dataver"
+    before = sum(1 for path in folder.rglob("*") if path.is_file())
+
+    def writing() -> bool:
+        return sum(1 for path in folder.rglob("*") if path.is_file()) > before
+
+    code, printed, told = interrupted(["commit", "iris", "iris", *json_option], writing)
+    assert (code, printed) == (130, b"")
+    assert b"Traceback" not in told
+    if json_option:
+        assert json.loads(told)["error"]["code"] == 130
+    else:
+        assert told.startswith(b"error: interrupted")
+        assert told.count(b"\n") == 1
+    (iris / "endless").unlink()
+    assert json.loads(program("show", "iris", "--json").stdout)["version"] == "v1"
+    (iris / "new").write_text("new")
+    assert json.loads(program("commit", "iris", "iris", "--json").stdout)["version"] == "v2"
+    assert program("verify", "--deep").returncode == 0
+
+
+def test_json_is_one_document_and_nothing_else(iris: Path, program: Program) -> None:
+    (iris / "new").write_text("new")
+    for arguments in (
+        ["commit", "iris", "iris"],
+        ["list"],
+        ["log", "iris"],
+        ["ls", "iris", "-r"],
+        ["verify"],
+    ):
+        process = program("--progress", *arguments, "--json")
+        assert process.returncode == 0
+        assert isinstance(json.loads(process.stdout), dict)
+        assert process.stdout.count(b"\n") == 1
+
+
+def test_off_a_terminal_there_is_no_colour_and_no_progress(iris: Path, program: Program) -> None:
+    process = program("log", "iris")
+    assert b"\x1b" not in process.stdout
+    (iris / "new").write_text("new")
+    assert program("commit", "iris", "iris").stderr == b""
+
+
+def test_progress_can_be_asked_for(iris: Path, program: Program) -> None:
+    (iris / "new").write_text("new")
+    for arguments in (["--progress", "commit", "iris", "iris"], ["checkout", "iris", "out", "--progress"]):
+        process = program(*arguments)
+        assert process.returncode == 0
+        assert b"files" in process.stderr
+        assert b"\x1b" not in process.stderr
+
+
+def test_a_terminal_gets_a_bar_and_colour_unless_told_otherwise(iris: Path) -> None:
+    (iris / "big").write_bytes(os.urandom(256 << 20))
+    code, printed, shown = on_terminal(["commit", "iris", "iris"])
+    assert code == 0
+    assert b"\x1b" not in printed
+    assert b"MiB" in shown
+    assert b"\x1b[" in shown
+
+
+@pytest.mark.parametrize(
+    ("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)]
+)
+def test_errors_on_a_terminal_are_coloured(environment: dict[str, str], coloured: bool) -> None:
+    code, printed, shown = on_terminal(["list"], **environment)
+    assert code == 3
+    assert printed == b""
+    assert (b"\x1b[" in shown) == coloured
+    assert b"error:" in shown
+
+
+def test_an_output_that_cannot_print_a_name_escapes_it(
+    place: Path, ok: Callable[..., str], program: Program
+) -> None:
+    (place / "odd").mkdir()
+    (place / "odd" / "日本語").write_text("x")
+    ok("init")
+    ok("commit", "odd", "odd")
+    process = program("ls", "odd", env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
+    assert process.returncode == 0
+    assert rb"\u65e5" in process.stdout
+
+
+def test_arguments_that_are_not_utf8_are_no_traceback(iris: Path, program: Program) -> None:
+    for arguments in (
+        ["show", b"iris@\xff"],
+        ["cat", "iris", b"\xff"],
+        ["commit", "iris", b"no\xffwhere"],
+        [b"\xff"],
+    ):
+        process = program(*arguments)
+        assert process.returncode in {2, 3}
+        assert process.stderr.startswith(b"error: ")
+        assert process.stderr.count(b"\n") == 1
