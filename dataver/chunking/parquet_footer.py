@@ -1,0 +1,214 @@
+"""Just enough of a Parquet footer to know where its column chunks lie.
+
+A footer is a tree of structs in Thrift's compact protocol. The common readers build all of it in
+memory before they can be asked anything: an 18-byte footer that claims a million columns makes
+pyarrow take 700 MB, within its own limits. This reader keeps two integers a column chunk and
+skips the rest, so it takes no more memory than the footer has bytes, and what it finds does not
+depend on the release of another library: where a file is cut must not change with one.
+
+Numbers of fields are those of parquet.thrift in the Parquet format's specification.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+__all__ = ["MalformedFooterError", "column_extents"]
+
+# Types of the compact protocol.
+_TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT, _UUID = range(1, 14)
+
+# struct FileMetaData, RowGroup, ColumnChunk, ColumnMetaData.
+_ROW_GROUPS = 4
+_COLUMNS = 1
+_COLUMN_METADATA = 3
+_TOTAL_COMPRESSED_SIZE, _DATA_PAGE_OFFSET, _DICTIONARY_PAGE_OFFSET = 7, 9, 11
+
+_FIXED_BYTES = {_TRUE: 1, _FALSE: 1, _BYTE: 1, _DOUBLE: 8, _UUID: 16}
+_DEPTH_MAX = 32
+_VARINT_BYTES_MAX = 10
+
+
+class MalformedFooterError(ValueError):
+    """These bytes are not the footer of a Parquet file. Stays inside this package."""
+
+
+def column_extents(footer: bytes) -> list[tuple[int, int]]:
+    """Start (inclusive) and end (exclusive) of each column chunk's data, in the order of the footer.
+
+    They are what the footer says, absolute in the file and not checked against it; column chunks
+    without data are left out. Anything malformed up to the last row group is a
+    `MalformedFooterError`; what comes after is not looked at.
+    """
+    reader = _Reader(footer)
+    try:
+        return list(_file_extents(reader))
+    except IndexError:
+        raise MalformedFooterError("the footer ends too early") from None
+
+
+def _file_extents(reader: _Reader) -> Iterator[tuple[int, int]]:
+    for field, kind in reader.fields():
+        if field == _ROW_GROUPS:
+            for _ in reader.structs(kind):
+                yield from _row_group_extents(reader)
+            return
+        reader.skip(kind)
+
+
+def _row_group_extents(reader: _Reader) -> Iterator[tuple[int, int]]:
+    for field, kind in reader.fields():
+        if field == _COLUMNS:
+            for _ in reader.structs(kind):
+                yield from _column_chunk_extents(reader)
+        else:
+            reader.skip(kind)
+
+
+def _column_chunk_extents(reader: _Reader) -> Iterator[tuple[int, int]]:
+    for field, kind in reader.fields():
+        if field == _COLUMN_METADATA and kind == _STRUCT:
+            yield from _metadata_extents(reader)
+        else:
+            reader.skip(kind)
+
+
+def _metadata_extents(reader: _Reader) -> Iterator[tuple[int, int]]:
+    size_bytes = start = dictionary = 0
+    for field, kind in reader.fields():
+        if kind != _I64:
+            reader.skip(kind)
+        elif field == _TOTAL_COMPRESSED_SIZE:
+            size_bytes = reader.integer()
+        elif field == _DATA_PAGE_OFFSET:
+            start = reader.integer()
+        elif field == _DICTIONARY_PAGE_OFFSET:
+            dictionary = reader.integer()
+        else:
+            reader.skip(kind)
+    # Some writers say 0 where they have no dictionary.
+    if dictionary:
+        start = min(start, dictionary)
+    if size_bytes:
+        yield start, start + size_bytes
+
+
+class _Reader:
+    """A cursor over compact Thrift. Running over the end is an `IndexError`."""
+
+    __slots__ = ("_at", "_data")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def fields(self) -> Iterator[tuple[int, int]]:
+        """Number and type of each field of a struct; the caller reads or skips its value in between."""
+        field = 0
+        while header := self._byte():
+            field = field + (header >> 4) if header >> 4 else self.integer()
+            yield field, header & 15
+
+    def structs(self, kind: int) -> Iterator[None]:
+        """Stops before each struct of a list; the caller reads it in between."""
+        count, item_kind = self._list_header()
+        if kind != _LIST or (count and item_kind != _STRUCT):
+            raise MalformedFooterError("a list of structs was expected")
+        for _ in range(count):
+            yield
+
+    def integer(self) -> int:
+        """A signed integer."""
+        value = self._varint()
+        return value >> 1 ^ -(value & 1)
+
+    def skip(self, kind: int) -> None:
+        """Pass over the value of a field of this type."""
+        if kind > _FALSE:  # the type of a boolean field is its value
+            self._at = _after(self._data, self._at, kind, 0)
+
+    def _list_header(self) -> tuple[int, int]:
+        count, item_kind, self._at = _list_header(self._data, self._at)
+        return count, item_kind
+
+    def _byte(self) -> int:
+        byte = self._data[self._at]
+        self._at += 1
+        return byte
+
+    def _varint(self) -> int:
+        value, self._at = _varint(self._data, self._at)
+        return value
+
+
+# Most of a footer is skipped, so this is written for speed: plain functions of an offset.
+
+
+def _after(data: bytes, at: int, kind: int, depth: int) -> int:
+    """Where an item of this type ends: the value of a field that is not a boolean, or of a container."""
+    if depth > _DEPTH_MAX:
+        raise MalformedFooterError("nested too deeply")
+    if kind == _BINARY:
+        size_bytes, at = _varint(data, at)
+        return at + size_bytes
+    if _I16 <= kind <= _I64:
+        while data[at] > 0x7F:
+            at += 1
+        return at + 1
+    if kind == _STRUCT:
+        return _after_struct(data, at, depth)
+    if kind in (_LIST, _SET):
+        count, item_kind, at = _list_header(data, at)
+        for _ in range(count):
+            at = _after(data, at, item_kind, depth + 1)
+        return at
+    if kind == _MAP:
+        count, at = _varint(data, at)
+        kinds = data[at] if count else 0
+        at += 1 if count else 0
+        for _ in range(count):
+            at = _after(data, at, kinds >> 4, depth + 1)
+            at = _after(data, at, kinds & 15, depth + 1)
+        return at
+    if kind not in _FIXED_BYTES:
+        raise MalformedFooterError(f"there is no type {kind}")
+    # An item takes a byte at least, so that no count takes more steps than there are bytes.
+    data[at]
+    return at + _FIXED_BYTES[kind]
+
+
+def _after_struct(data: bytes, at: int, depth: int) -> int:
+    while header := data[at]:
+        at += 1
+        if header < 0x10:  # the number of the field is not the last one's plus a little: it follows
+            while data[at] > 0x7F:
+                at += 1
+            at += 1
+        kind = header & 15
+        if kind > _FALSE:
+            at = _after(data, at, kind, depth + 1)
+    return at + 1
+
+
+def _list_header(data: bytes, at: int) -> tuple[int, int, int]:
+    """Count, type of the items, and where the first begins."""
+    header = data[at]
+    count, at = header >> 4, at + 1
+    if count == 15:
+        count, at = _varint(data, at)
+    return count, header & 15, at
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """An unsigned integer, and where it ends."""
+    byte = data[at]
+    if byte < 0x80:
+        return byte, at + 1
+    value = 0
+    for shift in range(0, 7 * _VARINT_BYTES_MAX, 7):
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise MalformedFooterError("an integer has more than 64 bits")
