@@ -1,9 +1,8 @@
-"""The globs of `--include` and `--exclude`, for what goes into a version and for what comes out.
+"""Globs: those of `--include` and `--exclude`, and what ignore files are made of.
 
-`*` and `?` match within a name, `**` spans folders, `[a-z]` and `[!a-z]` are one character of
-several, a backslash takes the next character as it is. A pattern without `/` matches a name at
-any depth; one with `/` the whole path from the top, with or without a leading `/`. What matches a
-folder matches everything below it; a trailing `/` restricts a pattern to folders. Case counts.
+`*` and `?` match within a name; `**` between slashes is any number of folders; `[a-z]`, `[!a-z]`
+and `[[:alpha:]]` are one character of several; a backslash takes the next character as it is.
+Case counts.
 """
 
 from __future__ import annotations
@@ -13,11 +12,31 @@ from collections.abc import Sequence
 
 from dataver.errors import BadInputError
 
-__all__ = ["PathFilter", "path_filter"]
+__all__ = ["PathFilter", "path_filter", "translate"]
+
+_POSIX_CLASSES = {
+    "alnum": "a-zA-Z0-9",
+    "alpha": "a-zA-Z",
+    "blank": r" \t",
+    "cntrl": r"\x00-\x1f\x7f",
+    "digit": "0-9",
+    "graph": r"\x21-\x7e",
+    "lower": "a-z",
+    "print": r"\x20-\x7e",
+    "punct": r"\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7e",
+    "space": r" \t-\r",
+    "upper": "A-Z",
+    "xdigit": "a-fA-F0-9",
+}
 
 
 class PathFilter:
-    """Whether a path is to be taken. Call it with a path; a folder's path ends with `/`."""
+    """Whether a path is to be taken. Call it with a path; that of a folder ends with `/`.
+
+    A pattern without `/` matches a name at any depth; one with `/` the whole path from the top,
+    with or without a leading `/`. What matches a folder matches everything below it; a trailing
+    `/` restricts a pattern to folders.
+    """
 
     __slots__ = ("_exclude", "_include")
 
@@ -27,22 +46,22 @@ class PathFilter:
 
     def __call__(self, path: bytes) -> bool:
         text = path.decode("utf-8", "surrogateescape")
-        if self._include is not None and not self._include.match(text):
+        if self._include is not None and not self._include.fullmatch(text):
             return False
-        return self._exclude is None or not self._exclude.match(text)
+        return self._exclude is None or not self._exclude.fullmatch(text)
 
     def excludes_all_below(self, folder: bytes) -> bool:
         """Whether nothing below this folder can be taken, so that nobody need look there."""
         if self._exclude is None:
             return False
-        return self._exclude.match(folder.decode("utf-8", "surrogateescape") + "/") is not None
+        return self._exclude.fullmatch(folder.decode("utf-8", "surrogateescape") + "/") is not None
 
 
 def path_filter(include: Sequence[str] = (), exclude: Sequence[str] = ()) -> PathFilter:
     """A filter that takes what matches a pattern of `include` (all, if there is none) and none of `exclude`.
 
-    A pattern that can match nothing, as it is empty or has an empty, `.` or `..` part, is a
-    `BadInputError`.
+    A pattern that can match nothing is a `BadInputError`: one that is empty, has an empty, `.` or
+    `..` part, or a `[` that is never closed.
     """
     return PathFilter(include, exclude)
 
@@ -54,91 +73,103 @@ def _compile(patterns: Sequence[str], option: str) -> re.Pattern[str] | None:
 
 
 def _expression(pattern: str, option: str) -> str:
-    """One pattern as a regular expression that has to match a whole path."""
-    body = pattern.removeprefix("./")
-    folders_only = body.endswith("/")
-    body = body.rstrip("/")
+    """One pattern as a regular expression for a whole path."""
+    body = pattern.removeprefix("./").rstrip("/")
     anchored = "/" in body
-    body = body.lstrip("/")
-    parts = body.split("/")
-    if not body or "" in parts or ".." in parts or "." in parts:
+    body = body.removeprefix("/")
+    expression = translate(body)
+    if expression is None or not body or not {"", ".", ".."}.isdisjoint(body.split("/")):
         raise BadInputError(
             f"{option} {pattern!r} matches no path: patterns start at the top, such as '*.csv' or 'train/**'"
         )
     start = "" if anchored else "(?:.*/)?"
-    end = "/.*" if folders_only else "(?:/.*)?"
-    return rf"{start}{_translate(parts)}{end}\Z"
+    end = "/.*" if pattern.endswith("/") else "(?:/.*)?"
+    return start + expression + end
 
 
-def _translate(parts: list[str]) -> str:
-    expression = ""
-    last = len(parts) - 1
-    for index, part in enumerate(parts):
-        if part == "**":
-            # `**/` is any number of folders, none among them; a final `**` is everything below.
-            expression += ".+" if index == last else "(?:.*/)?"
-        else:
-            expression += translate_name(part, any_depth="**" in part)
-            expression += "" if index == last else "/"
-    return expression
+def translate(pattern: str) -> str | None:
+    """A glob as a regular expression, to be matched in full with `re.DOTALL`, as git's wildmatch does.
 
-
-def translate_name(part: str, *, any_depth: bool = False) -> str:
-    """One part of a pattern as a regular expression. With `any_depth`, `**` within it crosses folders."""
-    expression = ""
-    position = 0
-    while position < len(part):
-        character = part[position]
-        position += 1
+    `None` for a pattern that can match nothing: a set that is not closed or names an unknown class,
+    a lone backslash at the end.
+    """
+    expression: list[str] = []
+    at, end = 0, len(pattern)
+    while at < end:
+        character = pattern[at]
         if character == "*":
-            if any_depth and part[position : position + 1] == "*":
-                expression += ".*"
-                position += 1
-            else:
-                expression += "[^/]*"
+            piece, at = _stars(pattern, at)
         elif character == "?":
-            expression += "[^/]"
+            piece, at = "[^/]", at + 1
         elif character == "[":
-            found = _character_set(part, position)
+            found = _set(pattern, at + 1)
             if found is None:
-                expression += r"\["
-            else:
-                expression += found[0]
-                position = found[1]
-        elif character == "\\" and position < len(part):
-            expression += re.escape(part[position])
-            position += 1
+                return None
+            piece, at = found
+        elif character == "\\":
+            if at + 1 == end:
+                return None
+            piece, at = re.escape(pattern[at + 1]), at + 2
         else:
-            expression += re.escape(character)
-    return expression
+            piece, at = re.escape(character), at + 1
+        expression.append(piece)
+    return "".join(expression)
 
 
-def _character_set(part: str, start: int) -> tuple[str, int] | None:
-    """The expression of a set that opened before `start`, and where it ends. `None` if it never closes."""
-    position = start
-    negated = part[position : position + 1] in ("!", "^") and position < len(part)
-    position += negated
+def _stars(pattern: str, start: int) -> tuple[str, int]:
+    """A run of stars as an expression, and the position after what it stands for."""
+    at = start
+    while pattern[at : at + 1] == "*":
+        at += 1
+    follows = pattern[at : at + 1]
+    whole_part = start == 0 or pattern[start - 1] == "/"
+    if at - start > 1 and whole_part:
+        if follows == "/":
+            return "(?:.*/)?", at + 1
+        if follows == "" or pattern[at : at + 2] == "\\/":
+            return ".*", at
+    return "[^/]*", at
+
+
+def _set(pattern: str, start: int) -> tuple[str, int] | None:
+    """The set whose `[` stands before `start`, and the position after its `]`. `None` if malformed."""
+    at, end = start, len(pattern)
+    negated = pattern[at : at + 1] in ("!", "^") and at < end
+    at += negated
     items: list[str] = []
-    first = True
-    while position < len(part):
-        character = part[position]
-        if character == "]" and not first:
-            inside = "".join(items)
-            if not inside:  # only ranges that run backwards: no character matches
-                return ("[^/]" if negated else "(?!)"), position + 1
-            return f"(?!/)[{'^' if negated else ''}{inside}]", position + 1
-        first = False
-        low, position = _set_member(part, position)
-        if part[position : position + 1] == "-" and part[position + 1 : position + 2] not in ("", "]"):
-            high, position = _set_member(part, position + 1)
-            if low <= high:
-                items.append(f"{re.escape(low)}-{re.escape(high)}")
+    low: str | None = None  # what a range could begin with
+    first = at
+    while True:
+        if at >= end:
+            return None
+        character = pattern[at]
+        if character == "]" and at > first:
+            break
+        if character == "-" and low is not None and pattern[at + 1 : at + 2] not in ("", "]"):
+            at += 2 if pattern[at + 1] == "\\" else 1
+            if at >= end:
+                return None
+            if low <= pattern[at]:
+                items.append(f"{re.escape(low)}-{re.escape(pattern[at])}")
+            low = None
+        elif pattern.startswith("[:", at) and (close := pattern.find("]", at + 2)) != -1:
+            name = pattern[at + 2 : close - 1]
+            if close - 1 < at + 2 or pattern[close - 1] != ":":
+                items.append(r"\[")
+                low = "["
+            elif name in _POSIX_CLASSES:
+                items.append(_POSIX_CLASSES[name])
+                low, at = None, close
+            else:
+                return None
         else:
+            at += character == "\\"
+            if at >= end:
+                return None
+            low = pattern[at]
             items.append(re.escape(low))
-    return None
-
-
-def _set_member(part: str, position: int) -> tuple[str, int]:
-    if part[position] == "\\" and position + 1 < len(part):
-        return part[position + 1], position + 2
-    return part[position], position + 1
+        at += 1
+    inside = "".join(items)
+    if not inside:  # only ranges that run backwards
+        return ("[^/]" if negated else "(?!)"), at + 1
+    return f"(?!/)[{'^' if negated else ''}{inside}]", at + 1

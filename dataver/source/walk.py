@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from dataver.paths import REPOSITORY_FOLDER
 from dataver.source.base import EMPTY_FOLDER, FILE, IGNORE_FILE, SYMLINK, SourceFile
@@ -22,6 +22,7 @@ __all__ = ["CALL_PATH_BYTES_MAX", "Walk", "holds_repository"]
 # A system call takes 4,096 bytes of path (1,024 on macOS); what lies deeper is opened step by step.
 CALL_PATH_BYTES_MAX = 700
 
+_TYPE_BITS = 0o170000
 _GENESIS = b"/log/00000000000000000000"
 
 # A named tuple's own constructor costs twice as much, once a file.
@@ -74,9 +75,8 @@ class Walk:
         append = self._found.append
         chosen = self._chosen
         occupied = False
-        is_symlink, is_regular = stat.S_ISLNK, stat.S_ISREG
         for entry in entries:
-            name: bytes = os.fsencode(entry.name)
+            name = cast("bytes", entry.name) if descriptor is None else os.fsencode(entry.name)
             path = relative + name
             if entry.is_dir(follow_symlinks=False):
                 occupied = self._below(path, name, rules) or occupied
@@ -88,8 +88,8 @@ class Walk:
                 mode = found.st_mode
                 size = found.st_size
                 kind = FILE
-                if not is_regular(mode):
-                    if is_symlink(mode):
+                if mode & _TYPE_BITS != stat.S_IFREG:
+                    if stat.S_ISLNK(mode):
                         if name == REPOSITORY_FOLDER:
                             continue
                         kind = SYMLINK
@@ -155,7 +155,7 @@ class Walk:
         path = relative + IGNORE_FILE
         listed = SourceFile(path, FILE, False, found.st_size, 0, 0, 0)
         data, _ = read_whole(place, listed, descriptor)
-        return IgnoreRules.parse(data, relative, rules)
+        return IgnoreRules(data, relative, rules)
 
 
 @contextmanager
