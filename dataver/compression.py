@@ -127,8 +127,6 @@ def decompress(stored: Buffer, raw_bytes: int) -> bytes:
 def _compress(plain: Buffer, level: int) -> bytes | None:
     """The frame of these bytes, or None if it gains too little; checked by decoding it."""
     view = memoryview(plain).cast("B")
-    if view.nbytes == 0:
-        return None
     stored = _compressor(level).compress(view)
     if len(stored) > view.nbytes * _KEEP_RAW_ABOVE:
         return None

@@ -296,14 +296,36 @@ def pretender(footer: bytes, data_bytes: int = 100_000) -> bytes:
     return b"PAR1" + bytes(data_bytes) + footer + len(footer).to_bytes(4, "little") + b"PAR1"
 
 
-def footer_with_column(start: int, size_bytes: int) -> bytes:
-    """One row group of one column: metadata (field 3) with size (7) and data page (9)."""
+def footer_with_column(start: int, size_bytes: int, *, before: bytes = b"") -> bytes:
+    """One row group of one column: metadata (field 3) with size (7) and data page (9).
+
+    `before` are earlier fields of the file's metadata; they end with field 3.
+    """
 
     def zigzag(value: int) -> bytes:
         return varint(value << 1 if value >= 0 else ~value << 1 | 1)
 
     metadata = b"\x76" + zigzag(size_bytes) + b"\x26" + zigzag(start) + b"\x00"
-    return ROW_GROUP + b"\x1c" + b"\x3c" + metadata + b"\x00" + b"\x00" + b"\x00"
+    row_groups = b"\x1c" + b"\x19\x1c" + b"\x3c" + metadata + b"\x00" + b"\x00"
+    return (before + b"\x19" if before else b"\x49") + row_groups + b"\x00"
+
+
+# Values of every type, each as a field whose number is one above the last one's.
+EVERY_TYPE = {
+    "true and false": b"\x11\x12",
+    "a byte": b"\x13\xff",
+    "integers": b"\x14\x02\x15\xff\x01\x16" + varint((1 << 64) - 1),
+    "a double": b"\x17" + b"\xff" * 8,
+    "a string": b"\x18\x03abc",
+    "a list of booleans": b"\x19\x21\x01\x02",
+    "a long list of strings": b"\x19" + long_list(20, kind=8) + b"\x01x" * 20,
+    "a set of doubles": b"\x1a\x27" + b"\xff" * 16,
+    "a map": b"\x1b\x02\x85\x01a\x02\x01b\x04",
+    "an empty map": b"\x1b\x00",
+    "a struct": b"\x1c\x15\x02\x11\x2c\x18\x00\x00\x00",
+    "a struct with a numbered field": b"\x1c\x08\xc8\x01\x03abc\x15\x02\x00",
+    "a uuid": b"\x1d" + b"\xff" * 16,
+}
 
 
 class TestPretenders:
@@ -329,6 +351,26 @@ class TestPretenders:
         assert column_extents(footer_with_column(40_000, 50_000)) == [(40_000, 90_000)]
         file = pretender(footer_with_column(40_000, 50_000))
         assert cuts_of(file) == [40_000, 90_000]
+
+    @pytest.mark.parametrize("name", EVERY_TYPE)
+    def test_unknown_fields_are_passed_over(self, name: str) -> None:
+        value = EVERY_TYPE[name]
+        # Field 3 under its own number, so that whatever fields came before, the next one is 4.
+        renumbered = value + b"\x05\x06\x02"
+        assert column_extents(footer_with_column(40_000, 50_000, before=renumbered)) == [(40_000, 90_000)]
+        nested = b"\x3c" + value + b"\x00"
+        assert column_extents(footer_with_column(40_000, 50_000, before=nested)) == [(40_000, 90_000)]
+
+    def test_a_column_without_data_counts_for_nothing(self) -> None:
+        assert column_extents(footer_with_column(0, 0)) == []
+
+    def test_an_integer_ends_after_ten_bytes(self) -> None:
+        with pytest.raises(MalformedFooterError, match="64 bits"):
+            column_extents(b"\x18" + b"\xff" * 10 + b"\x01")
+
+    def test_too_little_data_before_what_is_between_it_and_the_footer(self) -> None:
+        file = pretender(footer_with_column(4, 10_000), data_bytes=20_000)
+        assert cuts_of(file) == [20_004]
 
     @pytest.mark.parametrize(
         ("start", "size_bytes"),

@@ -115,6 +115,13 @@ class TestDecompress:
         with pytest.raises(DamagedError):
             decompress(frame_of(XML), raw_bytes)
 
+    @pytest.mark.parametrize("size_bytes", [0, FRAME_BYTES_MAX + 1])
+    def test_honest_frames_outside_the_format(self, size_bytes: int) -> None:
+        stored = handmade_frame(b"", 20) if size_bytes == 0 else zstandard.compress(bytes(size_bytes))
+        assert zstandard.get_frame_parameters(stored).content_size == size_bytes
+        with pytest.raises(DamagedError, match="pack states"):
+            decompress(stored, size_bytes)
+
     def test_every_truncation(self) -> None:
         stored = frame_of(XML[:2000])
         for length in range(len(stored)):
