@@ -166,9 +166,8 @@ def _encode(rows: dict[bytes, _Stored]) -> bytes:
     parts = [array("Q", [count]).tobytes()]
     if rows:
         files, digests, flags = zip(*rows.values(), strict=True)
-        paths, kinds, executables, sizes, mtimes, ctimes, inodes = (
-            [file[column] for file in files] for column in range(7)
-        )
+        # Not by index: that is slow on named tuples, which CPython has no short way for.
+        paths, kinds, executables, sizes, mtimes, ctimes, inodes = zip(*files, strict=True)
         parts += [bytes(flags), bytes(kinds), bytes(executables)]
         parts += [array("q", column).tobytes() for column in (sizes, mtimes, ctimes)]
         parts += [array("Q", inodes).tobytes(), b"".join(digests), b"\0".join(paths)]

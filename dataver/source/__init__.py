@@ -5,16 +5,49 @@
 
 from __future__ import annotations
 
-from dataver.source.base import EMPTY_FOLDER, FILE, READ_PAUSES_S, SYMLINK, Source, SourceFile, SourceReader
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dataver.source.base import EMPTY_FOLDER, FILE, SYMLINK, Source, SourceFile, SourceReader, pauses
 from dataver.source.local import LocalSource
 
 __all__ = [
     "EMPTY_FOLDER",
     "FILE",
-    "READ_PAUSES_S",
     "SYMLINK",
     "LocalSource",
     "Source",
     "SourceFile",
     "SourceReader",
+    "open_source",
+    "pauses",
 ]
+
+# `zip://…::s3://…` is a URL as well, and so is `simplecache::s3://…`.
+_URL = re.compile(r"[a-z][a-z0-9+.-]*(?:://|::)", re.IGNORECASE)
+_LOCAL_URL = re.compile(r"(?:file|local)://(?!.*::)", re.IGNORECASE)
+
+
+def open_source(
+    source: str | bytes | os.PathLike[str],
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    ignore: bool = True,
+) -> Source:
+    """The source of that path or URL. A path object, or text that names something on disk, is a path.
+
+    `storage_options` go to fsspec and mean nothing to a local source. For the rest and the errors
+    see `LocalSource` and `FsspecSource`.
+    """
+    filters: dict[str, Any] = {"include": include, "exclude": exclude, "ignore": ignore}
+    if not isinstance(source, str) or not _URL.match(source) or os.path.lexists(source):
+        return LocalSource(source, **filters)
+    if found := _LOCAL_URL.match(source):
+        return LocalSource(source[found.end() :], **filters)
+    from dataver.source.fsspec_ import FsspecSource
+
+    return FsspecSource(source, storage_options, **filters)

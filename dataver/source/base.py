@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ __all__ = [
     "Source",
     "SourceFile",
     "SourceReader",
+    "pauses",
 ]
 
 FILE = 0
@@ -36,6 +39,14 @@ READ_PAUSES_S = (0.0, 0.02, 0.1, 0.4, 1.0)
 # the store's own change tag, or nothing is known but the time of the last change.
 REMOTE_TAG = 2**64 - 1
 REMOTE_MTIME = 2**64 - 2
+
+
+def pauses() -> Iterator[int]:
+    """Number the attempts to read a file that keeps changing, and sleep before each but the first."""
+    for attempt, pause_s in enumerate(READ_PAUSES_S):
+        if pause_s:
+            time.sleep(pause_s)
+        yield attempt
 
 
 class SourceFile(NamedTuple):

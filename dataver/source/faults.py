@@ -5,10 +5,18 @@ from __future__ import annotations
 import errno
 import stat
 
-from dataver.errors import BadInputError, DataverError, NotPermittedError, PathNotFoundError, StoreError
+from dataver.errors import (
+    BadInputError,
+    DataverError,
+    NotPermittedError,
+    PathNotFoundError,
+    SourceChangedError,
+    StoreError,
+)
 from dataver.paths import safe_spelling
+from dataver.source.base import SourceFile
 
-__all__ = ["refuse_special", "source_fault"]
+__all__ = ["changed", "refuse_special", "source_fault"]
 
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 _REFUSED = (errno.EACCES, errno.EPERM)
@@ -42,4 +50,12 @@ def refuse_special(path: bytes, mode: int) -> BadInputError:
     return BadInputError(
         f"{safe_spelling(path)} is {what}, which no version can hold; remove it, or leave it out "
         "with --exclude or .dataverignore"
+    )
+
+
+def changed(file: SourceFile) -> SourceChangedError:
+    """The error for a file that did not hold still, or is gone."""
+    return SourceChangedError(
+        f"{safe_spelling(file.path)} changed while it was read, again and again, or went away; "
+        "run this again when nothing writes to it"
     )

@@ -15,10 +15,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dataver.errors import SourceChangedError
-from dataver.paths import safe_spelling
 from dataver.source.base import FILE, READ_PAUSES_S, SYMLINK, SourceFile
-from dataver.source.faults import source_fault
+from dataver.source.faults import changed, source_fault
 
 __all__ = ["LocalReader", "open_local", "read_link", "read_whole", "step_by_step"]
 
@@ -122,14 +120,6 @@ def open_local(name: bytes, file: SourceFile, folder: int | None = None) -> Loca
     except BaseException:
         os.close(fd)
         raise
-
-
-def changed(file: SourceFile) -> SourceChangedError:
-    """The error for a file that did not hold still, or is gone."""
-    return SourceChangedError(
-        f"{safe_spelling(file.path)} changed while it was read, again and again, or went away; "
-        "run this again when nothing writes to it"
-    )
 
 
 def _entry(path: bytes, found: os.stat_result) -> SourceFile:
