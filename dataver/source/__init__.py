@@ -10,12 +10,22 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dataver.source.base import EMPTY_FOLDER, FILE, SYMLINK, Source, SourceFile, SourceReader, pauses
+from dataver.source.base import (
+    EMPTY_FOLDER,
+    FILE,
+    READ_PAUSES_S,
+    SYMLINK,
+    Source,
+    SourceFile,
+    SourceReader,
+    pauses,
+)
 from dataver.source.local import LocalSource
 
 __all__ = [
     "EMPTY_FOLDER",
     "FILE",
+    "READ_PAUSES_S",
     "SYMLINK",
     "LocalSource",
     "Source",

@@ -16,6 +16,7 @@ __all__ = [
     "EMPTY_FOLDER",
     "FILE",
     "IGNORE_FILE",
+    "PART_PREFIX",
     "READ_PAUSES_S",
     "REMOTE_MTIME",
     "REMOTE_TAG",
@@ -31,6 +32,9 @@ SYMLINK = 1
 EMPTY_FOLDER = 2
 
 IGNORE_FILE = b".dataverignore"
+
+# Files that a checkout has not finished begin so; what a killed one left behind is in no version.
+PART_PREFIX = b".dataver-part-"
 
 # A file that changed while it was read is read again after each of these pauses, then given up.
 READ_PAUSES_S = (0.0, 0.02, 0.1, 0.4, 1.0)
@@ -120,4 +124,12 @@ class Source(Protocol):
 
     def open_stable(self, file: SourceFile) -> SourceReader:
         """Open a file of any size. Whoever reads calls `check` at the end, and tries again on failure."""
+        ...
+
+    def locate(self, file: SourceFile) -> tuple[str, str]:
+        """Where a regular file can be found again, for an entry by reference: (URL, change tag).
+
+        The URL carries no credentials and is what fsspec and `open_source` take. The tag is the
+        store's own, as it was on listing, or empty. `BadInputError` where a URL cannot say it.
+        """
         ...

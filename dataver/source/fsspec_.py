@@ -21,7 +21,7 @@ from dataver.paths import RelativePath, check_paths, safe_spelling
 from dataver.source.base import EMPTY_FOLDER, REMOTE_TAG, SourceFile, pauses
 from dataver.source.faults import changed
 from dataver.source.listing import GENESIS, choose
-from dataver.source.remote import count_bytes, find_all, is_folder, source_file, spooled
+from dataver.source.remote import change_tag, count_bytes, find_all, is_folder, source_file, spooled
 from dataver.store.failures import from_client_error, redact
 from dataver.store.fsspec_ import public_url
 
@@ -63,8 +63,9 @@ class FsspecSource:
         self._web = url.partition("://")[0] in _WEB
         self._threads = threading.local()
         self._root = self._open_root()
-        # Paths in the version to names in the file system, where they are not root/path.
+        # Of what was listed, by path: its name in the file system, and the store's change tag.
         self._names: dict[bytes, str] = {}
+        self._tags: dict[bytes, str] = {}
 
     def _open_root(self) -> str:
         import fsspec
@@ -166,6 +167,8 @@ class FsspecSource:
                 if info.get("size") is None:
                     with self._fs().open(self._names[path], "rb") as opened:
                         info = {**info, "size": count_bytes(opened)}
+        if tag := change_tag(info):
+            self._tags[path] = tag
         return source_file(path, info)
 
     def entry_now(self, file: SourceFile) -> SourceFile:
@@ -209,6 +212,13 @@ class FsspecSource:
             if not opened.seekable():
                 opened = spooled(opened)
         return FsspecReader(self, opened, file)
+
+    def locate(self, file: SourceFile) -> tuple[str, str]:
+        """Its own URL, without credentials, and the store's tag. See `Source.locate`."""
+        if "::" in self._url:
+            raise BadInputError(f"{self.name}: a file inside of another cannot be referred to")
+        url = str(self._fs().unstrip_protocol(self._name(file.path)))
+        return public_url(url), self._tags.get(bytes(file.path), "")
 
     @contextmanager
     def errors(self, action: str, what: str) -> Iterator[None]:

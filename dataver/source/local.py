@@ -125,3 +125,12 @@ class LocalSource:
             return open_local(full, file)
         with step_by_step(full) as (folder, name):
             return open_local(name, file, folder)
+
+    def locate(self, file: SourceFile) -> tuple[str, str]:
+        """A `file://` URL of the real path, not percent-encoded, and no tag. See `Source.locate`."""
+        try:
+            return f"file://{self._full(file).decode()}", ""
+        except UnicodeDecodeError:
+            raise BadInputError(
+                f"{self.name} is not UTF-8, so that its files cannot be referred to"
+            ) from None

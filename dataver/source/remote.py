@@ -12,7 +12,7 @@ from dataver.hashing import blake3_digest
 from dataver.paths import safe_spelling
 from dataver.source.base import FILE, REMOTE_MTIME, REMOTE_TAG, SourceFile
 
-__all__ = ["count_bytes", "find_all", "is_folder", "source_file", "spooled"]
+__all__ = ["change_tag", "count_bytes", "find_all", "is_folder", "source_file", "spooled"]
 
 # What changes whenever the content does, by the names that file systems give it.
 _TAG_NAMES = ("etag", "ETag", "e_tag", "md5Hash", "content_md5", "checksum", "crc32c", "generation", "sha")
@@ -36,11 +36,20 @@ def source_file(path: bytes, info: Info) -> SourceFile:
             "cannot hold; leave it out with --exclude or .dataverignore"
         )
     size = int(info["size"])
-    tag = next((value for name in _TAG_NAMES if (value := info.get(name))), None)
-    if tag is None:
+    tag = change_tag(info)
+    if not tag:
         return SourceFile(path, FILE, False, size, _time_ns(info), 0, REMOTE_MTIME)
-    digest = blake3_digest(repr(tag).encode("utf-8", "surrogatepass"))
+    digest = blake3_digest(tag.encode("utf-8", "surrogatepass"))
     return SourceFile(path, FILE, False, size, 0, int.from_bytes(digest[:8], "big") >> 1, REMOTE_TAG)
+
+
+def change_tag(info: Info) -> str:
+    """The store's own mark of this state of the file, empty where it has none."""
+    for name in _TAG_NAMES:
+        value = info.get(name)
+        if value:
+            return value if isinstance(value, str) else repr(value)
+    return ""
 
 
 def _time_ns(info: Info) -> int:

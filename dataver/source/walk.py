@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 from dataver.paths import REPOSITORY_FOLDER
-from dataver.source.base import EMPTY_FOLDER, FILE, IGNORE_FILE, SYMLINK, SourceFile
+from dataver.source.base import EMPTY_FOLDER, FILE, IGNORE_FILE, PART_PREFIX, SYMLINK, SourceFile
 from dataver.source.faults import refuse_special, source_fault
 from dataver.source.reading import step_by_step
 
@@ -81,7 +81,11 @@ class Walk:
             if entry.is_dir(follow_symlinks=False):
                 occupied = self._below(path, name, rules) or occupied
                 continue
+            if name.startswith(PART_PREFIX):
+                continue
             if rules is not None and name != IGNORE_FILE and rules.ignores(path):
+                continue
+            if self._ignore and name.startswith(PART_PREFIX):
                 continue
             try:
                 found = entry.stat(follow_symlinks=False)
