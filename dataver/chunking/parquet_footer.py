@@ -2,9 +2,9 @@
 
 A footer is a tree of structs in Thrift's compact protocol. The common readers build all of it in
 memory before they can be asked anything: an 18-byte footer that claims a million columns makes
-pyarrow take 700 MB, within its own limits. This reader keeps two integers a column chunk and
-skips the rest, so it takes no more memory than the footer has bytes, and what it finds does not
-depend on the release of another library: where a file is cut must not change with one.
+pyarrow take 700 MB, within its own limits. This reader keeps two integers a column chunk, of so
+many at most, and skips the rest; and what it finds does not depend on the release of another
+library: where a file is cut must not change with one.
 
 Numbers of fields are those of parquet.thrift in the Parquet format's specification.
 """
@@ -12,6 +12,7 @@ Numbers of fields are those of parquet.thrift in the Parquet format's specificat
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 __all__ = ["MalformedFooterError", "column_extents"]
 
@@ -26,6 +27,7 @@ _TOTAL_COMPRESSED_SIZE, _DATA_PAGE_OFFSET, _DICTIONARY_PAGE_OFFSET = 7, 9, 11
 
 _FIXED_BYTES = {_TRUE: 1, _FALSE: 1, _BYTE: 1, _DOUBLE: 8, _UUID: 16}
 _DEPTH_MAX = 32
+_COLUMN_CHUNKS_MAX = 1 << 18
 _VARINT_BYTES_MAX = 10
 
 
@@ -37,14 +39,17 @@ def column_extents(footer: bytes) -> list[tuple[int, int]]:
     """Start (inclusive) and end (exclusive) of each column chunk's data, in the order of the footer.
 
     They are what the footer says, absolute in the file and not checked against it; column chunks
-    without data are left out. Anything malformed up to the last row group is a
-    `MalformedFooterError`; what comes after is not looked at.
+    without data are left out. Anything malformed up to the last row group, and more than 262,144
+    column chunks, is a `MalformedFooterError`; what comes after is not looked at.
     """
     reader = _Reader(footer)
     try:
-        return list(_file_extents(reader))
+        extents = list(islice(_file_extents(reader), _COLUMN_CHUNKS_MAX + 1))
     except IndexError:
         raise MalformedFooterError("the footer ends too early") from None
+    if len(extents) > _COLUMN_CHUNKS_MAX:
+        raise MalformedFooterError("more column chunks than any real file has")
+    return extents
 
 
 def _file_extents(reader: _Reader) -> Iterator[tuple[int, int]]:

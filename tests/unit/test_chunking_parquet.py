@@ -364,6 +364,15 @@ class TestPretenders:
     def test_a_column_without_data_counts_for_nothing(self) -> None:
         assert column_extents(footer_with_column(0, 0)) == []
 
+    def test_there_is_a_limit_to_column_chunks(self) -> None:
+        def footer(count: int) -> bytes:
+            column = b"\x3c\x76\x02\x26\x08\x00\x00"
+            return ROW_GROUP + long_list(count) + column * count + b"\x00\x00"
+
+        assert column_extents(footer(1 << 18)) == [(4, 5)] * (1 << 18)
+        with pytest.raises(MalformedFooterError, match="more column chunks"):
+            column_extents(footer((1 << 18) + 1))
+
     def test_an_integer_ends_after_ten_bytes(self) -> None:
         with pytest.raises(MalformedFooterError, match="64 bits"):
             column_extents(b"\x18" + b"\xff" * 10 + b"\x01")
