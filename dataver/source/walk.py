@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
+from dataver.errors import DataverError
 from dataver.paths import REPOSITORY_FOLDER
 from dataver.source.base import EMPTY_FOLDER, FILE, IGNORE_FILE, PART_PREFIX, SYMLINK, SourceFile
 from dataver.source.faults import refuse_special, source_fault
-from dataver.source.reading import step_by_step
+from dataver.source.reading import read_whole, step_by_step
 
 if TYPE_CHECKING:
     from dataver.globs import PathFilter
@@ -57,6 +58,8 @@ class Walk:
                         occupied = self._folder(relative, entries, rules, descriptor)
                     if not occupied and relative:
                         self._empty_folder(relative, descriptor)
+            except DataverError:
+                raise
             except (FileNotFoundError, NotADirectoryError) as error:
                 if not relative:
                     raise source_fault(error, self._prefix) from error
@@ -80,8 +83,6 @@ class Walk:
             path = relative + name
             if entry.is_dir(follow_symlinks=False):
                 occupied = self._below(path, name, rules) or occupied
-                continue
-            if name.startswith(PART_PREFIX):
                 continue
             if rules is not None and name != IGNORE_FILE and rules.ignores(path):
                 continue
@@ -154,7 +155,6 @@ class Walk:
         if not stat.S_ISREG(found.st_mode):  # as git, which does not follow a symlink here
             return rules
         from dataver.source.ignore import IgnoreRules
-        from dataver.source.reading import read_whole
 
         path = relative + IGNORE_FILE
         listed = SourceFile(path, FILE, False, found.st_size, 0, 0, 0)
