@@ -90,7 +90,6 @@ def test_the_repository_option_is_obeyed(names: None, place: Path, monkeypatch: 
 def test_without_a_repository_nothing_is_offered_and_nothing_said() -> None:
     assert bash("dataver log ") == zsh("dataver", "log", "") == fish("dataver log ") == []
     assert bash("dataver -R nonsense://x log ") == []
-    assert bash("dataver nonsense ") == []
 
 
 def test_what_is_no_question_is_refused() -> None:

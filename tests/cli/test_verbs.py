@@ -235,7 +235,9 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(
-    ("code", "arguments"), FAILURES, ids=lambda value: " ".join(value) if value != 2 else None
+    ("code", "arguments"),
+    FAILURES,
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
 )
 def test_failures_have_their_code_and_one_paragraph(
     code: int, arguments: tuple[str, ...], run: Run, iris: Path
