@@ -1,0 +1,50 @@
+"""dataver: versions of datasets that cannot drift, tied to the runs and models that used them.
+
+    import dataver
+
+    repository = dataver.open()
+    repository.commit("iris", "data/iris", message="first")
+    version = dataver.resolve("iris@v1")
+
+Everything is imported when it is first used, so that importing this costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dataver import errors as errors
+    from dataver.repository import Repository as Repository
+    from dataver.repository import init as init
+    from dataver.repository import open_repository as open  # noqa: A004 - the name users import
+    from dataver.repository import resolve as resolve
+    from dataver.version import Version as Version
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Repository": ("dataver.repository", "Repository"),
+    "Version": ("dataver.version", "Version"),
+    "errors": ("dataver.errors", None),
+    "init": ("dataver.repository", "init"),
+    "open": ("dataver.repository", "open_repository"),
+    "resolve": ("dataver.repository", "resolve"),
+}
+
+__all__ = ["Repository", "Version", "__version__", "errors", "init", "open", "resolve"]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'dataver' has no attribute {name!r}")
+    module = import_module(home[0])
+    value = module if home[1] is None else getattr(module, home[1])
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

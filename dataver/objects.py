@@ -40,7 +40,9 @@ class Objects:
     missing is looked for once more there before it counts as damage.
     """
 
-    def __init__(self, store: Store, index: ChunkIndex, refresh: Callable[[], ChunkIndex] | None = None) -> None:
+    def __init__(
+        self, store: Store, index: ChunkIndex, refresh: Callable[[], ChunkIndex] | None = None
+    ) -> None:
         self.store = store
         self.index = index
         self._refresh = refresh
@@ -88,7 +90,9 @@ class Objects:
             for group in _groups(places, numbers):
                 yield from self._read_group(pack, places, group)
 
-    def _read_group(self, pack: bytes, places: Sequence[Place], group: list[int]) -> Iterator[tuple[int, View]]:
+    def _read_group(
+        self, pack: bytes, places: Sequence[Place], group: list[int]
+    ) -> Iterator[tuple[int, View]]:
         spans = [_span(places[number]) for number in group]
         start = spans[0].start
         end = max(span.start + span.length for span in spans)
@@ -165,8 +169,13 @@ class Objects:
 
 
 def _span(place: Place) -> Span:
-    if max(place.raw_bytes, place.stored_bytes) > FRAME_BYTES_MAX or place.offset + place.length > place.raw_bytes:
-        raise DamagedError(f"the index names an impossible place in {pack_key(place.pack)}; run `dataver verify`")
+    if (
+        max(place.raw_bytes, place.stored_bytes) > FRAME_BYTES_MAX
+        or place.offset + place.length > place.raw_bytes
+    ):
+        raise DamagedError(
+            f"the index names an impossible place in {pack_key(place.pack)}; run `dataver verify`"
+        )
     if place.codec == Codec.RAW:
         if place.stored_bytes != place.raw_bytes:
             raise DamagedError(f"the index names an impossible frame in {pack_key(place.pack)}")

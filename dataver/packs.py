@@ -52,7 +52,12 @@ class PackWriter:
     """
 
     def __init__(
-        self, store: Store, kind: PackKind, *, nonce: Nonce = random_nonce, size_bytes_max: int = OBJECT_BYTES_MAX
+        self,
+        store: Store,
+        kind: PackKind,
+        *,
+        nonce: Nonce = random_nonce,
+        size_bytes_max: int = OBJECT_BYTES_MAX,
     ) -> None:
         self._store = store
         self._kind = kind
@@ -174,7 +179,9 @@ def write_segment(store: Store, packs: Sequence[StoredPack], *, nonce: Nonce = r
         rows[:, 1] = starts - starts[firsts] if len(starts) else starts
         rows[:, 2] = lengths
         columns.append(rows)
-        frames.extend(SegmentFrame(number, f.offset, f.stored_bytes, f.raw_bytes, f.codec) for f in pack.frames)
+        frames.extend(
+            SegmentFrame(number, f.offset, f.stored_bytes, f.raw_bytes, f.codec) for f in pack.frames
+        )
     data = segment_format.encode(
         [pack.name for pack in packs],
         frames,

@@ -5,10 +5,12 @@
     | base: 0 u8, or 1 u8 and (state root 32 | identity 32 | rows u64 | pack 32 | offset u32 | length u32)
     | entries since u32 | (number u64 | time i64 | operations)…
     | extensions u32 | (tag 4 | flags u32 | blob)…
+    | digest of everything before it 32
 
 The base is the state that the newest checkpoint names: the state after all entries before it.
 "Since" repeats the operations of every entry from the checkpoint on, up to the one before this
-one, so that this entry and the base give the state.
+one, so that this entry and the base give the state. The digest at the end is the entry's own, which the
+next one names: rot in the newest entry shows before anything is believed.
 """
 
 from __future__ import annotations
@@ -83,12 +85,13 @@ class Entry:
         for step in self.since:
             writer.u64(step.number).i64(step.time_us)
             write_operations(writer, step.operations)
-        return writer.u32(0).finish()
+        body = writer.u32(0).finish()
+        return body + kind_digest(Kind.LOG_ENTRY, body)
 
 
 def entry_digest(data: Buffer) -> Digest:
-    """The digest that the next entry names."""
-    return kind_digest(Kind.LOG_ENTRY, data)
+    """The digest that the next entry names, of an entry that `decode_entry` accepts."""
+    return Digest(bytes(memoryview(data)[-DIGEST_BYTES:]))
 
 
 def decode_entry(data: Buffer, what: str) -> Entry:
@@ -98,6 +101,8 @@ def decode_entry(data: Buffer, what: str) -> Entry:
     version = reader.u8()
     if version != ENTRY_VERSION:
         raise NewerFormatError(f"{what} has version {version}; this release reads {ENTRY_VERSION}")
+    if kind_digest(Kind.LOG_ENTRY, memoryview(data)[:-DIGEST_BYTES]) != entry_digest(data):
+        reader.fail("its bytes do not match its digest")
     number, previous = reader.u64(), Digest(reader.raw(DIGEST_BYTES))
     repository, write_id = reader.raw(ID_BYTES), reader.raw(ID_BYTES)
     time_us, author = reader.i64(), reader.text()
@@ -109,6 +114,7 @@ def decode_entry(data: Buffer, what: str) -> Entry:
         reader.blob()
         if flags & MUST_UNDERSTAND:
             raise NewerFormatError(f"{what} has an extension {tag!r} that this release does not know")
+    reader.raw(DIGEST_BYTES)
     reader.end()
     first = number - number % CHECKPOINT_EVERY
     if [step.number for step in since] != list(range(first, number)) or (base is None) != (first == 0):

@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
@@ -75,6 +76,11 @@ class GuardedStore(Wrapper):
         if not self._safe:
             self.ensure_safe()
         self.inner.delete(key)
+
+    def map(self, key: str) -> memoryview:
+        """The whole object, memory-mapped where `inner` can. `ObjectMissingError` where there is none."""
+        mapped: Callable[[str], memoryview] | None = getattr(self.inner, "map", None)
+        return memoryview(self.inner.get(key)) if mapped is None else mapped(key)
 
     def ensure_safe(self) -> None:
         """Probe unless a passed probe is remembered. Raises as `probe` does."""

@@ -1,0 +1,373 @@
+"""The way out: a version's files on disk, every byte verified, nothing of the user's lost.
+
+A file is written under a temporary name in its folder and renamed when its digest is right. What
+is there already and right stays; what an earlier checkout wrote and nobody changed is replaced or
+removed; whatever else differs is the user's and stops the checkout before anything is written.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from dataver.config import default_jobs
+from dataver.errors import BadInputError, DamagedError, DataverError, WouldOverwriteError
+from dataver.format.segment import Place
+from dataver.globs import path_filter
+from dataver.hashing import blake3_digest
+from dataver.ingest import digest_files
+from dataver.objects import Objects
+from dataver.paths import check_paths, host_problem, safe_spelling
+from dataver.progress import Progress, Silent
+from dataver.reading import file_blocks, reference_blocks
+from dataver.refs import Resolved
+from dataver.results import CheckoutResult
+from dataver.session import Session
+from dataver.source import EMPTY_FOLDER, LocalSource, SourceFile
+from dataver.source.base import PART_PREFIX
+from dataver.targets import Target, target_fault, write_buffers
+from dataver.tree.manifest import FOLDER, REFERENCE, SYMLINK, Entry, to_entry
+from dataver.tree.walk import find, scan
+from dataver.worktree import CacheRow, StatCache, base, set_base
+
+BATCH_FILES = 256
+BATCH_BYTES = 8 << 20
+LEFTOVER_AGE_NS = 3600 * 10**9
+"""Temporary files of a checkout that was killed go after so long; younger ones may be in use."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a checkout has to do, decided before anything is written."""
+
+    write: list[Entry] = field(default_factory=list)
+    chmod: list[Entry] = field(default_factory=list)
+    remove: list[bytes] = field(default_factory=list)
+    folders: list[bytes] = field(default_factory=list)
+    clear: list[bytes] = field(default_factory=list)
+    theirs: list[bytes] = field(default_factory=list)
+
+
+class Checkout:
+    """Writes one version into one folder. Used once."""
+
+    def __init__(
+        self,
+        session: Session,
+        resolved: Resolved,
+        target: str | os.PathLike[str],
+        *,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        overwrite: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
+        self._session = session
+        self._resolved = resolved
+        self._root = os.path.realpath(os.fsencode(target))
+        self._filter = path_filter(include, exclude)
+        self._filtered = bool(include or exclude)
+        self._overwrite = overwrite
+        self._progress = progress or Silent()
+        self._jobs = session.jobs or default_jobs()
+        self._rows: list[CacheRow] = []
+        self._leftovers: list[SourceFile] = []
+        self._written_bytes = 0
+        self._lock = threading.Lock()
+
+    def run(self) -> CheckoutResult:
+        """Do it. `WouldOverwriteError` before anything is written; `DamagedError` where bytes are not right."""
+        session, name = self._session, safe_spelling(self._root)
+        state = session.state()
+        self._nodes = session.nodes(state)
+        root = session.root(self._nodes, self._resolved.version)
+        every = [to_entry(row) for row in scan(self._nodes, root)]
+        wanted = [entry for entry in every if self._filter(entry.path)]
+        check_entries(wanted)
+        if os.path.lexists(self._root) and not os.path.isdir(self._root):
+            raise WouldOverwriteError(
+                f"{name} is not a folder; name one that is, or one that does not exist yet"
+            )
+        cache = StatCache(self._root)
+        plan = self._plan(every, wanted, cache)
+        if plan.theirs:
+            shown = ", ".join(safe_spelling(path) for path in plan.theirs[:5])
+            more = f" and {len(plan.theirs) - 5} more" if len(plan.theirs) > 5 else ""
+            raise WouldOverwriteError(
+                f"{name} has files that differ and are not from a checkout: {shown}{more}. Nothing was written; "
+                "move them away, or repeat with --overwrite"
+            )
+        files = [entry for entry in plan.write if entry.kind != FOLDER]
+        self._progress.begin("writing", len(files), sum(entry.size for entry in files))
+        try:
+            self._execute(plan, files, session.objects(state))
+        except OSError as error:
+            if isinstance(error, DataverError):
+                raise
+            raise target_fault(error, name) from error
+        finally:
+            self._progress.end()
+            now_ns = time.time_ns()
+            cache.update((row._replace(hashed_at_ns=now_ns) for row in self._rows), forget=plan.remove)
+        if not self._filtered:
+            line = self._resolved.dataset.hex()
+            set_base(self._root, session.repository, line, str(self._resolved.version.id))
+        kept = [entry for entry in wanted if entry.kind != FOLDER]
+        size = sum(entry.size for entry in kept)
+        return CheckoutResult(len(kept), size, len(files), self._written_bytes, len(plan.remove))
+
+    # Deciding
+
+    def _plan(self, every: list[Entry], wanted: list[Entry], cache: StatCache) -> Plan:
+        plan = Plan()
+        there = self._there()
+        known = dict(zip(there, cache.lookup(list(there.values())), strict=True))
+        owned = {row.file.path: row.digest for row in cache.owned()}
+        self._hash_unknown(wanted, there, known, owned)
+
+        def ours(path: bytes) -> bool:
+            return self._overwrite or (path in owned and known.get(path) == owned[path])
+
+        wanted_paths = {entry.path for entry in wanted}
+        folders = {folder for path in wanted_paths for folder in _folders(path)}
+        for path in self._forsaken(every, there, owned):
+            if known.get(path) == owned[path]:
+                plan.remove.append(path)
+        leaving = set(plan.remove)
+        occupied = {folder for path in there if path not in leaving for folder in _folders(path)}
+        for entry in wanted:
+            self._decide(
+                entry, there.get(entry.path), known.get(entry.path), entry.path in occupied, ours, plan
+            )
+        for path, file in there.items():
+            if path in folders and file.kind != EMPTY_FOLDER and path not in leaving:
+                (plan.clear if ours(path) else plan.theirs).append(path)
+        return plan
+
+    def _decide(
+        self,
+        entry: Entry,
+        file: SourceFile | None,
+        digest: bytes | None,
+        occupied: bool,
+        ours: Callable[[bytes], bool],
+        plan: Plan,
+    ) -> None:
+        """Sort one wanted entry by what stands in its place."""
+        if entry.kind == FOLDER:
+            if file is not None and file.kind != EMPTY_FOLDER and not ours(entry.path):
+                plan.theirs.append(entry.path)
+                return
+            if file is not None and file.kind != EMPTY_FOLDER:
+                plan.clear.append(entry.path)
+            plan.folders.append(entry.path)
+            return
+        if file is None:
+            if occupied:
+                plan.theirs.append(entry.path)
+            else:
+                plan.write.append(entry)
+            return
+        if file.kind == EMPTY_FOLDER:
+            plan.clear.append(entry.path)
+            plan.write.append(entry)
+            return
+        if (file.kind == SYMLINK) == (entry.kind == SYMLINK) and digest == entry.digest:
+            if file.executable != entry.executable:
+                plan.chmod.append(entry)
+            return
+        if ours(entry.path):
+            plan.write.append(entry)
+        else:
+            plan.theirs.append(entry.path)
+
+    def _there(self) -> dict[bytes, SourceFile]:
+        if not os.path.isdir(self._root):
+            return {}
+        there = {}
+        for file in LocalSource(self._root, ignore=False).files():
+            if file.path.rpartition(b"/")[2].startswith(PART_PREFIX):
+                self._leftovers.append(file)
+            else:
+                there[file.path] = file
+        return there
+
+    def _hash_unknown(
+        self,
+        wanted: list[Entry],
+        there: dict[bytes, SourceFile],
+        known: dict[bytes, bytes | None],
+        owned: dict[bytes, bytes],
+    ) -> None:
+        """Read the files whose digest decides something and is not known."""
+        sizes = {entry.path: entry.size for entry in wanted}
+        unknown = [
+            file
+            for path, file in there.items()
+            if known[path] is None
+            and file.kind != EMPTY_FOLDER
+            and (sizes.get(path) == file.size or path in owned)
+        ]
+        if not unknown:
+            return
+        self._progress.begin("comparing", len(unknown), sum(file.size for file in unknown))
+        try:
+            source = LocalSource(self._root, ignore=False)
+            done = digest_files(source, unknown, jobs=self._jobs, progress=self._progress)
+        finally:
+            self._progress.end()
+        known.update((entry.path, entry.digest) for entry in done.entries)
+
+    def _forsaken(
+        self, every: list[Entry], there: dict[bytes, SourceFile], owned: dict[bytes, bytes]
+    ) -> Iterator[bytes]:
+        """What an earlier checkout of this dataset wrote here and this version lacks."""
+        dataset = self._resolved.dataset
+        before = base(self._root, self._session.repository, dataset.hex())
+        if before is None:
+            return
+        version = self._session.state().version(dataset, bytes.fromhex(before))
+        if version is None:
+            return
+        present = {entry.path for entry in every}
+        root = self._session.root(self._nodes, version)
+        for path in owned:
+            if path in there and path not in present and find(self._nodes, root, path) is not None:
+                yield path
+
+    # Doing
+
+    def _execute(self, plan: Plan, files: list[Entry], objects: Objects) -> None:
+        with Target(self._root) as target:
+            check_folding(target, [entry.path for entry in files])
+            for path in plan.remove:
+                target.remove(path)
+            for file in self._leftovers:
+                if file.mtime_ns < time.time_ns() - LEFTOVER_AGE_NS:
+                    target.remove(file.path)
+            for path in plan.clear:
+                target.remove(path)
+                target.remove_empty(path)
+            for path in plan.folders:
+                target.folder(path)
+            for entry in plan.chmod:
+                self._written(entry, target.set_executable(entry.path, entry.executable), 0)
+        small = [entry for entry in files if entry.kind != REFERENCE and entry.chunks is None]
+        large = [entry for entry in files if entry.kind == REFERENCE or entry.chunks is not None]
+        with ThreadPoolExecutor(self._jobs, thread_name_prefix="dataver-checkout") as pool:
+            work = [pool.submit(self._write_large, entry, objects) for entry in large]
+            work += [
+                pool.submit(self._write_batch, batch, objects) for batch in self._batches(small, objects)
+            ]
+            try:
+                for future in work:
+                    future.result()
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+
+    def _batches(self, entries: list[Entry], objects: Objects) -> Iterator[list[tuple[Entry, Place | None]]]:
+        """Small files with their places, in the order of the packs, so that reads run on."""
+        filled = [entry for entry in entries if entry.size]
+        places = objects.places(b"".join(entry.digest for entry in filled)) if filled else []
+        order = sorted(
+            zip(filled, places, strict=True),
+            key=lambda item: (item[1].pack, item[1].frame_offset, item[1].offset),
+        )
+        batch: list[tuple[Entry, Place | None]] = [(entry, None) for entry in entries if not entry.size]
+        size = 0
+        for entry, place in order:
+            batch.append((entry, place))
+            size += entry.size
+            if size >= BATCH_BYTES or len(batch) >= BATCH_FILES:
+                yield batch
+                batch, size = [], 0
+        if batch:
+            yield batch
+
+    def _write_batch(self, batch: list[tuple[Entry, Place | None]], objects: Objects) -> None:
+        with Target(self._root) as target:
+            filled = [entry for entry, place in batch if place is not None]
+            for number, data in objects.read_places([place for _, place in batch if place is not None]):
+                entry = filled[number]
+                if blake3_digest(data) != entry.digest:
+                    raise _damaged(entry, objects)
+                self._write_whole(target, entry, data)
+            for entry, place in batch:
+                if place is None:
+                    self._write_whole(target, entry, b"")
+
+    def _write_whole(self, target: Target, entry: Entry, data: bytes | memoryview) -> None:
+        if entry.kind == SYMLINK:
+            found = target.symlink(entry.path, bytes(data))
+        else:
+            found = target.write(entry.path, entry.executable, lambda fd: write_buffers(fd, [data]))
+        self._written(entry, found, len(data))
+
+    def _write_large(self, entry: Entry, objects: Objects) -> None:
+        def fill(fd: int) -> None:
+            blocks = reference_blocks(entry) if entry.kind == REFERENCE else file_blocks(entry, objects)
+            for buffers in blocks:
+                write_buffers(fd, buffers)
+                with self._lock:
+                    self._progress.advance(0, sum(map(len, buffers)))
+
+        with Target(self._root) as target:
+            found = target.write(entry.path, entry.executable, fill)
+        with self._lock:
+            self._progress.advance(0, -entry.size)
+        self._written(entry, found, entry.size)
+
+    def _written(self, entry: Entry, found: os.stat_result, size: int) -> None:
+        kind = SYMLINK if entry.kind == SYMLINK else 0
+        file = SourceFile(
+            entry.path, kind, entry.executable, entry.size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+        )
+        with self._lock:
+            self._rows.append(CacheRow(file, entry.digest, 0, owned=True))
+            self._written_bytes += size
+            self._progress.advance(1, size)
+
+
+def check_entries(entries: list[Entry]) -> None:
+    """Refuse paths that no honest version has, and those that this system cannot hold."""
+    paths = [entry.path for entry in entries]
+    try:
+        check_paths(paths)
+    except BadInputError as error:
+        raise DamagedError(f"the version holds a path that is not allowed: {error}") from error
+    for path in paths:
+        problem = host_problem(path, sys.platform)
+        if problem is not None:
+            raise BadInputError(
+                f"{safe_spelling(path)} cannot be written here: {problem}; leave it out with --exclude"
+            )
+
+
+def check_folding(target: Target, paths: list[bytes]) -> None:
+    """Refuse paths that this file system takes for one."""
+    folded: dict[str, bytes] = {}
+    for path in paths:
+        other = folded.setdefault(path.decode().casefold(), path)
+        if other != path and target.folds_case():
+            raise BadInputError(
+                f"{safe_spelling(other)} and {safe_spelling(path)} are one name on this file system; "
+                "leave one out with --exclude"
+            )
+
+
+def _damaged(entry: Entry, objects: Objects) -> DamagedError:
+    objects.chunk(entry.digest)  # Says which object it is, if it is still damaged.
+    return DamagedError(
+        f"{safe_spelling(entry.path)} was read wrong once; check this machine's memory and disk"
+    )
+
+
+def _folders(path: bytes) -> list[bytes]:
+    parts = path.split(b"/")
+    return [b"/".join(parts[:count]) for count in range(1, len(parts))]

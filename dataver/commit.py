@@ -1,0 +1,342 @@
+"""Committing a source: what it changed against its base, read as little as possible."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dataver.config import default_jobs
+from dataver.errors import AlreadyExistsError, BadInputError
+from dataver.format.node import Row
+from dataver.format.operations import TAG
+from dataver.format.pack import PackKind
+from dataver.globs import path_filter
+from dataver.history import changes_of
+from dataver.ingest import EMPTY_DIGEST, Ingested, digest_files, ingest
+from dataver.log.state import State, VersionState
+from dataver.packs import PackWriter, StoredPack
+from dataver.paths import RelativePath
+from dataver.progress import Progress, Silent
+from dataver.publish import Change, Label, Published, Publisher, Written
+from dataver.refs import MAIN, check_dataset_name, check_ref_name, live_ref, parse_ref, require_version
+from dataver.results import Changes
+from dataver.session import Session
+from dataver.source import EMPTY_FOLDER, Source, SourceFile
+from dataver.tree.manifest import (
+    FOLDER,
+    REFERENCE,
+    REFERENCE_TAG,
+    Entry,
+    reference_extra,
+    to_entry,
+    to_row,
+)
+from dataver.tree.schema import Link, NodeStore
+from dataver.tree.walk import find, prefix_stop, scan
+from dataver.worktree import CacheRow, StatCache, base, set_base
+
+if TYPE_CHECKING:
+    from dataver.format.binary import Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class CommitOptions:
+    """What `commit` takes besides dataset, source and label; see `Repository.commit`."""
+
+    branch: str = MAIN
+    add: bool = False
+    into: str = ""
+    base: str | None = None
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    reference: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What came of a commit. In a dry run `published` is None."""
+
+    published: Published | None
+    base: VersionState | None
+    edits: dict[bytes, Row | None]
+    new_bytes: int
+    stored_bytes: int
+    packs: int
+
+
+@dataclass(slots=True)
+class _Work:
+    """The files of a source sorted by what must be done with them."""
+
+    kept: list[Entry] = field(default_factory=list)
+    to_read: list[SourceFile] = field(default_factory=list)
+
+
+class Committer:
+    """Commits one source to one dataset. Used once."""
+
+    def __init__(
+        self, session: Session, dataset_name: str, source: Source, options: CommitOptions, label: Label
+    ) -> None:
+        self._session = session
+        self._name = check_dataset_name(dataset_name)
+        self._source = source
+        self._options = options
+        self._label = label
+        self._into = bytes(RelativePath.parse(options.into)) + b"/" if options.into else b""
+        self._filter = path_filter(options.include, options.exclude)
+        self._started_ns = time.time_ns()
+        self._old: dict[bytes, Entry] = {}
+
+    def commit(self, progress: Progress | None = None) -> Committed:
+        """Read what changed, put it, append the entry, and remember the source's base."""
+        watcher = progress or Silent()
+        session, options = self._session, self._options
+        state = session.newest()
+        self._check_names(state)
+        base_version = self._base(state)
+        nodes = session.nodes(state)
+        root = None if base_version is None else session.root(nodes, base_version)
+        before = {} if root is None else self._before(nodes, root)
+        files = self._source.files()
+        cache = StatCache(self._source.key)
+        work = self._sort(files, cache, before)
+        size = sum(file.size for file in work.to_read)
+        watcher.begin("reading", len(work.to_read), size)
+        try:
+            writer = PackWriter(session.store, PackKind.DATA, nonce=session.nonce)
+            sink: PackWriter | Counter = Counter() if options.dry_run else writer
+            ingested = self._read(work, sink, state, watcher)
+            packs = [] if options.dry_run else writer.close()
+        finally:
+            watcher.end()
+        entries = {entry.path: entry for entry in (*work.kept, *ingested.entries)}
+        edits = self._edits(entries, before, nodes, root)
+        self._old = before
+        stored = sum(pack.size_bytes for pack in packs)
+        if options.dry_run:
+            assert isinstance(sink, Counter)
+            return Committed(None, base_version, edits, ingested.new_bytes, sink.stored_bytes, sink.packs)
+        self._remember_digests(cache, files, ingested)
+        published = self._publish(edits, base_version, packs, ingested, stored)
+        if published.version is not None and not options.add:
+            self._remember_base(published, base_version)
+        return Committed(published, base_version, edits, ingested.new_bytes, stored, len(packs))
+
+    def changes(self, done: Committed) -> Changes:
+        """What the edits change against the base."""
+        return changes_of(
+            (path, self._old.get(path), None if row is None else to_entry(row))
+            for path, row in done.edits.items()
+        )
+
+    def totals(self, done: Committed) -> tuple[int, int]:
+        """The files and bytes that the base would have with the edits made."""
+        files = 0 if done.base is None else done.base.files
+        size_bytes = 0 if done.base is None else done.base.size_bytes
+        for path, row in done.edits.items():
+            for entry, sign in ((self._old.get(path), -1), (None if row is None else to_entry(row), 1)):
+                if entry is not None and entry.kind != FOLDER:
+                    files += sign
+                    size_bytes += sign * entry.size
+        return files, size_bytes
+
+    def _check_names(self, state: State) -> None:
+        """Refuse what must fail before anything is read: a tag that is taken."""
+        if self._options.branch != MAIN:
+            check_ref_name(self._options.branch)
+        for tag in self._label.tags:
+            check_ref_name(tag)
+        if len(set(self._label.tags)) < len(self._label.tags) or self._options.branch in self._label.tags:
+            raise BadInputError(
+                "a name is given twice among --tag and --branch; tags and branches share one name space"
+            )
+        dataset = state.dataset(self._name)
+        for tag in self._label.tags if dataset is not None else ():
+            assert dataset is not None
+            ref = live_ref(state, dataset, tag)
+            if ref is not None:
+                head = live_ref(state, dataset, self._options.branch)
+                if ref.kind == TAG and head is not None and head.target == ref.target:
+                    continue  # Fine where nothing changed; decided when the version is known.
+                raise AlreadyExistsError(
+                    f"{tag!r} is taken in {self._name}, at {ref.target}; nothing was committed. Choose another name"
+                )
+
+    def _base(self, state: State) -> VersionState | None:
+        """The version that the source's changes are measured against."""
+        dataset = state.dataset(self._name)
+        if self._options.base is not None:
+            ref = parse_ref(self._options.base)
+            if ref.dataset != self._name:
+                raise BadInputError(f"the base {ref} is not a version of {self._name}")
+            return self._session.resolve_ref(ref, state).version
+        if dataset is None:
+            return None
+        if not self._options.add:
+            remembered = base(self._source.key, self._session.repository, self._line(dataset))
+            if remembered is not None:
+                version = state.version(dataset, bytes.fromhex(remembered))
+                if version is not None:
+                    return version
+        for branch in (self._options.branch, MAIN):
+            ref_state = live_ref(state, dataset, branch)
+            if ref_state is not None:
+                return require_version(state, dataset, ref_state.target)
+        return None
+
+    def _before(self, nodes: NodeStore, root: Link) -> dict[bytes, Entry]:
+        """The base's entries at the places the source can change, by path in the version."""
+        stop = prefix_stop(self._into) if self._into else None
+        return {
+            row.key: to_entry(row)
+            for row in scan(nodes, root, self._into, stop)
+            if self._filter(row.key[len(self._into) :])
+        }
+
+    def _sort(self, files: list[SourceFile], cache: StatCache, before: dict[bytes, Entry]) -> _Work:
+        """Keep what is certain to be in the base already; what remains must be read."""
+        work = _Work()
+        by_digest: dict[bytes, Entry] | None = None
+        into = self._into
+        for file, digest in zip(files, cache.lookup(files), strict=True):
+            path = into + file.path if into else file.path
+            if file.kind == EMPTY_FOLDER:
+                work.kept.append(Entry(path, FOLDER, False, 0, EMPTY_DIGEST))
+                continue
+            if digest is None or self._options.reference:
+                work.to_read.append(file)
+                continue
+            known = before.get(path)
+            if known is None or known.digest != digest or known.size != file.size:
+                if by_digest is None:
+                    by_digest = {entry.digest: entry for entry in before.values()}
+                known = by_digest.get(digest)
+            if known is None or known.kind == REFERENCE or known.size != file.size:
+                work.to_read.append(file)
+                continue
+            # Chunk lists go with the bytes; other columns of the base only with the same path.
+            work.kept.append(known._replace(path=path, kind=file.kind, executable=file.executable))
+        return work
+
+    def _read(self, work: _Work, sink: PackWriter | Counter, state: State, progress: Progress) -> Ingested:
+        session = self._session
+        jobs = session.jobs or default_jobs()
+        if self._options.reference:
+            ingested = digest_files(self._source, work.to_read, jobs=jobs, progress=progress)
+            ingested.entries = [
+                self._refer(e, f) for e, f in zip(ingested.entries, ingested.files, strict=True)
+            ]
+        else:
+            index = session.index(state, writing=True)
+            ingested = ingest(
+                self._source, work.to_read, sink, index, session.parameters(), jobs=jobs, progress=progress
+            )
+        if self._into:
+            ingested.entries = [entry._replace(path=self._into + entry.path) for entry in ingested.entries]
+        return ingested
+
+    def _refer(self, entry: Entry, file: SourceFile) -> Entry:
+        if entry.kind != 0:
+            raise BadInputError(
+                f"{entry.path!r} is a symlink, which cannot be referred to; commit it without --reference"
+            )
+        return entry._replace(kind=REFERENCE, extras=reference_extra(*self._source.locate(file)))
+
+    def _edits(
+        self, entries: dict[bytes, Entry], before: dict[bytes, Entry], nodes: NodeStore, root: Link | None
+    ) -> dict[bytes, Row | None]:
+        edits: dict[bytes, Row | None] = {}
+        for path, entry in entries.items():
+            known = before.get(path)
+            if known is None or known[1:5] != entry[1:5] or _location(known) != _location(entry):
+                edits[path] = to_row(entry)
+        if not self._options.add:
+            edits.update((path, None) for path in before if path not in entries)
+        if root is not None:
+            added = [path for path in edits if path not in before]
+            edits.update((path, None) for path in _in_the_way(nodes, root, added) if path not in entries)
+        return edits
+
+    def _publish(
+        self,
+        edits: dict[bytes, Row | None],
+        base_version: VersionState | None,
+        packs: list[StoredPack],
+        ingested: Ingested,
+        stored_bytes: int,
+    ) -> Published:
+        change = Change(edits, base_version)
+        written = Written(packs, ingested.list_nodes, ingested.new_bytes, stored_bytes)
+        return Publisher(
+            self._session, self._name, self._options.branch, change, self._label, written
+        ).publish()
+
+    def _remember_digests(self, cache: StatCache, files: list[SourceFile], ingested: Ingested) -> None:
+        if not ingested.files:
+            return
+        rows = [
+            CacheRow(file, entry.digest, self._started_ns)
+            for file, entry in zip(ingested.files, ingested.entries, strict=True)
+        ]
+        listed = {file.path for file in files}
+        cache.update(
+            rows, forget=[] if self._filtered else [path for path in cache.paths() if path not in listed]
+        )
+
+    @property
+    def _filtered(self) -> bool:
+        return bool(self._options.include or self._options.exclude)
+
+    def _remember_base(self, published: Published, base_version: VersionState | None) -> None:
+        """What the source's next changes are measured against: a version that holds nobody else's."""
+        built_on = None if published.parent is None else published.parent.id
+        measured = None if base_version is None else base_version.id
+        version = published.version if published.created and built_on == measured else base_version
+        dataset = self._session.log.state().dataset(self._name)
+        if dataset is not None and version is not None:
+            set_base(self._source.key, self._session.repository, self._line(dataset), str(version.id))
+
+    def _line(self, dataset: bytes) -> str:
+        """What a source's base is remembered under: the dataset, and the folder its files go to."""
+        return dataset.hex() + (f"/{self._into.hex()}" if self._into else "")
+
+
+class Counter:
+    """Counts what a pack writer would write, for a dry run."""
+
+    def __init__(self) -> None:
+        self.stored_bytes = 0
+
+    @property
+    def packs(self) -> int:
+        """Packs of the size that is written."""
+        return -(-self.stored_bytes // (64 << 20))
+
+    def add(
+        self, codec: int, parts: Sequence[Buffer], raw_bytes: int, digests: Buffer, lengths: Sequence[int]
+    ) -> None:
+        """Count one frame."""
+        del codec, raw_bytes
+        self.stored_bytes += sum(map(len, parts)) + len(digests) + 4 * len(lengths)
+
+
+def _location(entry: Entry) -> bytes | None:
+    return next((value for tag, _, value in entry.extras if tag == REFERENCE_TAG), None)
+
+
+def _in_the_way(nodes: NodeStore, root: Link, added: Sequence[bytes]) -> Iterator[bytes]:
+    """Entries of a tree that cannot stand beside added ones: files where folders come, and the reverse."""
+    folders: set[bytes] = set()
+    for path in added:
+        folder = path.rpartition(b"/")[0]
+        while folder and folder not in folders:
+            folders.add(folder)
+            folder = folder.rpartition(b"/")[0]
+        yield from (row.key for row in scan(nodes, root, path + b"/", path + b"0"))
+    for folder in folders:
+        if find(nodes, root, folder) is not None:
+            yield folder

@@ -1,0 +1,312 @@
+"""Making a new version out of a change: tree, record, packs, segment, and the one log entry.
+
+A change is a set of edits against a base version. It is put on top of the head that the log has
+when the entry is written: where somebody moved the head and the changed paths do not overlap, the
+edits are made there; where they do, it is a conflict.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from dataver.compact import choose, merge
+from dataver.digest import DIGEST_BYTES, Digest
+from dataver.errors import AlreadyExistsError, ConflictError
+from dataver.format.node import Row
+from dataver.format.operations import (
+    BRANCH,
+    ID_BYTES,
+    TAG,
+    BranchSet,
+    DatasetCreate,
+    IndexAdd,
+    Operation,
+    TagCreate,
+    VersionAdd,
+)
+from dataver.format.version import VersionRecord
+from dataver.log.log import Identity
+from dataver.log.state import State, VersionState
+from dataver.packs import RecordWriter, StoredPack, write_segment
+from dataver.paths import safe_spelling
+from dataver.refs import MAIN, check_new_ref, live_ref, require_version
+from dataver.session import Session
+from dataver.tree.build import empty
+from dataver.tree.diff import diff
+from dataver.tree.manifest import FOLDER, manifest_link, to_entry
+from dataver.tree.schema import MANIFEST, Link, MemoryNodes
+from dataver.tree.update import update
+
+Edits = Mapping[bytes, "Row | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a new version changes: `edits` against the tree of `base` (None: the empty tree).
+
+    `onto` is another parent that is recorded beside the head: a merge's other line.
+    """
+
+    edits: Edits
+    base: VersionState | None
+    onto: Digest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What a new version says of itself. `time_us` None is the moment of recording."""
+
+    message: str
+    identity: Identity
+    time_us: int | None = None
+    meta: tuple[tuple[str, str], ...] = ()
+    tags: tuple[str, ...] = ()
+    allow_empty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Data that was put before: packs and chunk lists that the edits refer to, and their counts."""
+
+    packs: Sequence[StoredPack] = ()
+    list_nodes: Mapping[bytes, bytes] | None = None
+    new_bytes: int = 0
+    stored_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What came of it. `created` is False where nothing changed; `version` is then the head, if any."""
+
+    version: VersionState | None
+    record: VersionRecord | None
+    root: Link
+    parent: VersionState | None
+    created: bool
+    rebased_onto: Digest | None
+
+
+class Publisher:
+    """Publishes one change to one branch. Used once."""
+
+    def __init__(
+        self, session: Session, dataset_name: str, branch: str, change: Change, label: Label, written: Written
+    ) -> None:
+        self._session = session
+        self._name = dataset_name
+        self._branch = branch
+        self._change = change
+        self._label = label
+        self._written = written
+        self._stored_digests: set[bytes] = set()
+        self._segments: list[IndexAdd] = []
+        self._data_packs = list(written.packs)
+        self._dataset = os.urandom(ID_BYTES)
+        self._time_us = label.time_us
+        self._outcome: Published | None = None
+        self._prepared: tuple[Digest | None, tuple[Operation, ...]] | None = None
+
+    def publish(self) -> Published:
+        """Append the entry. `ConflictError` where changed paths overlap, `AlreadyExistsError` for tags."""
+        self._session.log.append(self._plan, self._label.identity)
+        assert self._outcome is not None
+        return self._outcome
+
+    def _plan(self, state: State) -> tuple[Operation, ...] | None:
+        dataset = state.dataset(self._name)
+        creating = dataset is None
+        dataset = self._dataset if dataset is None else dataset
+        if creating and self._change.base is not None:
+            raise ConflictError(
+                f"dataset {self._name} was renamed or deleted meanwhile; nothing was committed"
+            )
+        start = self._starting_point(state, dataset)
+        head = None if start is None else start[0]
+        if self._prepared is None or self._prepared[0] != (head.id if head else None):
+            self._prepared = (head.id if head else None, self._version(state, dataset, start))
+        assert self._outcome is not None
+        operations = list(self._prepared[1])
+        operations += self._tags(state, dataset)
+        if not operations:
+            return None
+        if creating:
+            operations.insert(0, DatasetCreate(dataset, self._name))
+        if self._outcome.created:
+            operations += self._index_operations(state)
+        return tuple(operations)
+
+    def _starting_point(self, state: State, dataset: bytes) -> tuple[VersionState, bool] | None:
+        """The version to build on, and whether the branch is there; None for the first version."""
+        ref = live_ref(state, dataset, self._branch)
+        if ref is not None:
+            if ref.kind != BRANCH:
+                raise AlreadyExistsError(
+                    f"{self._branch!r} names something else than a branch; choose another name"
+                )
+            return require_version(state, dataset, ref.target), True
+        check_new_ref(state, dataset, BRANCH, self._branch, Digest(bytes(DIGEST_BYTES)))
+        return None if self._change.base is None else (self._change.base, False)
+
+    def _version(
+        self, state: State, dataset: bytes, start: tuple[VersionState, bool] | None
+    ) -> tuple[Operation, ...]:
+        """The operations that add the version on top of `start`, its objects put; none if nothing changed."""
+        head, is_there = start or (None, False)
+        nodes = MemoryNodes(MANIFEST, self._session.nodes(state))
+        edits = self._change.edits
+        moved = head is not None and head.id != (self._change.base.id if self._change.base else None)
+        head_root = empty(nodes) if head is None else _full(nodes, head)
+        if moved and head is not None:
+            edits = self._on_top(nodes, head, head_root)
+        root = update(nodes, head_root, edits)
+        if root.identity == head_root.identity and not self._label.allow_empty and self._change.onto is None:
+            record = None if head is None else self._session.record(head.id, state)
+            self._outcome = Published(head, record, head_root, None, False, None)
+            return ()
+        if self._time_us is None:
+            self._time_us = self._label.identity.now_us()
+        parents = tuple(id for id in (head.id if head else None, self._change.onto) if id is not None)
+        record = VersionRecord(
+            root.identity if isinstance(root.identity, Digest) else Digest(root.identity),
+            parents,
+            self._time_us,
+            self._label.identity.author,
+            self._label.message,
+            self._label.meta,
+        )
+        version = record.id()
+        self._store(nodes, root, version, record, state)
+        number = (head.number if head else 0) + 1 if self._branch == MAIN else 0
+        files, size_bytes, written = root.rows, root.size_bytes, self._written
+        added = VersionAdd(
+            dataset, version, Digest(root.digest), files, size_bytes, written.new_bytes, written.stored_bytes
+        )
+        expected = head.id if head is not None and is_there else None
+        move = BranchSet(dataset, self._branch, expected, version, number, (version,) if number else ())
+        made = VersionState(
+            version, state.number + 1, number, added.manifest, files, size_bytes, written.new_bytes,
+            written.stored_bytes, b"",
+        )  # fmt: skip
+        onto = head.id if head is not None and moved and is_there else None
+        self._outcome = Published(made, record, root, head, True, onto)
+        return (added, move)
+
+    def _on_top(self, nodes: MemoryNodes, head: VersionState, head_root: Link) -> Edits:
+        """The edits to make on a head that is not the base. Overlaps that differ are a `ConflictError`."""
+        base = self._change.base
+        base_root = empty(nodes) if base is None else _full(nodes, base)
+        theirs = {key: row for key, _, row in diff(nodes, base_root, nodes, head_root)}
+        ours = {
+            key: row
+            for key, row in self._change.edits.items()
+            if key not in theirs or not _same(row, theirs[key])
+        }
+        give_way(ours, theirs)
+        conflicts = overlaps(ours, theirs)
+        if conflicts:
+            ids = f"{base.id if base else 'nothing'} and {head.id}"
+            shown = ", ".join(safe_spelling(path) for path in conflicts[:5])
+            more = f" and {len(conflicts) - 5} more" if len(conflicts) > 5 else ""
+            raise ConflictError(
+                f"{self._name}@{self._branch} was moved to {head.id} meanwhile, and both sides changed {shown}{more} "
+                f"(between {ids}); nothing was committed. Check out the head, bring your change there, commit again"
+            )
+        return ours
+
+    def _tags(self, state: State, dataset: bytes) -> list[Operation]:
+        assert self._outcome is not None
+        version = self._outcome.version
+        operations: list[Operation] = []
+        for tag in self._label.tags if version is not None else ():
+            assert version is not None
+            if check_new_ref(state, dataset, TAG, tag, version.id) is None:
+                operations.append(TagCreate(dataset, tag, version.id))
+        return operations
+
+    def _store(
+        self, nodes: MemoryNodes, root: Link, version: Digest, record: VersionRecord, state: State
+    ) -> None:
+        """Put the metadata that the repository does not have, and a segment over it and the data."""
+        wanted: dict[bytes, bytes] = dict(self._written.list_nodes or {})
+        _collect(nodes, root, wanted)
+        wanted[version] = record.encode()
+        digests = [digest for digest in wanted if digest not in self._stored_digests]
+        places = self._session.index(state, writing=True).find_many(b"".join(digests))
+        writer = RecordWriter(self._session.store, nonce=self._session.nonce)
+        for digest, place in zip(digests, places, strict=True):
+            if place is None:
+                writer.add(digest, wanted[digest])
+        packs = [*self._data_packs, *writer.close()]
+        self._stored_digests.update(digests)
+        self._data_packs = []
+        if packs:
+            segment = write_segment(self._session.store, packs, nonce=self._session.nonce)
+            self._segments.append(IndexAdd(segment.name, segment.keys, segment.size_bytes))
+
+    def _index_operations(self, state: State) -> list[Operation]:
+        operations: list[Operation] = list(self._segments)
+        inputs = choose(state.segments())
+        if inputs:
+            operations.append(merge(self._session.store, inputs, self._session.nonce))
+        return operations
+
+
+def overlaps(ours: Edits, theirs: Edits) -> list[bytes]:
+    """Our changed paths that are also theirs, or are a folder of a file of theirs, or lie below one."""
+    removed = {path for path, row in ours.items() if _gives_way(row, theirs.get(path))}
+    present = {path for path, row in theirs.items() if row is not None and path not in removed}
+    folders = {folder for path in present for folder in _folders(path)}
+    return sorted(
+        path
+        for path, row in ours.items()
+        if (path in theirs and not _gives_way(row, theirs[path]))
+        or (row is not None and (path in folders or any(folder in present for folder in _folders(path))))
+    )
+
+
+def give_way(ours: dict[bytes, Row | None], theirs: Edits) -> None:
+    """An empty folder of one side gives way to files that the other side put into it."""
+    folders = {folder for path, row in theirs.items() if row is not None for folder in _folders(path)}
+    for path, row in list(ours.items()):
+        if row is None:
+            continue
+        if path in folders and to_entry(row).kind == FOLDER:
+            del ours[path]
+        for folder in _folders(path):
+            other = theirs.get(folder)
+            if other is not None and to_entry(other).kind == FOLDER:
+                ours[folder] = None
+
+
+def _gives_way(ours: Row | None, theirs: Row | None) -> bool:
+    """Whether we remove an empty folder that they have: files of ours are in it."""
+    return ours is None and theirs is not None and to_entry(theirs).kind == FOLDER
+
+
+def _folders(path: bytes) -> list[bytes]:
+    parts = path.split(b"/")[:-1]
+    return [b"/".join(parts[: count + 1]) for count in range(len(parts))]
+
+
+def _same(a: Row | None, b: Row | None) -> bool:
+    return (a is None) == (b is None) and (a is None or b is None or a.fixed == b.fixed)
+
+
+def _full(nodes: MemoryNodes, version: VersionState) -> Link:
+    """The complete link of a manifest's root: encoding it again gives its identity and counts."""
+    node = nodes.load(manifest_link(version.manifest))
+    return MANIFEST.encode(node.level, node.rows)[1]
+
+
+def _collect(nodes: MemoryNodes, root: Link, wanted: dict[bytes, bytes]) -> None:
+    """The new nodes below `root`, leaves in path order before their parents."""
+    data = nodes.encoded.get(root.digest)
+    if data is None or root.digest in wanted:
+        return
+    node = nodes.load(root)
+    if node.level:
+        for row in node.rows:
+            _collect(nodes, MANIFEST.link(row), wanted)
+    wanted[root.digest] = data

@@ -1,0 +1,111 @@
+"""An open repository, as the layers below the facade see it: store, log, index and objects together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from dataver.chunk_index import ChunkIndex
+from dataver.chunking import ChunkerParameters
+from dataver.config import author as default_author
+from dataver.digest import Digest
+from dataver.errors import BadInputError
+from dataver.format.version import VersionRecord, decode_version
+from dataver.hashing import Kind
+from dataver.log.log import Identity, Log
+from dataver.log.state import SEGMENT_NAME, State, VersionState
+from dataver.objects import Objects
+from dataver.packs import Nonce, random_nonce
+from dataver.refs import Ref, Resolved, parse_ref, resolve
+from dataver.store.base import Store
+from dataver.tree.manifest import ManifestNodes, root_of
+from dataver.tree.schema import Link
+
+
+@dataclass(slots=True)
+class Session:
+    """One repository that is open. For one thread, save what it hands out.
+
+    `at` is the number of the log entry whose state reads see; None is the newest. `nonce` is where
+    the nonces of what it writes come from; only tests of the format give another one.
+    """
+
+    store: Store
+    log: Log
+    at: int | None = None
+    jobs: int = 0
+    nonce: Nonce = random_nonce
+    identity: Callable[[str], Identity] = Identity
+    _index: ChunkIndex | None = field(default=None, repr=False)
+    _records: dict[bytes, VersionRecord] = field(default_factory=dict, repr=False)
+
+    @property
+    def repository(self) -> str:
+        """The repository's id: 32 hex digits."""
+        return self.log.entry(0).entry.repository.hex()
+
+    def state(self) -> State:
+        """The state that reads see: the newest, unless the session looks at another entry."""
+        return self.log.state() if self.at is None else self.log.state_at(self.at)
+
+    def newest(self) -> State:
+        """The newest state, which is what writes build on."""
+        if self.at is not None:
+            raise BadInputError(
+                "the repository is open as it was at an earlier time; writing needs the newest"
+            )
+        return self.log.state()
+
+    def parameters(self) -> ChunkerParameters:
+        """How this repository cuts."""
+        genesis = self.log.genesis()
+        return ChunkerParameters(
+            genesis.chunker, genesis.chunk_bytes_min, genesis.chunk_bytes_average, genesis.chunk_bytes_max
+        )
+
+    def index(self, state: State | None = None, *, writing: bool = False) -> ChunkIndex:
+        """The valid segments of the newest state; for writing, without what is marked for collection."""
+        state = state or self.log.state()
+        gone = state.marked() if writing else state.swept()
+        packs = [name for name, kind in gone.items() if kind != SEGMENT_NAME]
+        # Large segments first: most look-ups end there.
+        segments = [s.name for s in sorted(state.segments(), key=lambda s: (-s.keys, s.name))]
+        if self._index is None:
+            self._index = ChunkIndex(self.store, segments, packs)
+        elif self._index.names != segments or writing or gone:
+            self._index = self._index.replaced(segments, packs)
+        return self._index
+
+    def objects(self, state: State | None = None) -> Objects:
+        """Verified reads; what is missing is looked for again after the log was read again."""
+        return Objects(self.store, self.index(state), self.index)
+
+    def nodes(self, state: State | None = None) -> ManifestNodes:
+        """The manifests' nodes."""
+        return ManifestNodes(self.objects(state))
+
+    def resolve(self, text: str, state: State | None = None) -> Resolved:
+        """What a ref means."""
+        state = state or self.state()
+        return resolve(state, parse_ref(text), lambda id: self.record(id, state))
+
+    def resolve_ref(self, ref: Ref, state: State) -> Resolved:
+        """What a parsed ref means in a state."""
+        return resolve(state, ref, lambda id: self.record(id, state))
+
+    def record(self, version: Digest, state: State | None = None) -> VersionRecord:
+        """A version's record."""
+        record = self._records.get(version)
+        if record is None:
+            data = self.objects(state).record(Kind.VERSION, version)
+            record = self._records[version] = decode_version(data, f"version {version}")
+        return record
+
+    def root(self, nodes: ManifestNodes, version: VersionState) -> Link:
+        """The root of a version's manifest, with its `tree` digest."""
+        return root_of(nodes, version.manifest)
+
+    def who(self, author: str | None) -> Identity:
+        """The identity of what is written now."""
+        identity = self.identity(default_author(author))
+        return Identity(identity.author, self.nonce, identity.write_id, identity.now_us)

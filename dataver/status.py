@@ -1,0 +1,92 @@
+"""What a source has changed since the head, reading as few bytes as decide it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+from dataver.config import default_jobs
+from dataver.errors import BadInputError
+from dataver.history import changes_of
+from dataver.ingest import EMPTY_DIGEST, digest_files
+from dataver.log.state import State
+from dataver.progress import Progress, Silent
+from dataver.refs import MAIN, live_ref, require_version
+from dataver.results import Changes
+from dataver.session import Session
+from dataver.source import EMPTY_FOLDER, Source, SourceFile
+from dataver.tree.manifest import FOLDER, REFERENCE, Entry, to_entry
+from dataver.tree.walk import scan
+from dataver.worktree import CacheRow, StatCache, known_sources
+
+
+def last_source(session: Session, name: str, dataset: bytes) -> str:
+    """The source that this machine used last for a dataset, if it is still there."""
+    for key in known_sources(session.repository, dataset.hex()):
+        place = os.fsdecode(key)
+        if "://" in place or os.path.lexists(key):
+            return place
+    raise BadInputError(f"this machine knows no folder of {name}; name one: `dataver status {name} FOLDER`")
+
+
+def status(
+    session: Session, state: State, dataset: bytes, source: Source, progress: Progress | None = None
+) -> Changes:
+    """Compare a source with the head of `main`. Digests that were read are remembered."""
+    started_ns = time.time_ns()
+    head = live_ref(state, dataset, MAIN)
+    before: dict[bytes, Entry] = {}
+    if head is not None:
+        nodes = session.nodes(state)
+        root = session.root(nodes, require_version(state, dataset, head.target))
+        before = {row.key: to_entry(row) for row in scan(nodes, root)}
+    files = source.files()
+    cache = StatCache(source.key)
+    digests = dict(zip((file.path for file in files), cache.lookup(files), strict=True))
+    gone = {entry.size for path, entry in before.items() if path not in digests}
+    unknown = [file for file in files if _must_read(file, digests[file.path], before, gone)]
+    if unknown:
+        watcher = progress or Silent()
+        watcher.begin("comparing", len(unknown), sum(file.size for file in unknown))
+        try:
+            done = digest_files(source, unknown, jobs=session.jobs or default_jobs(), progress=watcher)
+        finally:
+            watcher.end()
+        digests.update((entry.path, entry.digest) for entry in done.entries)
+        cache.update(
+            CacheRow(file, entry.digest, started_ns)
+            for file, entry in zip(done.files, done.entries, strict=True)
+        )
+    return changes_of(_differences(before, files, digests))
+
+
+def _must_read(file: SourceFile, digest: bytes | None, before: dict[bytes, Entry], gone: set[int]) -> bool:
+    """Whether the bytes decide something: same size as before, or as one that is gone, perhaps renamed."""
+    if digest is not None or file.kind == EMPTY_FOLDER:
+        return False
+    known = before.get(file.path)
+    return file.size in gone if known is None else known.size == file.size
+
+
+def _differences(
+    before: dict[bytes, Entry], files: list[SourceFile], digests: dict[bytes, bytes | None]
+) -> Iterator[tuple[bytes, Entry | None, Entry | None]]:
+    seen = set()
+    for file in files:
+        path, kind = file.path, file.kind
+        seen.add(path)
+        known = before.get(path)
+        if kind == EMPTY_FOLDER:
+            if known is None or known.kind != FOLDER:
+                yield path, known, Entry(path, FOLDER, False, 0, EMPTY_DIGEST)
+            continue
+        digest = digests[path] or b""
+        if known is not None and known.kind == REFERENCE:
+            kind = REFERENCE
+        entry = Entry(path, kind, file.executable, file.size, digest)
+        if known is None or known.identity != entry.identity:
+            yield path, known, entry
+    for path, known in before.items():
+        if path not in seen:
+            yield path, known, None

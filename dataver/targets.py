@@ -1,0 +1,181 @@
+"""Writing below a folder and never out of it: by directory descriptors, following no symlink."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from dataver.errors import NotPermittedError, StoreError, WouldOverwriteError
+from dataver.paths import safe_spelling
+from dataver.source.base import PART_PREFIX
+
+if TYPE_CHECKING:
+    from dataver.format.binary import Buffer
+
+DESCRIPTORS_MAX = 64
+
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_BUFFERS_MAX = 512
+
+
+class Target:
+    """A folder that files are written into. For one thread at a time; `close` it in the end.
+
+    Paths are relative and have passed the rules of `dataver.paths`. A folder that turns out to be
+    a symlink or a file is a `WouldOverwriteError`: nothing is ever written through it.
+    """
+
+    def __init__(self, root: bytes) -> None:
+        self._root = root
+        os.makedirs(root, exist_ok=True)
+        self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._folders: OrderedDict[bytes, int] = OrderedDict()
+
+    def __enter__(self) -> Target:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for fd in self._folders.values():
+            os.close(fd)
+        self._folders.clear()
+        os.close(self._root_fd)
+
+    def folder(self, path: bytes) -> int:
+        """A descriptor of the folder at `path`, which is made with all above it. Valid until the next call."""
+        if not path:
+            return self._root_fd
+        fd = self._folders.get(path)
+        if fd is not None:
+            self._folders.move_to_end(path)
+            return fd
+        above, _, name = path.rpartition(b"/")
+        parent = self.folder(above)
+        with suppress(FileExistsError):
+            os.mkdir(name, dir_fd=parent)
+        try:
+            fd = os.open(name, _FOLDER_FLAGS, dir_fd=parent)
+        except OSError as error:
+            if error.errno in (errno.ENOTDIR, errno.ELOOP):
+                raise WouldOverwriteError(
+                    f"{safe_spelling(path)} must be a folder, but something else is there; nothing goes through it"
+                ) from error
+            raise
+        self._folders[path] = fd
+        if len(self._folders) > DESCRIPTORS_MAX:
+            os.close(self._folders.popitem(last=False)[1])
+        return fd
+
+    def write(self, path: bytes, executable: bool, fill: Callable[[int], None]) -> os.stat_result:
+        """Write a file: `fill` gets a descriptor; when it returns, the file takes its place by rename.
+
+        What `fill` raises leaves nothing behind. Replaces a file or symlink that is there; the
+        caller has made sure that it may.
+        """
+        above, _, name = path.rpartition(b"/")
+        folder = self.folder(above)
+        part = PART_PREFIX + secrets.token_hex(8).encode()
+        fd = os.open(part, _CREATE_FLAGS, 0o777 if executable else 0o666, dir_fd=folder)
+        try:
+            try:
+                fill(fd)
+            finally:
+                os.close(fd)
+            os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(part, dir_fd=folder)
+            raise
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+
+    def symlink(self, path: bytes, target: bytes) -> os.stat_result:
+        """Make a symlink, which is never followed here."""
+        above, _, name = path.rpartition(b"/")
+        folder = self.folder(above)
+        part = PART_PREFIX + secrets.token_hex(8).encode()
+        os.symlink(target, part, dir_fd=folder)
+        try:
+            os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(part, dir_fd=folder)
+            raise
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+
+    def set_executable(self, path: bytes, executable: bool) -> os.stat_result:
+        """Give or take the executable bit where the file is readable."""
+        above, _, name = path.rpartition(b"/")
+        folder = self.folder(above)
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder)
+        try:
+            mode = stat.S_IMODE(os.fstat(fd).st_mode) & 0o777
+            os.fchmod(fd, mode | (mode & 0o444) >> 2 if executable else mode & ~0o111)
+            return os.fstat(fd)
+        finally:
+            os.close(fd)
+
+    def remove(self, path: bytes) -> None:
+        """Remove a file or symlink, and each folder above it that is empty then. A missing one is done."""
+        above, _, name = path.rpartition(b"/")
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self.folder(above))
+        self.remove_empty(above)
+
+    def remove_empty(self, path: bytes) -> None:
+        """Remove a folder if it is empty, and then those above it."""
+        while path:
+            above, _, name = path.rpartition(b"/")
+            fd = self._folders.pop(path, None)
+            if fd is not None:
+                os.close(fd)
+            try:
+                os.rmdir(name, dir_fd=self.folder(above))
+            except OSError:
+                return
+            path = above
+
+    def folds_case(self) -> bool:
+        """Whether this file system takes names that differ in case for one."""
+        name = PART_PREFIX + b"Case" + secrets.token_hex(8).encode()
+        os.close(os.open(name, _CREATE_FLAGS, 0o600, dir_fd=self._root_fd))
+        try:
+            os.stat(name.swapcase(), dir_fd=self._root_fd, follow_symlinks=False)
+            return True
+        except FileNotFoundError:
+            return False
+        finally:
+            os.unlink(name, dir_fd=self._root_fd)
+
+
+def write_buffers(fd: int, buffers: Sequence[Buffer]) -> None:
+    """Write all buffers, whatever part the system takes at a time."""
+    if len(buffers) == 1:
+        data = buffers[0]
+        written = os.write(fd, data)
+        if written == len(data):
+            return
+        buffers = [memoryview(data)[written:]]
+    views = [memoryview(buffer) for buffer in buffers]
+    while views:
+        written = os.writev(fd, views[:_BUFFERS_MAX])
+        while views and written >= len(views[0]):
+            written -= len(views[0])
+            views.pop(0)
+        if written:
+            views[0] = views[0][written:]
+
+
+def target_fault(error: OSError, what: str) -> Exception:
+    """The error to raise for a failure of the target's file system."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return NotPermittedError(f"{what} cannot be written: {reason}; check its permissions")
+    return StoreError(
+        f"{what} cannot be written: {reason}; what is complete stays, repeat the checkout to go on"
+    )
