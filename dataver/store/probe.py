@@ -17,7 +17,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from dataver import config
-from dataver.errors import NotPermittedError, ObjectMissingError, StoreError, UnsafeStoreError
+from dataver.errors import (
+    EnvironmentFaultError,
+    NotPermittedError,
+    ObjectMissingError,
+    StoreError,
+    UnsafeStoreError,
+)
 from dataver.store.base import Store, Wrapper
 
 if TYPE_CHECKING:
@@ -168,7 +174,7 @@ def _record(subject: str) -> tuple[str, dict[str, object]]:
     import hashlib
 
     content: dict[str, object] = {
-        "machine": platform.node(),
+        "machine": config.machine_id() or platform.node(),
         "revision": PROBE_REVISION,
         "subject": subject,
     }
@@ -179,11 +185,11 @@ def _record(subject: str) -> tuple[str, dict[str, object]]:
 def _is_remembered(subject: str) -> bool:
     if subject in _passed:
         return True
-    path, content = _record(subject)
     try:
+        path, content = _record(subject)
         with open(path, "rb") as file:
             found = json.loads(file.read())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError, EnvironmentFaultError):
         return False
     if found != content:
         return False
@@ -193,10 +199,10 @@ def _is_remembered(subject: str) -> bool:
 
 def _remember(subject: str) -> None:
     _passed.add(subject)
-    path, content = _record(subject)
-    temporary = f"{path}.{os.urandom(8).hex()}"
     # Without a cache folder the probe runs once a process: slower, and as safe.
-    with suppress(OSError):
+    with suppress(OSError, EnvironmentFaultError):
+        path, content = _record(subject)
+        temporary = f"{path}.{os.urandom(8).hex()}"
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(temporary, "w", encoding="utf-8") as file:
             json.dump(content, file)

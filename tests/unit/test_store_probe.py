@@ -178,14 +178,29 @@ def test_a_malformed_record_is_no_record(new_process: Any, content: bytes) -> No
     assert store.puts > 16
 
 
-def test_without_a_cache_folder_each_process_probes_once(new_process: Any, tmp_path: Path) -> None:
+def test_without_a_cache_folder_each_process_probes_once(
+    new_process: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_bytes(b"")
-    os.environ["DATAVER_CACHE_DIR"] = str(tmp_path / "file")
+    monkeypatch.setenv("DATAVER_CACHE_DIR", str(tmp_path / "file"))
     first, second = Fresh(), Fresh()
     GuardedStore(first).put_new("log/0", b"")
     GuardedStore(second).put_new("log/0", b"")
     assert first.puts > 16
     assert second.puts == 1
+
+
+def test_without_a_home_folder_too(new_process: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("no home")
+
+    for name in ("DATAVER_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    store = Fresh()
+    GuardedStore(store).put_new("log/0", b"")
+    GuardedStore(store).put_new("log/1", b"")
+    assert store.puts == 2 + 2 + probe.ROUNDS * probe.RACERS
 
 
 def test_reading_does_not_probe(new_process: Any) -> None:
