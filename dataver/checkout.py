@@ -81,7 +81,7 @@ class Checkout:
         self._lock = threading.Lock()
 
     def run(self) -> CheckoutResult:
-        """Do it. `WouldOverwriteError` before anything is written; `DamagedError` where bytes are not right."""
+        """Do it. `WouldOverwriteError` comes before anything is written."""
         session, name = self._session, safe_spelling(self._root)
         state = session.state()
         self._nodes = session.nodes(state)
@@ -99,8 +99,8 @@ class Checkout:
             shown = ", ".join(safe_spelling(path) for path in plan.theirs[:5])
             more = f" and {len(plan.theirs) - 5} more" if len(plan.theirs) > 5 else ""
             raise WouldOverwriteError(
-                f"{name} has files that differ and are not from a checkout: {shown}{more}. Nothing was written; "
-                "move them away, or repeat with --overwrite"
+                f"{name} has files that differ and are not from a checkout: {shown}{more}. Nothing was "
+                "written; move them away, or repeat with --overwrite"
             )
         files = [entry for entry in plan.write if entry.kind != FOLDER]
         self._progress.begin("writing", len(files), sum(entry.size for entry in files))

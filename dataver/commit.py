@@ -151,9 +151,7 @@ class Committer:
         for tag in self._label.tags:
             check_ref_name(tag)
         if len(set(self._label.tags)) < len(self._label.tags) or self._options.branch in self._label.tags:
-            raise BadInputError(
-                "a name is given twice among --tag and --branch; tags and branches share one name space"
-            )
+            raise BadInputError("a name is given twice among --tag and --branch; they share one name space")
         dataset = state.dataset(self._name)
         for tag in self._label.tags if dataset is not None else ():
             assert dataset is not None
@@ -163,7 +161,8 @@ class Committer:
                 if ref.kind == TAG and head is not None and head.target == ref.target:
                     continue  # Fine where nothing changed; decided when the version is known.
                 raise AlreadyExistsError(
-                    f"{tag!r} is taken in {self._name}, at {ref.target}; nothing was committed. Choose another name"
+                    f"{tag!r} is taken in {self._name}, at {ref.target}; nothing was committed. "
+                    "Choose another name"
                 )
 
     def _base(self, state: State) -> VersionState | None:

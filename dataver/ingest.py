@@ -331,10 +331,13 @@ class _Ingest:
                     raise
                 continue
             if size == found.size:
-                # Its turn comes when all its windows are done: they stand before it in the queue.
-                self._submit(0, _finished(), lambda _: self._finish_file(FileChunks(found, digest, rows)))
+                self._finish_later(FileChunks(found, digest, rows))
                 return
         raise SourceChangedError(f"a file of {self._source.name} changed while it was read")
+
+    def _finish_later(self, chunks: FileChunks) -> None:
+        """Its turn comes when all its windows are done: they stand before it in the queue."""
+        self._submit(0, _finished(), lambda _: self._finish_file(chunks))
 
     def _stream(
         self, pool: ThreadPoolExecutor, file: SourceFile, rows: list[ListRow]

@@ -210,8 +210,9 @@ class Publisher:
             shown = ", ".join(safe_spelling(path) for path in conflicts[:5])
             more = f" and {len(conflicts) - 5} more" if len(conflicts) > 5 else ""
             raise ConflictError(
-                f"{self._name}@{self._branch} was moved to {head.id} meanwhile, and both sides changed {shown}{more} "
-                f"(between {ids}); nothing was committed. Check out the head, bring your change there, commit again"
+                f"{self._name}@{self._branch} was moved to {head.id} meanwhile, and both sides changed "
+                f"{shown}{more} (between {ids}); nothing was committed. Check out the head, bring your "
+                "change there, and commit again"
             )
         return ours
 

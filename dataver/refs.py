@@ -56,8 +56,8 @@ def check_dataset_name(name: str) -> str:
     """Return `name`, or raise `BadInputError`."""
     if len(name) > DATASET_CHARACTERS_MAX or not all(map(_SEGMENT.fullmatch, name.split("/"))):
         raise BadInputError(
-            f"{name[:300]!a} is not a name for a dataset: segments of ASCII letters, digits, '_', '.' and '-' "
-            f"joined by '/', none starting with '.' or '-', at most {DATASET_CHARACTERS_MAX} characters"
+            f"{name[:300]!a} is not a name for a dataset: segments of ASCII letters, digits, '_', '.' and "
+            f"'-' joined by '/', none starting with '.' or '-', {DATASET_CHARACTERS_MAX} characters at most"
         )
     return name
 
@@ -66,12 +66,13 @@ def check_ref_name(name: str) -> str:
     """Return the name for a branch, tag or alias, or raise `BadInputError`."""
     if len(name) > DATASET_CHARACTERS_MAX or not _SEGMENT.fullmatch(name):
         raise BadInputError(
-            f"{name[:300]!a} is not a name for a branch, tag or alias: ASCII letters, digits, '_', '.' and '-', "
-            "not starting with '.' or '-'"
+            f"{name[:300]!a} is not a name for a branch, tag or alias: ASCII letters, digits, '_', '.' "
+            "and '-', not starting with '.' or '-'"
         )
     if name == LATEST or _LIKE_NUMBER.fullmatch(name) or _LIKE_HEX.fullmatch(name):
         raise BadInputError(
-            f"{name!r} cannot name a branch, tag or alias: 'latest', 'vN' and 8 to 64 hex digits mean versions"
+            f"{name!r} cannot name a branch, tag or alias: 'latest', 'vN' and 8 to 64 hex digits "
+            "mean versions"
         )
     return name
 

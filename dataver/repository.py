@@ -7,33 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from dataver.errors import AlreadyExistsError, BadInputError, ConflictError, RefNotFoundError
-from dataver.format.operations import (
-    ALIAS,
-    BRANCH,
-    TAG,
-    AliasSet,
-    BranchSet,
-    DatasetDelete,
-    DatasetRename,
-    DatasetRestore,
-    Genesis,
-    Operation,
-    RefDelete,
-    TagCreate,
-)
+from dataver.errors import BadInputError, ConflictError
+from dataver.format.operations import ALIAS, BRANCH, TAG, Genesis
 from dataver.log.log import FORMAT, Log
-from dataver.log.state import KIND_NAMES, State
+from dataver.log.state import KIND_NAMES
+from dataver.names import KINDS, delete_dataset, delete_ref, rename_dataset, set_ref, undelete_dataset
 from dataver.progress import Progress
-from dataver.refs import (
-    MAIN,
-    check_dataset_name,
-    check_new_ref,
-    live_ref,
-    parse_ref,
-    require_dataset,
-    require_version,
-)
+from dataver.refs import MAIN, check_dataset_name, live_ref, require_dataset, require_version
 from dataver.results import (
     ChangeCounts,
     Changes,
@@ -54,7 +34,6 @@ if TYPE_CHECKING:
     from dataver.publish import Label, Published
     from dataver.version import Version
 
-_KINDS = {name: kind for kind, name in KIND_NAMES.items()}
 Time = datetime | str
 
 
@@ -302,62 +281,19 @@ class Repository:
 
     def tag(self, ref: str, name: str) -> RefResult:
         """Name a version for good. `AlreadyExistsError` where the name is taken by another one."""
-        return self._set_ref(TAG, ref, name)
+        return set_ref(self.session, TAG, ref, name)
 
     def alias(self, ref: str, name: str) -> RefResult:
         """Make or move an alias."""
-        return self._set_ref(ALIAS, ref, name)
+        return set_ref(self.session, ALIAS, ref, name)
 
     def branch(self, ref: str, name: str) -> RefResult:
         """Start a branch at a version, or move one forward. `ConflictError` where it would lose versions."""
-        return self._set_ref(BRANCH, ref, name)
-
-    def _set_ref(self, kind: int, ref: str, name: str) -> RefResult:
-        parsed = parse_ref(ref)
-        previous: list[str | None] = [None]
-        target: list[str] = [""]
-
-        def plan(state: State) -> tuple[Operation, ...] | None:
-            found = self.session.resolve_ref(parsed, state)
-            there = check_new_ref(state, found.dataset, kind, name, found.version.id)
-            target[0], previous[0] = str(found.version.id), None if there is None else str(there.target)
-            if there is not None and there.target == found.version.id:
-                return None
-            if kind == TAG:
-                return (TagCreate(found.dataset, name, found.version.id),)
-            expected = None if there is None else there.target
-            if kind == ALIAS:
-                return (AliasSet(found.dataset, name, expected, found.version.id),)
-            if there is not None:
-                raise AlreadyExistsError(
-                    f"branch {name!r} is at {there.target} already; branches move by commits and `dataver merge`"
-                )
-            if name == MAIN:
-                raise BadInputError("'main' is made by the first commit and moved by commits alone")
-            return (BranchSet(found.dataset, name, None, found.version.id),)
-
-        self.session.newest()
-        self.session.log.append(plan, self.session.who(None))
-        return RefResult(name, target[0], previous[0])
+        return set_ref(self.session, BRANCH, ref, name)
 
     def delete_ref(self, kind: str, dataset: str, name: str) -> RefResult:
         """Delete a branch, tag or alias (`kind`). The versions stay. `main` is never deleted."""
-        number = _KINDS[kind]
-        previous: list[str] = []
-
-        def plan(state: State) -> tuple[Operation, ...] | None:
-            dataset_id = require_dataset(state, dataset)
-            ref = live_ref(state, dataset_id, name)
-            if ref is None or ref.kind != number:
-                raise RefNotFoundError(f"{dataset} has no {kind} {name!r}")
-            if ref.kind == BRANCH and name == MAIN:
-                raise BadInputError("'main' is never deleted; `dataver delete` deletes the dataset")
-            previous[:] = [str(ref.target)]
-            return (RefDelete(dataset_id, number, name, ref.target),)
-
-        self.session.newest()
-        self.session.log.append(plan, self.session.who(None))
-        return RefResult(name, None, previous[0])
+        return delete_ref(self.session, KINDS[kind], dataset, name)
 
     def refs(self, dataset: str) -> list[RefInfo]:
         """The branches, tags and aliases of a dataset, by name."""
@@ -367,41 +303,15 @@ class Repository:
 
     def rename(self, dataset: str, new_name: str) -> None:
         """Give a dataset another name; versions, refs and what folders are based on stay."""
-        check_dataset_name(new_name)
-
-        def plan(state: State) -> tuple[Operation, ...]:
-            dataset_id = require_dataset(state, dataset)
-            if state.dataset(new_name) is not None:
-                raise AlreadyExistsError(f"there is a dataset {new_name!r} already; nothing was renamed")
-            return (DatasetRename(dataset_id, dataset, new_name),)
-
-        self.session.newest()
-        self.session.log.append(plan, self.session.who(None))
+        rename_dataset(self.session, dataset, new_name)
 
     def delete_dataset(self, dataset: str) -> None:
         """Take a dataset's name away. `undelete_dataset` brings it back until its data are collected."""
-
-        def plan(state: State) -> tuple[Operation, ...]:
-            return (DatasetDelete(require_dataset(state, dataset), dataset),)
-
-        self.session.newest()
-        self.session.log.append(plan, self.session.who(None))
+        delete_dataset(self.session, dataset)
 
     def undelete_dataset(self, dataset: str) -> None:
         """Undo the deletion of the dataset that had this name last."""
-        check_dataset_name(dataset)
-
-        def plan(state: State) -> tuple[Operation, ...]:
-            gone = [id for id, name in state.deleted_datasets() if name == dataset]
-            if not gone:
-                raise RefNotFoundError(f"no deleted dataset was called {dataset!r}")
-            if state.dataset(dataset) is not None:
-                raise AlreadyExistsError(f"there is a dataset {dataset!r}; rename it first")
-            newest = max(gone, key=lambda id: max((v.entry for v in state.versions(id)), default=0))
-            return (DatasetRestore(newest, dataset),)
-
-        self.session.newest()
-        self.session.log.append(plan, self.session.who(None))
+        undelete_dataset(self.session, dataset)
 
     # Health
 
@@ -525,7 +435,8 @@ def open_repository(
     place = url or find_repository()
     if place is None:
         raise RepositoryNotFoundError(
-            "there is no repository here or above: make one with `dataver init`, or name one with --repo URL or DATAVER_REPO"
+            "there is no repository here or above: make one with `dataver init`, "
+            "or name one with --repo URL or DATAVER_REPO"
         )
     repository = Repository(place, storage_options=storage_options, at=at, accept_rollback=accept_rollback)
     repository._check()

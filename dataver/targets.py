@@ -9,7 +9,7 @@ import stat
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from dataver.errors import NotPermittedError, StoreError, WouldOverwriteError
 from dataver.paths import safe_spelling
@@ -38,7 +38,7 @@ class Target:
         self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._folders: OrderedDict[bytes, int] = OrderedDict()
 
-    def __enter__(self) -> Target:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -48,7 +48,7 @@ class Target:
         os.close(self._root_fd)
 
     def folder(self, path: bytes) -> int:
-        """A descriptor of the folder at `path`, which is made with all above it. Valid until the next call."""
+        """A descriptor of the folder at `path`, made with all above it. Valid until the next call."""
         if not path:
             return self._root_fd
         fd = self._folders.get(path)
@@ -64,7 +64,8 @@ class Target:
         except OSError as error:
             if error.errno in (errno.ENOTDIR, errno.ELOOP):
                 raise WouldOverwriteError(
-                    f"{safe_spelling(path)} must be a folder, but something else is there; nothing goes through it"
+                    f"{safe_spelling(path)} must be a folder, but something else is there; "
+                    "nothing is written through it"
                 ) from error
             raise
         self._folders[path] = fd

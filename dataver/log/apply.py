@@ -73,7 +73,8 @@ class Applier:
 
     @_one.register
     def _(self, operation: Genesis | Unknown) -> None:
-        return
+        """They change nothing: the genesis is read from entry 0, the unknown may be ignored."""
+        del operation
 
     @_one.register
     def _(self, operation: DatasetCreate) -> None:

@@ -182,9 +182,9 @@ class Log:
         if self._accept_rollback:
             return first
         raise RollbackError(
-            f"{self.store.url} is not the repository, or has not the history, that this machine saw before "
-            f"(entry {seen.number} of {seen.repository}); somebody rolled it back or put another in its place. "
-            "If that was meant, repeat with --accept-rollback"
+            f"{self.store.url} is not the repository, or has not the history, that this machine saw "
+            f"before (entry {seen.number} of {seen.repository}): it was rolled back, or another was put in "
+            "its place. If that was meant, repeat with --accept-rollback"
         )
 
     def _hint(self) -> int:
@@ -215,7 +215,7 @@ class Log:
         except ObjectMissingError:
             return None
         if self._tail is not None and found.entry.repository != self._tail.entry.repository:
-            raise DamagedError(f"{entry_key(number)} belongs to another repository; run `dataver verify`")
+            raise DamagedError(f"{entry_key(number)} is of another repository; run `dataver verify`")
         return found
 
     def _remember(self, tail: Tail) -> None:
@@ -327,7 +327,8 @@ class Log:
             if time.monotonic() - started > DECIDE_S_MAX:
                 raise StoreError(
                     f"{key} of {self.store.url} may have been committed: the store did not say "
-                    f"({failure or 'it neither takes nor has the entry'}). Look at `dataver log` before repeating"
+                    f"({failure or 'it neither takes nor has the entry'}). Look at `dataver log` "
+                    "before you repeat it"
                 ) from failure
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, 5.0)

@@ -113,7 +113,7 @@ class ManifestNodes:
 
     def save(self, level: int, rows: Sequence[Row]) -> Link:
         """Reading only: new nodes go to a `MemoryNodes` over this."""
-        raise TypeError("a manifest that was read cannot be written to")
+        raise TypeError(f"{len(rows)} rows of level {level}: a manifest that was read cannot be written to")
 
 
 def root_of(nodes: ManifestNodes | MemoryNodes, manifest: bytes) -> Link:
