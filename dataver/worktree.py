@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dataver.config import cache_folder, machine_id
-from dataver.digest import DIGEST_BYTES
+from dataver.digest import DIGEST_BYTES, Digest
 from dataver.hashing import blake3_digest, xxh3_64
 from dataver.source.base import REMOTE_MTIME, REMOTE_TAG, SourceFile
 
@@ -257,11 +257,11 @@ def _read_base(file: Path) -> tuple[int, bytes, str] | None:
         with open(file, "rb") as opened:
             content = json.loads(opened.read(1 << 20))
         used_ns, path, version = content["used_ns"], content["path"], content["version"]
-        if isinstance(used_ns, int) and isinstance(path, str) and isinstance(version, str):
-            return used_ns, path.encode("utf-8", "surrogateescape"), version
+        if not isinstance(used_ns, int) or not isinstance(path, str):
+            return None
+        return used_ns, path.encode("utf-8", "surrogateescape"), str(Digest.parse(version))
     except (OSError, ValueError, TypeError, KeyError):
-        pass
-    return None
+        return None
 
 
 def _base_file(key: bytes, repository_id: str, dataset: str) -> Path:
