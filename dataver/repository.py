@@ -378,10 +378,19 @@ class Repository:
             changed = compare(self.session, self.session.log.state(), done.parent, version).counts
         number = f"v{version.number}" if branch == MAIN and version.number else None
         return CommitResult(
-            dataset, number, str(version.id), [str(parent) for parent in record.parents], str(record.tree),
-            version.files, version.size_bytes, new_bytes if done.created else 0, stored_bytes if done.created else 0,
-            changed, done.created, None if done.rebased_onto is None else str(done.rebased_onto),
-        )  # fmt: skip
+            dataset=dataset,
+            version=number,
+            id=str(version.id),
+            parents=[str(parent) for parent in record.parents],
+            tree=str(record.tree),
+            files=version.files,
+            bytes=version.size_bytes,
+            new_bytes=new_bytes if done.created else 0,
+            stored_bytes=stored_bytes if done.created else 0,
+            changed=changed,
+            created=done.created,
+            rebased_onto=None if done.rebased_onto is None else str(done.rebased_onto),
+        )
 
 
 def _microseconds(time: Time) -> int:
