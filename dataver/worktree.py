@@ -260,7 +260,7 @@ def _read_base(file: Path) -> tuple[int, bytes, str] | None:
         if not isinstance(used_ns, int) or not isinstance(path, str):
             return None
         return used_ns, path.encode("utf-8", "surrogateescape"), str(Digest.parse(version))
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
 
 

@@ -33,7 +33,7 @@ OLD_NS = NOW_NS - 3600 * SECOND_NS
 A, B = b"a" * 32, b"b" * 32
 
 
-def file(path: bytes = b"f", **changes: Any) -> SourceFile:
+def file(path: Any = b"f", **changes: Any) -> SourceFile:
     return SourceFile(path, FILE, False, 7, OLD_NS, OLD_NS, 42)._replace(**changes)
 
 
