@@ -6,10 +6,7 @@ keeps nothing, so that a long-lived process sees changes.
 
 from __future__ import annotations
 
-import getpass
 import os
-import socket
-import subprocess
 from pathlib import Path
 
 from dataver.errors import BadInputError, EnvironmentFaultError
@@ -67,6 +64,8 @@ def author(explicit: str | None = None) -> str:
 
 def _git_user() -> tuple[str, str]:
     """git's user.name and user.email, each empty where git has none, or is absent, broken or slow."""
+    import subprocess
+
     try:
         answer = subprocess.run(
             ["git", "config", "-z", "--get-regexp", r"^user\.(name|email)$"],
@@ -85,6 +84,8 @@ def _git_user() -> tuple[str, str]:
 
 
 def _user() -> str:
+    import getpass
+
     try:
         name = getpass.getuser()
     except (KeyError, OSError):  # an account without an entry, as containers have them
@@ -93,6 +94,8 @@ def _user() -> str:
 
 
 def _host() -> str:
+    import socket
+
     return "".join(filter(str.isprintable, socket.gethostname())) or "localhost"
 
 

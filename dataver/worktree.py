@@ -8,9 +8,7 @@ Neither is ever an error: what cannot be read back counts as unknown.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import secrets
 import sys
 import time
 from array import array
@@ -229,6 +227,8 @@ def set_base(key: bytes, repository_id: str, dataset: str, version_id: str) -> b
     False where it could not be written. The caller should warn: the next commit from there takes
     the head as its base, and so would undo what others changed meanwhile.
     """
+    import json
+
     text = json.dumps(
         {
             "path": key.decode("utf-8", "surrogateescape"),
@@ -253,6 +253,8 @@ def known_sources(repository_id: str, dataset: str) -> list[bytes]:
 
 
 def _read_base(file: Path) -> tuple[int, bytes, str] | None:
+    import json
+
     try:
         with open(file, "rb") as opened:
             content = json.loads(opened.read(1 << 20))
@@ -291,7 +293,7 @@ def _stamp_of(found: os.stat_result) -> tuple[int, ...]:
 
 def _replace(file: Path, parts: Sequence[bytes], *, durable: bool) -> bool:
     """Write a file beside its place and rename it there. False where the file system refuses."""
-    temporary = file.with_name(f".tmp-{secrets.token_hex(8)}")
+    temporary = file.with_name(f".tmp-{os.urandom(8).hex()}")
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with open(temporary, "xb") as opened:
