@@ -7,7 +7,6 @@ edits are made there; where they do, it is a conflict.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +16,6 @@ from dataver.errors import AlreadyExistsError, ConflictError
 from dataver.format.node import Row
 from dataver.format.operations import (
     BRANCH,
-    ID_BYTES,
     TAG,
     BranchSet,
     DatasetCreate,
@@ -103,7 +101,7 @@ class Publisher:
         self._stored_digests: set[bytes] = set()
         self._segments: list[IndexAdd] = []
         self._data_packs = list(written.packs)
-        self._dataset = os.urandom(ID_BYTES)
+        self._dataset = session.nonce()
         self._time_us = label.time_us
         self._outcome: Published | None = None
         self._prepared: tuple[Digest | None, tuple[Operation, ...]] | None = None

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dataver.errors import BadInputError, ConflictError
-from dataver.format.operations import ALIAS, BRANCH, TAG, Genesis
-from dataver.log.log import FORMAT, Log
+from dataver.format.operations import ALIAS, BRANCH, TAG
+from dataver.log.log import Log
 from dataver.log.state import KIND_NAMES
 from dataver.names import KINDS, delete_dataset, delete_ref, rename_dataset, set_ref, undelete_dataset
 from dataver.progress import Progress
@@ -72,14 +72,6 @@ class Repository:
     def id(self) -> str:
         """32 hex digits that no other repository has."""
         return self.session.repository
-
-    def _create(self) -> None:
-        from dataver.chunking import ChunkerParameters
-
-        chunker = ChunkerParameters()
-        sizes = chunker.min_bytes, chunker.average_bytes, chunker.max_bytes
-        genesis = Genesis(FORMAT, chunker.algorithm, *sizes)
-        self.session.log.create(genesis, os.urandom(16), self.session.who(None))
 
     def _check(self) -> None:
         """See that there is a repository, and find the entry that reads look at."""
@@ -422,7 +414,7 @@ def init(url: str | None = None, *, storage_options: Mapping[str, Any] | None = 
     repository = Repository(
         os.path.abspath(".dataver") if url is None else url, storage_options=storage_options
     )
-    repository._create()
+    repository.session.create()
     return repository
 
 

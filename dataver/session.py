@@ -10,9 +10,10 @@ from dataver.chunking import ChunkerParameters
 from dataver.config import author as default_author
 from dataver.digest import Digest
 from dataver.errors import BadInputError
+from dataver.format.operations import Genesis
 from dataver.format.version import VersionRecord, decode_version
 from dataver.hashing import Kind
-from dataver.log.log import Identity, Log
+from dataver.log.log import FORMAT, Identity, Log
 from dataver.log.state import SEGMENT_NAME, State, VersionState
 from dataver.objects import Objects
 from dataver.packs import Nonce, random_nonce
@@ -38,6 +39,12 @@ class Session:
     identity: Callable[[str], Identity] = Identity
     _index: ChunkIndex | None = field(default=None, repr=False)
     _records: dict[bytes, VersionRecord] = field(default_factory=dict, repr=False)
+
+    def create(self, chunker: ChunkerParameters | None = None) -> None:
+        """Make the repository. `AlreadyExistsError` where there is one; then nothing is changed."""
+        chunker = chunker or ChunkerParameters()
+        sizes = chunker.min_bytes, chunker.average_bytes, chunker.max_bytes
+        self.log.create(Genesis(FORMAT, chunker.algorithm, *sizes), self.nonce(), self.who(None))
 
     @property
     def repository(self) -> str:
