@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tarfile
 import threading
@@ -207,6 +208,20 @@ class TestStamps:
             self.of(type="link")
 
 
+class Stream(io.RawIOBase):
+    """What cannot be read but from its start to its end."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__()
+        self._inner = io.BytesIO(data)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        return self._inner.readinto(buffer)
+
+
 class TestReading:
     def test_big_files_are_seekable_and_checked(self, memory: str) -> None:
         content = os.urandom(100_000)
@@ -300,9 +315,7 @@ class TestReading:
             return {**real_info(self, path, **options), "size": None}
 
         def open_(self: MemoryFileSystem, path: str, *args: Any, **options: Any) -> Any:
-            opened = real_open(self, path, *args, **options)
-            opened.seekable = lambda: False
-            return opened
+            return Stream(real_open(self, path, *args, **options).read())
 
         monkeypatch.setattr(MemoryFileSystem, "info", info)
         monkeypatch.setattr(MemoryFileSystem, "open", open_)

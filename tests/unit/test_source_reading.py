@@ -158,6 +158,25 @@ class TestReadSmall:
         with pytest.raises(SourceChangedError, match=r"^f changed"):
             source.read_small(file)
 
+    def test_a_link_that_is_replaced_meanwhile_is_read_again(
+        self, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        place = tmp_path / "f"
+        place.symlink_to("old")
+        source = LocalSource(tmp_path)
+        (file,) = source.files()
+        real, read = os.readlink, []
+
+        def readlink(path: bytes, *, dir_fd: int | None = None) -> bytes:
+            read.append(real(path, dir_fd=dir_fd))
+            if len(read) == 1:
+                (tmp_path / "new").symlink_to("new target")
+                (tmp_path / "new").replace(place)
+            return read[-1]
+
+        monkeypatch.setattr("os.readlink", readlink)
+        assert source.read_small(file) == (b"new target", LocalSource(tmp_path).files()[0])
+
     def test_a_small_file_that_grew_huge_is_not_pulled_into_memory(self, tmp_path: Path, quick: None) -> None:
         source, file, place = source_of(tmp_path)
         os.truncate(place, 1 << 40)
