@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+FEW_LOOKUPS = 500
+"""Up to so many digests are looked up one by one: the import of numpy alone would take longer."""
 CHECK_WHOLE_BYTES_MAX = 1 << 20
 """Segments up to this size are hashed when they are opened; larger ones would cost too much."""
 
@@ -64,6 +66,12 @@ class ChunkIndex:
 
     def find_many(self, digests: bytes) -> list[Place | None]:
         """Where each of many digests (32 bytes each) is, or None."""
+        if len(digests) <= FEW_LOOKUPS * DIGEST_BYTES:
+            starts = range(0, len(digests), DIGEST_BYTES)
+            return [self.find(digests[start : start + DIGEST_BYTES]) for start in starts]
+        return self._find_many(digests)
+
+    def _find_many(self, digests: bytes) -> list[Place | None]:
         import numpy as np
 
         found: list[Place | None] = [None] * (len(digests) // DIGEST_BYTES)
@@ -73,9 +81,8 @@ class ChunkIndex:
                 break
             segment = self.segment(name)
             positions = segment.find_many(_select(digests, missing))
-            hits = np.flatnonzero(positions >= 0)
             kept = np.ones(len(missing), dtype=bool)
-            for hit in hits:
+            for hit in np.flatnonzero(positions >= 0):
                 place = segment.place(int(positions[hit]))
                 if place.pack not in self._skipped:
                     found[int(missing[hit])] = place

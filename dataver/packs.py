@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
+from array import array
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from dataver.compression import compress_frame
@@ -164,32 +167,24 @@ class StoredSegment:
 
 def write_segment(store: Store, packs: Sequence[StoredPack], *, nonce: Nonce = random_nonce) -> StoredSegment:
     """Put one segment over all chunks of `packs`."""
-    import numpy as np
-
     frames: list[SegmentFrame] = []
-    columns = []
+    rows = array("I")
     for number, pack in enumerate(packs):
-        counts = [frame.chunk_count for frame in pack.frames]
-        lengths = np.array(pack.lengths, dtype=np.int64)
-        rows = np.empty((len(lengths), 3), dtype=np.uint32)
-        rows[:, 0] = np.repeat(np.arange(len(frames), len(frames) + len(counts)), counts)
-        ends = np.cumsum(lengths)
-        firsts = np.repeat(np.cumsum([0, *counts])[:-1], counts)
-        starts = ends - lengths
-        rows[:, 1] = starts - starts[firsts] if len(starts) else starts
-        rows[:, 2] = lengths
-        columns.append(rows)
-        frames.extend(
-            SegmentFrame(number, f.offset, f.stored_bytes, f.raw_bytes, f.codec) for f in pack.frames
-        )
-    data = segment_format.encode(
-        [pack.name for pack in packs],
-        frames,
-        b"".join(pack.digests for pack in packs),
-        np.concatenate(columns) if columns else np.empty((0, 3), dtype=np.uint32),
-        nonce(),
+        lengths = iter(pack.lengths)
+        for frame in pack.frames:
+            offset = 0
+            for length in islice(lengths, frame.chunk_count):
+                rows.extend((len(frames), offset, length))
+                offset += length
+            frames.append(
+                SegmentFrame(number, frame.offset, frame.stored_bytes, frame.raw_bytes, frame.codec)
+            )
+    if sys.byteorder == "big":
+        rows.byteswap()
+    keys = b"".join(pack.digests for pack in packs)
+    return put_segment(
+        store, segment_format.encode([p.name for p in packs], frames, keys, rows.tobytes(), nonce())
     )
-    return put_segment(store, data)
 
 
 def put_segment(store: Store, data: bytes) -> StoredSegment:

@@ -32,6 +32,8 @@ SEGMENT_MAGIC = b"DVIX\r\n\x1a\n"
 SEGMENT_VERSION = 1
 FANOUT_BITS_MAX = 16
 KEYS_PER_FANOUT_VALUE = 16
+FEW_KEYS = 20_000
+"""Up to so many keys are sorted without numpy, whose import would take longer."""
 
 _HEADER = struct.Struct("<8sHHIII16s32s")
 _FRAME = struct.Struct("<IIIII")
@@ -67,43 +69,67 @@ def fanout_bits(key_count: int) -> int:
 
 
 def encode(
-    packs: Sequence[bytes],
-    frames: Sequence[SegmentFrame],
-    keys: bytes,
-    rows: npt.NDArray[np.uint32],
-    nonce: bytes,
+    packs: Sequence[bytes], frames: Sequence[SegmentFrame], keys: Buffer, rows: Buffer, nonce: bytes
 ) -> bytes:
     """The bytes of a segment.
 
-    `keys` are 32 bytes each, in any order; `rows` has a row (frame, offset, length) a key. Of
+    `keys` are 32 bytes each, in any order; `rows` has 12 bytes (frame, offset, length) a key. Of
     equal keys the first is kept.
     """
+    count = len(keys) // DIGEST_BYTES
+    arrange = _arrange_few if count <= FEW_KEYS else _arrange_many
+    sorted_keys, sorted_rows = arrange(keys, rows)
+    count = len(sorted_keys) // DIGEST_BYTES
+    bits = fanout_bits(count)
+    body = b"".join(
+        [
+            *packs,
+            *(_FRAME.pack(*frame) for frame in frames),
+            _fanout(sorted_keys, count, bits),
+            sorted_keys,
+            sorted_rows,
+        ]
+    )
+    head = (SEGMENT_MAGIC, SEGMENT_VERSION, bits, len(packs), len(frames), count, nonce)
+    return _HEADER.pack(*head, blake3_digest(body)) + body
+
+
+def _arrange_few(keys: Buffer, rows: Buffer) -> tuple[bytes, bytes]:
+    """Sorted keys and their rows, without the import of numpy, which takes longer than a small sort."""
+    key_bytes, row_bytes = bytes(keys), bytes(rows)
+    found: dict[bytes, bytes] = {}
+    for number in range(len(key_bytes) // DIGEST_BYTES):
+        key = key_bytes[DIGEST_BYTES * number : DIGEST_BYTES * (number + 1)]
+        found.setdefault(key, row_bytes[_ROW.size * number : _ROW.size * (number + 1)])
+    ordered = sorted(found)
+    return b"".join(ordered), b"".join([found[key] for key in ordered])
+
+
+def _arrange_many(keys: Buffer, rows: Buffer) -> tuple[bytes, bytes]:
     import numpy as np
 
     key_array = np.frombuffer(keys, dtype=f"S{DIGEST_BYTES}")
     order = np.argsort(key_array, kind="stable")
     ordered = key_array[order]
-    if len(ordered):
-        keep = np.ones(len(ordered), dtype=bool)
-        keep[1:] = ordered[1:] != ordered[:-1]
-        order, ordered = order[keep], ordered[keep]
-    bits = fanout_bits(len(ordered))
+    keep = np.ones(len(ordered), dtype=bool)
+    keep[1:] = ordered[1:] != ordered[:-1]
     # tobytes() of an S array keeps trailing zero bytes; only item access would drop them.
-    sorted_keys = ordered.tobytes()
-    heads = np.frombuffer(sorted_keys, dtype=">u4")[:: DIGEST_BYTES // 4].astype(np.uint32)
-    starts = np.arange(1 << bits, dtype=np.uint64) << np.uint64(32 - bits)
-    fanout = np.append(np.searchsorted(heads, starts.astype(np.uint32)), len(ordered)).astype("<u4")
-    body = b"".join(
-        [
-            *packs,
-            *(_FRAME.pack(*frame) for frame in frames),
-            fanout.tobytes(),
-            sorted_keys,
-            np.ascontiguousarray(rows[order], dtype="<u4").tobytes(),
-        ]
-    )
-    head = (SEGMENT_MAGIC, SEGMENT_VERSION, bits, len(packs), len(frames), len(ordered), nonce)
-    return _HEADER.pack(*head, blake3_digest(body)) + body
+    row_array = np.frombuffer(rows, dtype=f"V{_ROW.size}")
+    return ordered[keep].tobytes(), row_array[order[keep]].tobytes()
+
+
+def _fanout(sorted_keys: bytes, count: int, bits: int) -> bytes:
+    """How many keys begin below each value of the first bits."""
+    values = []
+    position = 0
+    for head in range(1 << bits):
+        while position < count:
+            start = DIGEST_BYTES * position
+            if int.from_bytes(sorted_keys[start : start + 4], "big") >> (32 - bits) >= head:
+                break
+            position += 1
+        values.append(position)
+    return struct.pack(f"<{len(values) + 1}I", *values, count)
 
 
 class Segment:
@@ -150,14 +176,17 @@ class Segment:
         """All keys, 32 bytes each, sorted."""
         return self._data[self._keys_at : self._rows_at]
 
-    def rows(self) -> npt.NDArray[np.uint32]:
-        """Frame, offset and length of each key: an array of shape (keys, 3)."""
-        import numpy as np
-
-        return np.frombuffer(self._data[self._rows_at :], dtype="<u4").reshape(-1, 3)
+    def rows(self) -> memoryview:
+        """Frame, offset and length of each key: 12 bytes each."""
+        return self._data[self._rows_at :]
 
     def find(self, digest: bytes) -> Place | None:
-        """Where the chunk `digest` is, or None. For a few look-ups: nothing heavy is imported."""
+        """Where the chunk `digest` is, or None."""
+        position = self.position(digest)
+        return None if position < 0 else self.place(position)
+
+    def position(self, digest: bytes) -> int:
+        """The position of a key, or -1. For a few look-ups: nothing heavy is imported."""
         head = int.from_bytes(digest[:4], "big") >> (32 - self._bits)
         low, high = struct.unpack_from("<II", self._data, self._fanout_at + 4 * head)
         if not low <= high <= self.key_count:
@@ -167,12 +196,12 @@ class Segment:
             start = self._keys_at + DIGEST_BYTES * middle
             key = self._data[start : start + DIGEST_BYTES].tobytes()
             if key == digest:
-                return self.place(middle)
+                return middle
             if key < digest:
                 low = middle + 1
             else:
                 high = middle
-        return None
+        return -1
 
     def find_many(self, digests: bytes) -> npt.NDArray[np.int64]:
         """The position of each of many keys (32 bytes each), or -1 where it is not here.
