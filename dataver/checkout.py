@@ -22,16 +22,16 @@ from dataver.globs import path_filter
 from dataver.hashing import blake3_digest
 from dataver.ingest import digest_files
 from dataver.objects import Objects
-from dataver.paths import check_paths, host_problem, safe_spelling
+from dataver.paths import REPOSITORY_FOLDER, check_paths, host_problem, safe_spelling
 from dataver.progress import Progress, Silent
 from dataver.reading import file_blocks, reference_blocks
 from dataver.refs import Resolved
 from dataver.results import CheckoutResult
 from dataver.session import Session
 from dataver.source import EMPTY_FOLDER, LocalSource, SourceFile
-from dataver.source.base import PART_PREFIX
+from dataver.source.base import PART_PREFIX, SPECIAL
 from dataver.targets import Target, target_fault, write_buffers
-from dataver.tree.manifest import FOLDER, REFERENCE, SYMLINK, Entry, to_entry
+from dataver.tree.manifest import FILE, FOLDER, REFERENCE, SYMLINK, Entry, to_entry
 from dataver.tree.walk import find, scan
 from dataver.worktree import CacheRow, StatCache, base, set_base
 
@@ -210,7 +210,7 @@ class Checkout:
             file
             for path, file in there.items()
             if known[path] is None
-            and file.kind != EMPTY_FOLDER
+            and file.kind not in (EMPTY_FOLDER, SPECIAL)
             and (sizes.get(path) == file.size or path in owned)
         ]
         if not unknown:
@@ -341,6 +341,11 @@ def check_entries(entries: list[Entry]) -> None:
         check_paths(paths)
     except BadInputError as error:
         raise DamagedError(f"the version holds a path that is not allowed: {error}") from error
+    for entry in entries:
+        if entry.kind != FILE and entry.path.rpartition(b"/")[2] == REPOSITORY_FOLDER:
+            raise DamagedError(
+                f"the version holds {safe_spelling(entry.path)}, which would become a repository"
+            )
     for path in paths:
         problem = host_problem(path, sys.platform)
         if problem is not None:

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol, cast
 
@@ -26,7 +27,8 @@ from dataver.format.chunk_list import ListRow
 from dataver.hashing import FileHasher, blake3_digest
 from dataver.packs import FRAME_BYTES_TARGET
 from dataver.progress import Progress, Silent
-from dataver.source import EMPTY_FOLDER, FILE, READ_PAUSES_S, Source, SourceFile, SourceReader
+from dataver.source import EMPTY_FOLDER, FILE, Source, SourceFile, SourceReader, pauses
+from dataver.source.faults import changed
 from dataver.tree import chunk_list
 from dataver.tree.manifest import Entry, chunks_extra
 
@@ -122,20 +124,16 @@ def _digest_file(source: Source, file: SourceFile) -> tuple[SourceFile, bytes]:
     if file.kind != FILE or file.size <= SMALL_BYTES_MAX:
         data, file = source.read_small(file)
         return file, blake3_digest(data)
-    for last in (*[False] * (len(READ_PAUSES_S) - 1), True):
+    for _ in pauses():
         hasher, size = FileHasher(), 0
-        try:
-            with source.open_stable(file) as reader:
-                while block := reader.read(WINDOW_BYTES):
-                    hasher.update(block)
-                    size += len(block)
-                reader.check()
-                if size == reader.file.size:
-                    return reader.file, hasher.digest()
-        except SourceChangedError:
-            if last:
-                raise
-    raise SourceChangedError(f"{source.name} changed while it was read")
+        with suppress(SourceChangedError), source.open_stable(file) as reader:
+            while block := reader.read(WINDOW_BYTES):
+                hasher.update(block)
+                size += len(block)
+            reader.check()
+            if size == reader.file.size:
+                return reader.file, hasher.digest()
+    raise changed(file)
 
 
 class _Known:
@@ -322,18 +320,14 @@ class _Ingest:
 
     def _large(self, pool: ThreadPoolExecutor, file: SourceFile) -> None:
         """Read a file window by window; again from the start if it changed meanwhile."""
-        for last in (*[False] * (len(READ_PAUSES_S) - 1), True):
+        for _ in pauses():
             rows: list[ListRow] = []
-            try:
+            with suppress(SourceChangedError):
                 found, digest, size = self._stream(pool, file, rows)
-            except SourceChangedError:
-                if last:
-                    raise
-                continue
-            if size == found.size:
-                self._finish_later(FileChunks(found, digest, rows))
-                return
-        raise SourceChangedError(f"a file of {self._source.name} changed while it was read")
+                if size == found.size:
+                    self._finish_later(FileChunks(found, digest, rows))
+                    return
+        raise changed(file)
 
     def _finish_later(self, chunks: FileChunks) -> None:
         """Its turn comes when all its windows are done: they stand before it in the queue."""

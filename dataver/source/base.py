@@ -20,6 +20,7 @@ __all__ = [
     "READ_PAUSES_S",
     "REMOTE_MTIME",
     "REMOTE_TAG",
+    "SPECIAL",
     "SYMLINK",
     "Source",
     "SourceFile",
@@ -30,6 +31,8 @@ __all__ = [
 FILE = 0
 SYMLINK = 1
 EMPTY_FOLDER = 2
+SPECIAL = 9
+"""A pipe, socket or device: only in listings that look at what stands in the way, never committed."""
 
 IGNORE_FILE = b".dataverignore"
 

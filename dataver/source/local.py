@@ -40,8 +40,9 @@ class LocalSource:
     ) -> None:
         """Look at `source`, read nothing in it yet.
 
-        `include`, `exclude`: see `dataver.globs.path_filter`. `ignore=False` lists what ignore
-        files leave out, too. Raises `PathNotFoundError`, `NotPermittedError`, and `BadInputError`
+        `include`, `exclude`: see `dataver.globs.path_filter`. `ignore=False` is for looking at a
+        folder, not for committing it: it lists what ignore files leave out, too, names that cannot
+        be in a version, and pipes, sockets and devices (as `SPECIAL`). Raises `PathNotFoundError`, `NotPermittedError`, and `BadInputError`
         where it is a repository, or neither a folder nor a regular file.
         """
         given = os.path.abspath(os.fsencode(source))
@@ -86,6 +87,8 @@ class LocalSource:
             return [found] if self._filter is None or self._filter(found.path) else []
         files = Walk(self._prefix, self._filter, self._ignore).run()
         files.sort(key=itemgetter(0))
+        if not self._ignore:
+            return files
         try:
             check_paths([file[0] for file in files])
         except BadInputError as error:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from dataver.errors import DataverError
 from dataver.paths import REPOSITORY_FOLDER
-from dataver.source.base import EMPTY_FOLDER, FILE, IGNORE_FILE, PART_PREFIX, SYMLINK, SourceFile
+from dataver.source.base import EMPTY_FOLDER, FILE, IGNORE_FILE, PART_PREFIX, SPECIAL, SYMLINK, SourceFile
 from dataver.source.faults import refuse_special, source_fault
 from dataver.source.reading import read_whole, step_by_step
 
@@ -101,6 +101,8 @@ class Walk:
                         # Some file systems give another size for a link than its target has.
                         place = name if descriptor is not None else self._prefix + path
                         size = len(os.readlink(place, dir_fd=descriptor))
+                    elif not self._ignore:
+                        kind = SPECIAL
                     elif chosen is None or chosen(path):
                         raise refuse_special(self._prefix + path, mode)
             except FileNotFoundError:
