@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import sys
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dataver.cli import output
+from dataver.cli.interrupt import INTERRUPTED, interruptible
 from dataver.cli.session import Session
 from dataver.errors import DataverError
 
@@ -25,7 +27,6 @@ UNEXPECTED = 1
 BAD_INPUT = 2
 STORE_FAILED = 7
 NOT_PERMITTED = 8
-INTERRUPTED = 130
 # What a shell reports for a program that ended because the reader of its output went away.
 OUTPUT_CLOSED = 141
 
@@ -51,8 +52,7 @@ REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 def run(root: Root, program: str, arguments: list[str]) -> int:
     """Run one command line and return its exit code. Raises nothing: what goes wrong is told and counted."""
     session = Session()
-    make_output_lenient()
-    with own_warnings():
+    with own_warnings(), interruptible():
         try:
             code = invoke(root, program, arguments, session)
             flush_output()
@@ -158,8 +158,17 @@ def flush_output() -> None:
         sys.stdout.flush()
 
 
-def make_output_lenient() -> None:
-    """Escape what the locale cannot print, instead of failing on it."""
+def prepare_output() -> None:
+    """Make standard output write everything or fail, and escape what the locale cannot print.
+
+    With PYTHONUNBUFFERED Python writes to the file itself, and a write that a full disk or a closed
+    pipe cut short goes unnoticed.
+    """
+    raw = getattr(sys.stdout, "buffer", None)
+    if isinstance(raw, io.RawIOBase):
+        sys.stdout = io.TextIOWrapper(
+            io.BufferedWriter(raw), encoding=sys.stdout.encoding, line_buffering=True
+        )
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

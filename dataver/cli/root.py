@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from dataver.cli import faults
+from dataver.cli import faults, interrupt
 from dataver.cli.session import Session, global_options
 
 PROGRAM = "dataver"
@@ -117,7 +117,7 @@ class Root(click.Group):
         standalone_mode: bool = True,
         **extra: Any,
     ) -> Any:
-        """Run one command line and end the process with its exit code."""
+        """Run one command line and end with its exit code. Without `args` it is the process's own."""
         instruction = os.environ.get(complete_var or COMPLETE_VARIABLE)
         if instruction:
             from dataver.cli import complete
@@ -126,7 +126,12 @@ class Root(click.Group):
         arguments = list(sys.argv[1:] if args is None else args)
         if not standalone_mode:
             return super().main(arguments, PROGRAM, complete_var, standalone_mode=False, **extra)
-        sys.exit(faults.run(self, PROGRAM, arguments))
+        if args is not None:
+            sys.exit(faults.run(self, PROGRAM, arguments))
+        faults.prepare_output()
+        code = faults.run(self, PROGRAM, arguments)
+        interrupt.end_quietly()
+        sys.exit(code)
 
 
 def close_matches(name: str) -> list[str]:

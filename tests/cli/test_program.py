@@ -23,8 +23,8 @@ PROGRAM = (sys.executable, "-m", "dataver.cli")
 @pytest.fixture
 def versions(iris: Path, ok: Callable[..., str]) -> None:
     """A history that is longer than a pipe holds."""
-    for number in range(3):
-        ok("commit", "iris", "iris", "--allow-empty", "-m", f"{number} " + "long " * 40_000)
+    for number in range(6):
+        ok("commit", "iris", "iris", "--allow-empty", "-m", f"{number} " + "long " * 60_000)
 
 
 def on_terminal(arguments: list[str], **environment: str) -> tuple[int, bytes, bytes]:
@@ -54,8 +54,17 @@ def on_terminal(arguments: list[str], **environment: str) -> tuple[int, bytes, b
     return process.wait(timeout=30), printed, shown
 
 
-def test_a_closed_pipe_is_quiet(versions: None) -> None:
-    process = subprocess.Popen([*PROGRAM, "log", "iris"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [["log", "iris"], ["log", "iris", "--json"], ["cat", "iris", "big"]])
+def test_a_closed_pipe_is_quiet(
+    arguments: list[str], unbuffered: str, versions: None, iris: Path, program: Program
+) -> None:
+    (iris / "big").write_bytes(os.urandom(4 << 20))
+    assert program("commit", "iris", "iris").returncode == 0
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    process = subprocess.Popen(
+        [*PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    )
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.read(1)
@@ -65,27 +74,19 @@ def test_a_closed_pipe_is_quiet(versions: None) -> None:
     assert process.wait(timeout=30) == 141
 
 
-def test_a_closed_pipe_of_cat_is_quiet(iris: Path, program: Program) -> None:
-    (iris / "big").write_bytes(os.urandom(1 << 20))
-    program("commit", "iris", "iris")
-    process = subprocess.Popen(
-        [*PROGRAM, "cat", "iris", "big"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.read(10)
-    process.stdout.close()
-    assert process.stderr.read() == b""
-    process.stderr.close()
-    assert process.wait(timeout=30) == 141
-
-
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
 @pytest.mark.parametrize("arguments", [["log", "iris"], ["cat", "iris", "a.csv"], ["list", "--json"]])
-def test_a_full_disk_behind_the_output_is_7(arguments: list[str], iris: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_behind_the_output_is_7(arguments: list[str], unbuffered: str, iris: Path) -> None:
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     with open("/dev/full", "wb") as full:
         process = subprocess.run(
-            [*PROGRAM, *arguments], stdout=full, stderr=subprocess.PIPE, check=False, timeout=60
+            [*PROGRAM, *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=60,
+            env=environment,
         )
     assert process.returncode == 7
     assert b"space" in process.stderr
@@ -106,13 +107,18 @@ def test_no_standard_output_at_all(iris: Path) -> None:
 
 def interrupted(arguments: list[str], started: Callable[[], bool]) -> tuple[int, bytes, bytes]:
     """Start the program, send it the signal of Ctrl-C once `started` says so, and wait."""
-    process = subprocess.Popen([*PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    command = [sys.executable, "-X", "faulthandler", "-m", "dataver.cli", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     deadline_s = time.monotonic() + 30
     while not started() and process.poll() is None and time.monotonic() < deadline_s:
         time.sleep(0.01)
     assert process.poll() is None, process.communicate()
     process.send_signal(signal.SIGINT)
-    printed, told = process.communicate(timeout=30)
+    try:
+        printed, told = process.communicate(timeout=30)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)  # what every thread is waiting for then stands in `told`
+        printed, told = process.communicate()
     return process.returncode, printed, told
 
 
@@ -130,7 +136,7 @@ def test_ctrl_c_is_130_and_nothing_half_done_stays(
         return sum(1 for path in folder.rglob("*") if path.is_file()) > before
 
     code, printed, told = interrupted(["commit", "iris", "iris", *json_option], writing)
-    assert (code, printed) == (130, b"")
+    assert (code, printed) == (130, b""), told.decode()
     assert b"Traceback" not in told
     if json_option:
         assert json.loads(told)["error"]["code"] == 130
@@ -202,7 +208,7 @@ def test_an_output_that_cannot_print_a_name_escapes_it(
     (place / "odd" / "日本語").write_text("x")
     ok("init")
     ok("commit", "odd", "odd")
-    process = program("ls", "odd", env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
+    process = program("ls", "odd", env={**os.environ, "PYTHONIOENCODING": "latin-1"})
     assert process.returncode == 0
     assert rb"\u65e5" in process.stdout
 
