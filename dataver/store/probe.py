@@ -143,7 +143,11 @@ def _race(store: Store, key: str) -> None:
         return created, _read(store, key)
 
     with ThreadPoolExecutor(RACERS) as pool:
-        results = list(pool.map(run, payloads))
+        try:
+            results = list(pool.map(run, payloads))
+        except BaseException:
+            start.abort()  # those that started would wait for ever for those that could not
+            raise
     winners = [payload for payload, (created, _) in zip(payloads, results, strict=True) if created]
     if len(winners) != 1:
         raise _refusal(
