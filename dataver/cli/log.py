@@ -14,6 +14,7 @@ from dataver.results import VersionInfo
 
 # Rows aligned together: the first appear at once, however long the history is.
 ROWS_A_BLOCK = 100
+CHANGED = 4
 
 DOCUMENT = '{"versions": [the document of show…]}, newest first'
 
@@ -34,11 +35,14 @@ def log_lines(versions: Iterable[VersionInfo]) -> Iterator[str]:
     """One line a version, aligned block by block."""
     iterator = iter(versions)
     while block := list(islice(iterator, ROWS_A_BLOCK)):
-        yield from output.columns([row(version) for version in block])
+        rows = [row(version) for version in block]
+        if not any(cells[CHANGED] for cells in rows):
+            rows = [cells[:CHANGED] + cells[CHANGED + 1 :] for cells in rows]
+        yield from output.columns(rows)
 
 
 def row(version: VersionInfo) -> tuple[str, ...]:
-    """Version, id, time, author, changes and names, first line of the message."""
+    """Version, id, time, author, changes (where they are known), then names and the message's first line."""
     names = [*version.tags, *version.aliases, *(name for name in version.branches if name != "main")]
     badges = f"[{', '.join(map(output.safe, names))}] " if names else ""
     return (
@@ -46,6 +50,6 @@ def row(version: VersionInfo) -> tuple[str, ...]:
         output.dim(output.short_id(version.id)),
         output.time_text(version.time),
         output.safe(version.author.partition(" <")[0]),
-        "-" if version.changed is None else output.counts_text(version.changed),
+        "" if version.changed is None else output.counts_text(version.changed),
         click.style(badges, fg="yellow") + output.safe(version.message.partition("\n")[0]),
     )

@@ -135,7 +135,9 @@ def test_log(document: Document, iris: Path) -> None:
     assert [version["version"] for version in found["versions"]] == ["v2", "v1"]
     for version in found["versions"]:
         assert set(version) >= SHOW_FIELDS
-    assert found["versions"][0] == document("show", "iris")
+    shown = document("show", "iris")
+    assert {**found["versions"][0], "changed": None} == {**shown, "changed": None}
+    assert shown["changed"] == {"added": 0, "modified": 0, "deleted": 0, "renamed": 0}
     assert len(document("log", "iris", "-n", "1")["versions"]) == 1
 
 
