@@ -252,7 +252,6 @@ class Checkout:
                     target.remove(file.path)
             for path in plan.clear:
                 target.remove(path)
-                target.remove_empty(path)
             for path in plan.folders:
                 target.folder(path)
             for entry in plan.chmod:

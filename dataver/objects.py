@@ -67,8 +67,8 @@ class Objects:
     def places(self, digests: bytes) -> list[Place]:
         """Where each of many digests (32 bytes each) is. A missing one is `DamagedError`."""
         found = self.index.find_many(digests)
-        if None in found and self._refresh is not None:
-            self.index = self._refresh()
+        if None in found:
+            self._look_again()
             found = self.index.find_many(digests)
         for number, place in enumerate(found):
             if place is None:
@@ -115,8 +115,7 @@ class Objects:
                 return self._read_place(place)
         except ObjectMissingError:
             pass
-        if self._refresh is not None:
-            self.index = self._refresh()
+        self._look_again()
         place = self.index.find(digest)
         if place is None:
             raise self.damaged(digest, "no index segment knows it")
@@ -124,6 +123,12 @@ class Objects:
             return self._read_place(place)
         except ObjectMissingError as error:
             raise self.damaged(digest, f"{pack_key(place.pack)} is missing") from error
+
+    def _look_again(self) -> None:
+        """Take the index as the log has it now. One thread at a time: a log is read by one."""
+        if self._refresh is not None:
+            with self._lock:
+                self.index = self._refresh()
 
     def _read_place(self, place: Place) -> View:
         span = _span(place)

@@ -49,7 +49,7 @@ class Session:
     @property
     def repository(self) -> str:
         """The repository's id: 32 hex digits."""
-        return self.log.entry(0).entry.repository.hex()
+        return self.log.repository().hex()
 
     def state(self) -> State:
         """The state that reads see: the newest, unless the session looks at another entry."""

@@ -122,10 +122,15 @@ class Target:
             os.close(fd)
 
     def remove(self, path: bytes) -> None:
-        """Remove a file or symlink, and each folder above it that is empty then. A missing one is done."""
+        """Remove a file, a symlink or an empty folder, and each folder above it that is empty then."""
         above, _, name = path.rpartition(b"/")
-        with suppress(FileNotFoundError):
+        try:
             os.unlink(name, dir_fd=self.folder(above))
+        except FileNotFoundError:
+            pass
+        except (IsADirectoryError, PermissionError):
+            # What unlink says of a folder differs between systems; rmdir takes only an empty one.
+            os.rmdir(name, dir_fd=self.folder(above))
         self.remove_empty(above)
 
     def remove_empty(self, path: bytes) -> None:

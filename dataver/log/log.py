@@ -88,6 +88,7 @@ class Log:
         self._accept_rollback = accept_rollback
         self._tail: Tail | None = None
         self._genesis: Genesis | None = None
+        self._repository = b""
 
     # Reading
 
@@ -111,9 +112,14 @@ class Log:
                 ) from None
             if len(entry.operations) == 0 or not isinstance(entry.operations[0], Genesis):
                 raise DamagedError(f"{entry_key(0)} does not begin a repository; run `dataver verify`")
-            self._genesis = entry.operations[0]
+            self._genesis, self._repository = entry.operations[0], entry.repository
             _check_features(self._genesis, self.store.url)
         return self._genesis
+
+    def repository(self) -> bytes:
+        """The repository's id: 16 random bytes."""
+        self.genesis()
+        return self._repository
 
     def tail(self) -> Tail:
         """The newest entry, looked for again at each call."""

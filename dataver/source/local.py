@@ -42,8 +42,9 @@ class LocalSource:
 
         `include`, `exclude`: see `dataver.globs.path_filter`. `ignore=False` is for looking at a
         folder, not for committing it: it lists what ignore files leave out, too, names that cannot
-        be in a version, and pipes, sockets and devices (as `SPECIAL`). Raises `PathNotFoundError`, `NotPermittedError`, and `BadInputError`
-        where it is a repository, or neither a folder nor a regular file.
+        be in a version, and pipes, sockets and devices (as `SPECIAL`). Raises `PathNotFoundError`,
+        `NotPermittedError`, and `BadInputError` where it is a repository, or neither a folder nor a
+        regular file.
         """
         given = os.path.abspath(os.fsencode(source))
         self.name = safe_spelling(given)
