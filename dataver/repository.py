@@ -32,6 +32,7 @@ from dataver.store import open_store
 
 if TYPE_CHECKING:
     from dataver.publish import Label, Published
+    from dataver.tables.footer import TableChange
     from dataver.version import Version
 
 Time = datetime | str
@@ -202,6 +203,24 @@ class Repository:
         state = self.session.state()
         old, new = self.session.resolve(a, state), self.session.resolve(b, state)
         return compare(self.session, state, old.version, new.version)
+
+    def diff_tables(self, a: str, b: str) -> list[TableChange]:
+        """How the Parquet files that were modified from `a` to `b` changed: schema and row counts.
+
+        Only footers are read. Files that are not Parquet on both sides are left out.
+        """
+        from dataver.tables.footer import compare_footers, read_footer
+
+        old, new = self.version(a), self.version(b)
+        found = []
+        for path in self.diff(a, b).modified:
+            if not path.endswith((".parquet", ".pq")):
+                continue
+            with old.open(path) as before, new.open(path) as after:
+                footers = read_footer(before), read_footer(after)
+            if footers[0] is not None and footers[1] is not None:
+                found.append(compare_footers(path, footers[0], footers[1]))
+        return found
 
     def checkout(
         self,

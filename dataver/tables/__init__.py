@@ -1,0 +1,1 @@
+"""What is known of Parquet files from their footers, without reading their data."""
