@@ -135,6 +135,6 @@ def committed_lines(result: CommitResult, branch: str, tags: tuple[str, ...] = (
         f"(stored {output.size_text(result.stored_bytes)})"
     )
     if result.rebased_onto:
-        yield f"put on top of {output.elided_id(result.rebased_onto)}, committed meanwhile by somebody else"
+        yield f"put on top of {output.elided_id(result.rebased_onto)}, which was committed meanwhile"
     if tags:
         yield "tagged " + ", ".join(output.name(tag) for tag in tags)

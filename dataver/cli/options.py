@@ -114,10 +114,19 @@ class RefType(click.ParamType[str]):
         return complete.refs(ctx, incomplete)
 
 
+class PlaceType(click.Path):
+    """A path on this machine, or a URL; the shell completes it as a file."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse no text at all: an unset variable of a script must not mean the current folder."""
+        if value == "":
+            self.fail("it is empty; the current folder is '.'", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 DATASET = DatasetType()
 REF = RefType()
-# A path on this machine that may also be a URL: the shell completes it as a file.
-PLACE = click.Path(path_type=str)
+PLACE = PlaceType(path_type=str)
 
 jobs_option = click.option(
     "--jobs",

@@ -83,6 +83,8 @@ USAGE = [
     ("commit", "iris", "folder", "--jobs", "many"),
     ("commit", "iris", "folder", "--meta", "no-equals-sign"),
     ("commit", "iris", "folder", "extra"),
+    ("commit", "iris", ""),
+    ("checkout", "iris", ""),
     ("checkout", "iris"),
     ("tag", "iris@v1"),
     ("tag", "iris", "--delete"),
