@@ -12,6 +12,9 @@ from types import FrameType
 INTERRUPTED = 130
 # How long work under way may take to stop and to clean up after itself.
 GRACE_S = 5.0
+STANDARD_ERROR = 2
+# A progress bar hides it.
+SHOW_CURSOR = b"\x1b[?25h"
 
 
 @contextmanager
@@ -49,4 +52,6 @@ def _first(_signal: int, _frame: FrameType | None) -> None:
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:
+    if os.isatty(STANDARD_ERROR):
+        os.write(STANDARD_ERROR, SHOW_CURSOR)
     os._exit(INTERRUPTED)

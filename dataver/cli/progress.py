@@ -133,13 +133,14 @@ class Bars(Display):
     def draw(self, what: str) -> None:
         """Move the bar; the first time, put it there."""
         done, total = self.done()
-        if self._rich is None or self._task is None:
-            self._rich = new_bars()
-            self._rich.start()
-            self._task = self._rich.add_task(what, total=total, detail="")
         parts = (self.files_text(), self.bytes_text(), self.rate_text())
         detail = "  ".join(part for part in parts if part)
-        self._rich.update(self._task, completed=done, total=total, detail=detail)
+        if self._rich is None or self._task is None:
+            self._rich = new_bars()
+            self._task = self._rich.add_task(what, total=total, completed=int(done), detail=detail)
+            self._rich.start()
+        else:
+            self._rich.update(self._task, completed=done, detail=detail)
 
     def close(self, what: str) -> None:  # noqa: ARG002
         """Take the bar away; the result is printed by the verb."""
