@@ -157,34 +157,55 @@ class _Known:
         return [own and place is None for own, place in zip(mine, places, strict=True)]
 
 
+class Piece(NamedTuple):
+    """A chunk: its digest, and where its bytes are in `data`."""
+
+    digest: bytes
+    data: Buffer
+    start: int
+    end: int
+
+
 class _Framer:
-    """Groups neighbouring new chunks into frames and compresses them."""
+    """Groups neighbouring new chunks into frames and compresses them.
+
+    Chunks that follow each other in one buffer become one part, so that nothing is copied to
+    compress them.
+    """
 
     def __init__(self) -> None:
         self.frames: list[NewFrame] = []
         self.new_bytes = 0
         self._chooser = CompressionChooser()
-        self._parts: list[Buffer] = []
-        self._digests: list[bytes] = []
-        self._lengths: list[int] = []
-        self._size = 0
+        self._clear()
 
-    def add(self, digest: bytes, data: Buffer, length: int) -> None:
+    def add(self, piece: Piece) -> None:
+        length = piece.end - piece.start
         if self._size and self._size + length > FRAME_BYTES_TARGET:
             self.flush()
-        self._parts.append(data)
-        self._digests.append(digest)
+        if self._runs and self._runs[-1][0] is piece.data and self._runs[-1][2] == piece.start:
+            self._runs[-1] = (piece.data, self._runs[-1][1], piece.end)
+        else:
+            self._runs.append((piece.data, piece.start, piece.end))
+        self._digests.append(piece.digest)
         self._lengths.append(length)
         self._size += length
 
     def flush(self) -> None:
         if not self._size:
             return
-        codec, stored = compress_frame(self._parts, chooser=self._chooser)
-        parts = self._parts if stored is None else [stored]
+        plain = [data if end - start == len(data) else data[start:end] for data, start, end in self._runs]
+        codec, stored = compress_frame(plain, chooser=self._chooser)
+        parts = plain if stored is None else [stored]
         self.frames.append(NewFrame(codec, parts, self._size, b"".join(self._digests), self._lengths))
         self.new_bytes += self._size
-        self._parts, self._digests, self._lengths, self._size = [], [], [], 0
+        self._clear()
+
+    def _clear(self) -> None:
+        self._runs: list[tuple[Buffer, int, int]] = []
+        self._digests: list[bytes] = []
+        self._lengths: list[int] = []
+        self._size = 0
 
 
 class _Result(NamedTuple):
@@ -255,7 +276,7 @@ class _Ingest:
     def _batch(self, batch: list[SourceFile]) -> _Result:
         """In a worker: read, hash, look up and compress a run of small files."""
         read: list[FileChunks] = []
-        pieces: list[tuple[bytes, Buffer, int]] = []
+        pieces: list[Piece] = []
         for file in batch:
             if file.kind == EMPTY_FOLDER:
                 read.append(FileChunks(file, EMPTY_DIGEST, []))
@@ -267,13 +288,11 @@ class _Ingest:
         framer = self._frames(pieces)
         return _Result(0, read, [], framer.frames, framer.new_bytes)
 
-    def _pieces(
-        self, file: SourceFile, digest: bytes, data: bytes, pieces: list[tuple[bytes, Buffer, int]]
-    ) -> list[ListRow]:
+    def _pieces(self, file: SourceFile, digest: bytes, data: bytes, pieces: list[Piece]) -> list[ListRow]:
         size = len(data)
         if size <= self._parameters.min_bytes:
             if size:
-                pieces.append((digest, data, size))
+                pieces.append(Piece(digest, data, 0, size))
             return [ListRow(digest, size)] if size else []
         if file.kind == FILE and data[:4] == _PARQUET_MAGIC:
             forced = forced_cuts(io.BytesIO(data), size, self._parameters)
@@ -281,22 +300,22 @@ class _Ingest:
         else:
             ends = cuts(data, self._parameters, final=True)
         if len(ends) == 1:
-            pieces.append((digest, data, size))
+            pieces.append(Piece(digest, data, 0, size))
             return [ListRow(digest, size)]
         rows, start, view = [], 0, memoryview(data)
         for end in ends:
             chunk = view[start:end]
             rows.append(ListRow(blake3_digest(chunk), end - start))
-            pieces.append((rows[-1].digest, chunk, end - start))
+            pieces.append(Piece(rows[-1].digest, view, start, end))
             start = end
         return rows
 
-    def _frames(self, pieces: list[tuple[bytes, Buffer, int]]) -> _Framer:
+    def _frames(self, pieces: list[Piece]) -> _Framer:
         framer = _Framer()
-        claims = self._known.claim([digest for digest, _, _ in pieces])
-        for (digest, data, length), mine in zip(pieces, claims, strict=True):
+        claims = self._known.claim([piece.digest for piece in pieces])
+        for piece, mine in zip(pieces, claims, strict=True):
             if mine:
-                framer.add(digest, data, length)
+                framer.add(piece)
         framer.flush()
         return framer
 
@@ -363,18 +382,17 @@ class _Ingest:
 
     def _window(self, window: memoryview, ends: list[int]) -> _Result:
         """In a worker: hash, look up and compress the chunks of a window."""
-        pieces: list[tuple[bytes, Buffer, int]] = []
+        pieces: list[Piece] = []
         start = 0
         for end in ends:
-            chunk = window[start:end]
-            pieces.append((blake3_digest(chunk), chunk, end - start))
+            pieces.append(Piece(blake3_digest(window[start:end]), window, start, end))
             start = end
         framer = self._frames(pieces)
         frames = framer.frames
         if 2 * framer.new_bytes < ends[-1]:
             # A few slices would keep the whole window in memory until their pack is full.
             frames = [frame._replace(parts=[bytes(part) for part in frame.parts]) for frame in frames]
-        rows = [ListRow(digest, length) for digest, _, length in pieces]
+        rows = [ListRow(piece.digest, piece.end - piece.start) for piece in pieces]
         return _Result(ends[-1], [], rows, frames, framer.new_bytes)
 
 
