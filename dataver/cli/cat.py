@@ -7,8 +7,9 @@ import sys
 
 import click
 
-from dataver.cli.options import REF, verb
+from dataver.cli.options import verb
 from dataver.cli.session import Session
+from dataver.cli.types import REF
 
 BLOCK_BYTES = 1 << 20
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import click
 
 from dataver.cli import output
-from dataver.cli.options import PLACE, REF, exclude_option, include_option, jobs_option, verb
+from dataver.cli.options import exclude_option, include_option, jobs_option, verb
 from dataver.cli.session import Session
+from dataver.cli.types import PLACE, REF
 from dataver.results import CheckoutResult
 
 DOCUMENT = '{"files", "bytes", "written_files", "written_bytes", "removed_files"}'

@@ -8,9 +8,6 @@ import click
 
 from dataver.cli import output
 from dataver.cli.options import (
-    DATASET,
-    PLACE,
-    REF,
     author_option,
     exclude_option,
     include_option,
@@ -19,6 +16,7 @@ from dataver.cli.options import (
     verb,
 )
 from dataver.cli.session import Session, key_values
+from dataver.cli.types import DATASET, PLACE, REF
 from dataver.results import CommitResult
 
 DOCUMENT = (

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from dataver.repository import Repository
 
 # Bash breaks words at `@`, `=` and `:` where COMP_WORDBREAKS says so, and replaces only what stands
-# after the last break. So the line is split on our side, and the answer leaves that part out.
+# after the last break (`@` itself, a mark of hostnames, is replaced too). So the line is split on
+# our side, and the answer leaves out what stands before.
 BASH_SCRIPT = """\
 %(complete_func)s() {
     local IFS=$'\\n' kind value
@@ -70,7 +71,7 @@ class Bash(BashComplete):
             # Of `--option=value` click offers the value alone.
             incomplete = incomplete.partition("=")[2]
         breaks = os.environ.get("COMP_BREAKS", "")
-        standing = max((incomplete.rfind(mark) + 1 for mark in breaks), default=0)
+        standing = max(0, 0, *(incomplete.rfind(mark) + (mark != "@") for mark in breaks))
         return "\n".join(f"{item.type},{str(item.value)[standing:]}" for item in items)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from dataver.cli import output
-from dataver.cli.options import DATASET, verb
+from dataver.cli.options import verb
 from dataver.cli.session import Session
+from dataver.cli.types import DATASET
 
 DOCUMENT = '{"dataset", "deleted": bool}'
 

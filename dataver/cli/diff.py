@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from dataver.cli import output
-from dataver.cli.options import CHANGES_DOCUMENT, REF, verb
+from dataver.cli.options import CHANGES_DOCUMENT, verb
 from dataver.cli.session import Session
+from dataver.cli.types import REF
 
 if TYPE_CHECKING:
     from dataver.tables.footer import TableChange

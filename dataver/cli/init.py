@@ -7,8 +7,9 @@ import os
 import click
 
 from dataver.cli import output
-from dataver.cli.options import PLACE, verb
+from dataver.cli.options import verb
 from dataver.cli.session import Session
+from dataver.cli.types import PLACE
 
 DOCUMENT = '{"repository": id, "url"}'
 

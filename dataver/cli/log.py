@@ -8,8 +8,9 @@ from itertools import islice
 import click
 
 from dataver.cli import output
-from dataver.cli.options import REF, verb
+from dataver.cli.options import verb
 from dataver.cli.session import Session
+from dataver.cli.types import REF
 from dataver.results import VersionInfo
 
 # Rows aligned together: the first appear at once, however long the history is.

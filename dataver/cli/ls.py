@@ -8,8 +8,9 @@ from heapq import merge
 import click
 
 from dataver.cli import output
-from dataver.cli.options import REF, verb
+from dataver.cli.options import verb
 from dataver.cli.session import Session
+from dataver.cli.types import REF
 from dataver.results import FileEntry, Listing
 
 SIZE_WIDTH = len("1023.9 MiB")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from dataver.cli.commit import DOCUMENT, committed_lines
-from dataver.cli.options import REF, author_option, message_option, verb
+from dataver.cli.options import author_option, message_option, verb
 from dataver.cli.session import Session
+from dataver.cli.types import REF
 
 
 @verb("merge", 'dataver merge iris@cleaning -m "cleaned labels"', document=DOCUMENT)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import click
 
 from dataver.cli import output
-from dataver.cli.options import REF
 from dataver.cli.session import Function, Session
+from dataver.cli.types import REF
 from dataver.results import RefResult
 
 DOCUMENT = '{"name", "id": id or null, "previous": id or null}; listed: {"names": [{"kind", "name", "id"}]}'

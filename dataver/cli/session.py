@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from dataver.cli import output
+from dataver.cli.types import PLACE
 
 if TYPE_CHECKING:
     from dataver.progress import Progress
@@ -103,7 +104,10 @@ def global_options(*, hidden: bool) -> Callable[[Function], Function]:
 
 
 GLOBAL_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
-    (("--repo", "-R"), {"metavar": "URL", "help": "The repository: a folder or any fsspec URL."}),
+    (
+        ("--repo", "-R"),
+        {"metavar": "URL", "type": PLACE, "help": "The repository: a folder or any fsspec URL."},
+    ),
     (
         ("--storage-option", "storage_options"),
         {"metavar": "KEY=VALUE", "multiple": True, "help": "An option of its file system; repeatable."},

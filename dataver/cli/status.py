@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from dataver.cli import output
-from dataver.cli.options import CHANGES_DOCUMENT, DATASET, PLACE, verb
+from dataver.cli.options import CHANGES_DOCUMENT, verb
 from dataver.cli.session import Session
+from dataver.cli.types import DATASET, PLACE
 
 
 @verb("status", "dataver status iris data/iris", reads=True, document=CHANGES_DOCUMENT)

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import click
 
 from dataver.cli import output
-from dataver.cli.options import REF, verb
+from dataver.cli.options import verb
 from dataver.cli.session import Session
+from dataver.cli.types import REF
 from dataver.errors import DamagedError
 from dataver.results import Harm, VerifyReport
 

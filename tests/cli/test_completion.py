@@ -75,9 +75,9 @@ def test_refs(names: None) -> None:
     refs = ["iris@cleaning", "iris@latest", "iris@main", "iris@paper", "iris@prod", "iris@v1"]
     assert zsh("dataver", "show", "iris@") == fish("dataver show iris@") == refs
     assert zsh("dataver", "diff", "iris@v1", "iris@p") == ["iris@paper", "iris@prod"]
-    assert bash("dataver show iris@p") == ["paper", "prod"]
-    assert bash("dataver commit iris iris --base iris@p") == ["paper", "prod"]
-    assert bash("dataver commit iris iris --base=iris@p") == ["paper", "prod"]
+    assert bash("dataver show iris@p") == ["@paper", "@prod"]
+    assert bash("dataver commit iris iris --base iris@p") == ["@paper", "@prod"]
+    assert bash("dataver commit iris iris --base=iris@p") == ["@paper", "@prod"]
 
 
 def test_the_repository_option_is_obeyed(names: None, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +133,7 @@ def test_bash_itself_completes(names: None, ok: Callable[..., str], tmp_path: Pa
     for line, expected in (
         ("dataver che", "checkout"),
         ("dataver log i", "iris"),
-        ("dataver show iris@pa", "paper"),
+        ("dataver show iris@pa", "@paper"),
         ("dataver show iris@prod extra", ""),
     ):
         process = subprocess.run(

@@ -84,6 +84,7 @@ USAGE = [
     ("commit", "iris", "folder", "--meta", "no-equals-sign"),
     ("commit", "iris", "folder", "extra"),
     ("commit", "iris", ""),
+    ("--repo", "", "list"),
     ("checkout", "iris", ""),
     ("checkout", "iris"),
     ("tag", "iris@v1"),
