@@ -71,7 +71,7 @@ class Bash(BashComplete):
             # Of `--option=value` click offers the value alone.
             incomplete = incomplete.partition("=")[2]
         breaks = os.environ.get("COMP_BREAKS", "")
-        standing = max(0, 0, *(incomplete.rfind(mark) + (mark != "@") for mark in breaks))
+        standing = max([0, *(incomplete.rfind(mark) + (mark != "@") for mark in breaks)])
         return "\n".join(f"{item.type},{str(item.value)[standing:]}" for item in items)
 
 

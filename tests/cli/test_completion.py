@@ -32,9 +32,9 @@ def ask(shell: str, **environment: str) -> list[str]:
     return process.stdout.splitlines()
 
 
-def bash(line: str) -> list[str]:
+def bash(line: str, breaks: str = BREAKS) -> list[str]:
     """The answers for bash with the cursor at the end of `line`: what follows the last word break."""
-    return [answer.partition(",")[2] for answer in ask("bash", COMP_LINE=line, COMP_BREAKS=BREAKS) if answer]
+    return [answer.partition(",")[2] for answer in ask("bash", COMP_LINE=line, COMP_BREAKS=breaks) if answer]
 
 
 def zsh(*words: str) -> list[str]:
@@ -76,6 +76,9 @@ def test_refs(names: None) -> None:
     assert zsh("dataver", "show", "iris@") == fish("dataver show iris@") == refs
     assert zsh("dataver", "diff", "iris@v1", "iris@p") == ["iris@paper", "iris@prod"]
     assert bash("dataver show iris@p") == ["@paper", "@prod"]
+    assert bash("dataver show iris@p", breaks=" \t\n") == ["iris@paper", "iris@prod"]
+    assert bash("dataver show iris@p", breaks="@") == ["@paper", "@prod"]
+    assert bash("dataver show ir", breaks="@") == ["iris"]
     assert bash("dataver commit iris iris --base iris@p") == ["@paper", "@prod"]
     assert bash("dataver commit iris iris --base=iris@p") == ["@paper", "@prod"]
 
