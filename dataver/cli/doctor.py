@@ -9,7 +9,7 @@ import click
 from dataver.cli import output
 from dataver.cli.options import verb
 from dataver.cli.session import Session
-from dataver.errors import CheckFailedError
+from dataver.errors import CheckFailedError, DamagedError, NotFoundError, NotPermittedError, StoreError
 from dataver.results import Check
 
 DOCUMENT = '{"checks": [{"name", "ok": bool, "detail", "advice"}]}'
@@ -21,11 +21,19 @@ def command(session: Session) -> None:
 
     The exit code is 9 where a check does not hold.
     """
-    checks = list(session.open().doctor())
+    checks = checks_of(session)
     session.answer(lambda: {"checks": [check.to_json() for check in checks]}, lambda: check_lines(checks))
     failed = [check.name for check in checks if not check.ok]
     if failed:
         raise CheckFailedError(f"{output.amount(len(failed), 'check')} did not hold: {', '.join(failed)}")
+
+
+def checks_of(session: Session) -> list[Check]:
+    """The checks of the repository; where it cannot even be opened, that is what they found."""
+    try:
+        return list(session.open().doctor())
+    except (NotFoundError, DamagedError, StoreError, NotPermittedError) as error:
+        return [Check("repository", False, str(error), "mend this first; the other checks need a repository")]
 
 
 def check_lines(checks: list[Check]) -> Iterator[str]:

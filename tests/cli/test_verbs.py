@@ -133,6 +133,15 @@ def test_verify_and_doctor_speak_plainly(ok: Ok, iris: Path) -> None:
     assert all(line.startswith("ok ") for line in lines)
 
 
+def test_doctor_without_a_repository_says_so(run: Run) -> None:
+    result = run("doctor")
+    assert result.exit_code == 9
+    assert result.stdout.startswith("failed  repository  there is no repository")
+    (check,) = json.loads(run("doctor", "--json").stdout)["checks"]
+    assert (check["name"], check["ok"]) == ("repository", False)
+    assert check["advice"]
+
+
 def test_delete_tells_the_way_back(ok: Ok, iris: Path) -> None:
     assert "--undo" in ok("delete", "iris")
     assert ok("list") == ""
