@@ -170,7 +170,11 @@ class Segment:
 
     def frames(self) -> list[SegmentFrame]:
         """All frames, in the order that rows count them in."""
-        return [SegmentFrame(*f) for f in _FRAME.iter_unpack(self._data[self._frames_at : self._fanout_at])]
+        return [SegmentFrame(*f) for f in _FRAME.iter_unpack(self.frame_table())]
+
+    def frame_table(self) -> memoryview:
+        """All frames as they are stored: pack, offset, stored bytes, raw bytes and codec, 20 bytes each."""
+        return self._data[self._frames_at : self._fanout_at]
 
     def keys(self) -> memoryview:
         """All keys, 32 bytes each, sorted."""

@@ -25,8 +25,7 @@ from dataclasses import dataclass
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.format.node import IDENTITY, MUST_UNDERSTAND, Row
 from dataver.format.operations import ALIAS, BRANCH, TAG, Genesis
-from dataver.log.nodes import StateNodes
-from dataver.tree.schema import Link
+from dataver.tree.schema import Link, NodeStore
 from dataver.tree.walk import find, prefix_stop, scan
 
 CONFIG, DATASET, DELETED, ERASED, HELD = b"conf", b"data", b"dele", b"eras", b"hold"
@@ -100,7 +99,7 @@ class State:
         self,
         number: int,
         genesis: Genesis,
-        nodes: StateNodes,
+        nodes: NodeStore,
         base: Link | None,
         changes: dict[bytes, bytes | None],
     ) -> None:

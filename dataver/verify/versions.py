@@ -1,0 +1,94 @@
+"""Versions: their records, and what the log says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from typing import NamedTuple
+
+from dataver.digest import Digest
+from dataver.errors import DamagedError, NewerFormatError
+from dataver.format.version import decode_version
+from dataver.hashing import Kind
+from dataver.keys import entry_key
+from dataver.log.state import NUMBER, State, VersionState
+from dataver.results import Harm
+from dataver.verify.findings import Findings, plain
+from dataver.verify.manifests import Manifests
+from dataver.verify.metadata import Culprits, Metadata
+from dataver.verify.workers import in_order
+
+RECORDS_IN_FLIGHT = 64
+
+
+class NamedVersion(NamedTuple):
+    """A version of a dataset, which may be a deleted one."""
+
+    dataset: str
+    state: VersionState
+
+    def harm(self, path: bytes | None = None) -> Harm:
+        """Harm done to all of the version, or to one path of it."""
+        number = self.state.number
+        text = None if path is None else path.decode("utf-8", "backslashreplace")
+        return Harm(self.dataset, f"v{number}" if number else str(self.state.id), text)
+
+
+def all_versions(state: State, findings: Findings) -> list[NamedVersion]:
+    """The versions of every dataset, deleted ones too; a ref to one that is not there is damage."""
+    names = [(dataset, name) for name, dataset in state.datasets()]
+    names += [(dataset, name) for dataset, name in state.deleted_datasets()]
+    found: list[NamedVersion] = []
+    for dataset, name in names:
+        versions = {version.id: version for version in state.versions(dataset)}
+        found.extend(NamedVersion(name, version) for version in versions.values())
+        named = {ref.target: ref.name for ref in state.refs(dataset)}
+        for key, target in state.items(NUMBER + dataset):
+            named[Digest(target)] = f"v{int.from_bytes(key[-8:], 'big')}"
+        for target, selector in named.items():
+            if target not in versions:
+                reason = f"{name}@{selector} names version {target}, which the log does not have"
+                findings.add(entry_key(state.number), reason, Harm(name, None, None))
+    return found
+
+
+def check_versions(
+    versions: Sequence[NamedVersion],
+    manifests: Manifests,
+    metadata: Metadata,
+    findings: Findings,
+    pool: Executor,
+) -> None:
+    """Check records and manifests, and charge each damaged object with what it harms."""
+    manifests.walk((version.state.manifest for version in versions), pool)
+
+    def check(version: NamedVersion) -> Culprits:
+        return _check_record(version, manifests, metadata)
+
+    checked = in_order(pool, check, versions, RECORDS_IN_FLIGHT)
+    for version, culprits in zip(versions, checked, strict=True):
+        for culprit in culprits:
+            findings.add_harm(culprit, version.harm())
+        for path, culprit in manifests.harmed(version.state.manifest):
+            findings.add_harm(culprit, version.harm(path))
+
+
+def _check_record(version: NamedVersion, manifests: Manifests, metadata: Metadata) -> Culprits:
+    state = version.state
+    data, culprits = metadata.record(Kind.VERSION, state.id)
+    if culprits:
+        return culprits
+    try:
+        record = decode_version(data, f"version {state.id}")
+    except (DamagedError, NewerFormatError) as error:
+        return (metadata.fault(state.id, plain(error)),)
+    root = manifests.root(state.manifest)
+    if root is None:
+        return ()
+    if root.identity != record.tree:
+        return (metadata.fault(state.id, f"version {state.id} has another tree than its manifest"),)
+    if (root.rows, root.size_bytes) != (state.files, state.size_bytes):
+        return (
+            metadata.fault(state.id, f"version {state.id} has not the files and bytes that the log says"),
+        )
+    return ()
