@@ -218,7 +218,7 @@ class TestChooser:
     def test_samples_are_of_start_middle_and_end(self, where: int, part_bytes: int) -> None:
         chooser = CompressionChooser()
         for _ in range(4):
-            chooser.record(compressed=False)
+            chooser.record(kept=1.0)
         starts = [0, 65_536 - 4096, 131_072 - 8192, 30_000]
         frame = bytearray(noise(131_072))
         frame[starts[where] : starts[where] + 8192] = bytes(8192)
@@ -229,7 +229,7 @@ class TestChooser:
     def test_small_frames_are_sampled_too(self, size_bytes: int) -> None:
         chooser = CompressionChooser()
         for _ in range(4):
-            chooser.record(compressed=False)
+            chooser.record(kept=1.0)
         assert not chooser.worth_trying([noise(size_bytes)])
         assert compress_frame([noise(size_bytes)], chooser=chooser) == (Codec.RAW, None)
 
@@ -239,3 +239,14 @@ class TestChooser:
         assert [compress_frame([f], chooser=first) for f in frames] == [
             compress_frame([f], chooser=second) for f in frames
         ]
+
+
+def test_data_that_gains_little_is_encoded_at_the_fast_level_until_a_frame_gains_much() -> None:
+    chooser = CompressionChooser()
+    poor = b"".join(noise(100_000)[n : n + 3] + b"." for n in range(0, 99_000, 3))
+    rich = b"the same words again and again " * 3_000
+    levels = []
+    for frame in (poor, poor, poor, rich, rich):
+        levels.append(chooser.level)
+        assert compress_frame([frame], chooser=chooser)[0] is Codec.ZSTD
+    assert levels == [3, 3, 1, 1, 3]
