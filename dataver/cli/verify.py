@@ -54,6 +54,6 @@ def report_lines(report: VerifyReport) -> Iterator[str]:
 def harm_row(harm: Harm) -> tuple[str, str]:
     """The version and the path that are harmed; all of them where none is named."""
     if harm.dataset is None:
-        return "    harms", "the whole repository"
+        return "    harms the whole repository", ""
     version = output.name(f"{harm.dataset}@{harm.version}" if harm.version else harm.dataset)
     return f"    harms {version}", "all of it" if harm.path is None else output.path_text(harm.path)
