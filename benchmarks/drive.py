@@ -17,6 +17,12 @@ from benchmarks.workloads import Workload
 
 Say = Callable[[str], None]
 
+# ext4 without a journal passes over every inode that was freed in the last minute, one by one, whenever a
+# file is made: after the deletion of a large tree, making many files takes several times as long. So trees of
+# this many files are deleted when all is measured, or long enough before.
+FILES_MANY = 1_000
+FORGOTTEN_S = 65
+
 
 @dataclass(slots=True)
 class Measured:
@@ -92,7 +98,6 @@ class Round:
         self, workload: Workload, kinds: Sequence[type[Peer]], folder: Path, *, cold: bool, checked: bool
     ) -> None:
         self._workload, self._folder, self._cold, self._checked = workload, folder, cold, checked
-        shutil.rmtree(folder, ignore_errors=True)
         self._source = folder / "work" / "data"  # DVC's project is `work`
         self._source.parent.mkdir(parents=True)
         workload.copy_to(self._source)
@@ -163,23 +168,38 @@ def measure(
     cold: bool = False,
     say: Say = print,
 ) -> dict[str, Measured]:
-    """Measures each tool `rounds` times, below `folder`, which is deleted before and after.
+    """Measures each tool `rounds` times, below `folder`, which is made anew.
 
     The order of the tools moves on by one each round. In the first one the restored bytes are compared.
+    What a round of many files leaves behind stays until `folder` is deleted (see `FILES_MANY`).
     """
+    clear(folder, say)
     found: dict[str, Measured] = {}
     for number in range(rounds):
         say(f"{workload.name}, round {number + 1} of {rounds}")
         turn = number % len(kinds)
         ordered = [*kinds[turn:], *kinds[:turn]]
-        Round(workload, ordered, folder, cold=cold, checked=number == 0).run(phases, found, say)
-    shutil.rmtree(folder, ignore_errors=True)
+        place = folder / str(number)
+        Round(workload, ordered, place, cold=cold, checked=number == 0).run(phases, found, say)
+        if workload.files < FILES_MANY:
+            shutil.rmtree(place)
     return {kind.name: found[kind.name] for kind in kinds if kind.name in found}
 
 
-def room_needed(workload: Workload, tools: int) -> int:
-    """About how many bytes of disk `measure` takes: the data thrice, repositories and restored folders."""
-    return workload.size_bytes * (3 + 3 * tools)
+def clear(folder: Path, say: Say) -> None:
+    """Deletes what an earlier run left, and lets that pass out of the file system's mind."""
+    many = sum(len(names) for _, _, names in os.walk(folder)) >= FILES_MANY
+    shutil.rmtree(folder, ignore_errors=True)
+    os.sync()
+    if many:
+        say(f"waiting {FORGOTTEN_S} s: an earlier run's files were deleted")
+        time.sleep(FORGOTTEN_S)
+
+
+def room_needed(workload: Workload, tools: int, rounds: int) -> int:
+    """About how many bytes of disk `measure` takes: the data, its copies, repositories, restored folders."""
+    kept = rounds if workload.files >= FILES_MANY else 1
+    return workload.size_bytes * (2 + kept * (1 + 3 * tools))
 
 
 def warn_if_busy() -> None:

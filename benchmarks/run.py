@@ -1,6 +1,6 @@
 """The comparison: commit, status and restore of each workload, dataver beside its peers.
 
-    python -m benchmarks.run                              all of it, at full scale: 20 minutes, 20 GB of disk
+    python -m benchmarks.run                              all of it, at full scale: 20 minutes, 30 GB of disk
     python -m benchmarks.run blob --tools dataver borg    one workload, two tools
     python -m benchmarks.run --scale 0.02 --rounds 1      a quick try
 
@@ -11,6 +11,7 @@ they are only printed, and kept in `results.json` of the folder that is worked i
 from __future__ import annotations
 
 import argparse
+import atexit
 import shutil
 import sys
 from pathlib import Path
@@ -44,13 +45,13 @@ def compare(name: str, key: str, phases: list[str], tools: list[str], options: a
     warn_if_busy()
     kinds = report.installed(tools)
     workload = workloads.make(name, options.folder / "data", options.scale)
-    needed, free = room_needed(workload, len(kinds)), shutil.disk_usage(options.folder).free
+    needed, free = room_needed(workload, len(kinds), options.rounds), shutil.disk_usage(options.folder).free
     if free < needed:
         have, want = (f"{size / 2**30:.1f} GiB" for size in (free, needed))
         sys.exit(f"{options.folder} has {have} free, {want} are needed: name another with --folder")
-    found = measure(
-        workload, kinds, phases, rounds=options.rounds, folder=options.folder / "run", cold=options.cold
-    )
+    place = options.folder / f"run-{key}"
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    found = measure(workload, kinds, phases, rounds=options.rounds, folder=place, cold=options.cold)
     value = report.entry(workload, found, cold=options.cold, folder=options.folder)
     report.save(options.folder / "results.json", key, value)
     print(f"\n{report.section(key, value)}", flush=True)
