@@ -79,29 +79,27 @@ class Target:
         What `fill` raises leaves nothing behind. Replaces a file or symlink that is there; the
         caller has made sure that it may.
         """
-        above, _, name = path.rpartition(b"/")
-        folder = self.folder(above)
-        part = PART_PREFIX + secrets.token_hex(8).encode()
-        fd = os.open(part, _CREATE_FLAGS, 0o777 if executable else 0o666, dir_fd=folder)
-        try:
+
+        def make(part: bytes, folder: int) -> None:
+            fd = os.open(part, _CREATE_FLAGS, 0o777 if executable else 0o666, dir_fd=folder)
             try:
                 fill(fd)
             finally:
                 os.close(fd)
-            os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(part, dir_fd=folder)
-            raise
-        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+
+        return self._put(path, make)
 
     def symlink(self, path: bytes, target: bytes) -> os.stat_result:
         """Make a symlink, which is never followed here."""
+        return self._put(path, lambda part, folder: os.symlink(target, part, dir_fd=folder))
+
+    def _put(self, path: bytes, make: Callable[[bytes, int], None]) -> os.stat_result:
+        """Make something under a temporary name, then give it its own; nothing is left of a failure."""
         above, _, name = path.rpartition(b"/")
         folder = self.folder(above)
         part = PART_PREFIX + secrets.token_hex(8).encode()
-        os.symlink(target, part, dir_fd=folder)
         try:
+            make(part, folder)
             os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:
             with suppress(OSError):
