@@ -21,7 +21,7 @@ from dataver.chunking import ChunkerParameters
 from dataver.chunking.fastcdc import cuts
 from dataver.chunking.parquet import forced_cuts
 from dataver.chunking.stream import Cutter
-from dataver.compression import CompressionChooser, compress_frame
+from dataver.compression import CompressionChooser, compress_frame, looks_incompressible
 from dataver.errors import SourceChangedError
 from dataver.format.chunk_list import ListRow
 from dataver.hashing import FileHasher, blake3_digest
@@ -285,8 +285,8 @@ class _Ingest:
             digest = blake3_digest(data)
             rows = self._pieces(file, digest, data, pieces)
             read.append(FileChunks(file, digest, rows))
-        framer = self._frames(pieces)
-        return _Result(0, read, [], framer.frames, framer.new_bytes)
+        frames, new_bytes = self._frames(pieces, apart=True)
+        return _Result(0, read, [], frames, new_bytes)
 
     def _pieces(self, file: SourceFile, digest: bytes, data: bytes, pieces: list[Piece]) -> list[ListRow]:
         size = len(data)
@@ -310,14 +310,20 @@ class _Ingest:
             start = end
         return rows
 
-    def _frames(self, pieces: list[Piece]) -> _Framer:
-        framer = _Framer()
+    def _frames(self, pieces: list[Piece], *, apart: bool) -> tuple[list[NewFrame], int]:
+        """The frames of the pieces nobody has, and their plain bytes.
+
+        With `apart`, what compresses and what does not go to frames of their own: neighbouring
+        files may be labels and images.
+        """
+        framers = (_Framer(), _Framer())
         claims = self._known.claim([piece.digest for piece in pieces])
         for piece, mine in zip(pieces, claims, strict=True):
             if mine:
-                framer.add(piece)
-        framer.flush()
-        return framer
+                framers[apart and looks_incompressible(piece.data)].add(piece)
+        for framer in framers:
+            framer.flush()
+        return framers[0].frames + framers[1].frames, sum(framer.new_bytes for framer in framers)
 
     def _finish_batch(self, result: _Result) -> None:
         for chunks in result.chunks:
@@ -361,9 +367,14 @@ class _Ingest:
             rows.extend(result.rows)
             self._progress.advance(0, result.weight)
 
-        with self._source.open_stable(file) as reader:
+        # One thread hashes the file in order, while this one reads on and finds the cuts.
+        with (
+            self._source.open_stable(file) as reader,
+            ThreadPoolExecutor(1, thread_name_prefix="dataver-hash") as hashing,
+        ):
             cutter = Cutter(self._parameters, _forced(reader, self._parameters))
             carried = memoryview(b"")
+            hashed: deque[Future[None]] = deque()
             final = False
             while not final:
                 window = memoryview(bytearray(WINDOW_BYTES))
@@ -372,11 +383,15 @@ class _Ingest:
                 filled, final = _fill(reader, window, start)
                 window = window[:filled]
                 size += filled - start
-                hasher.update(window[start:])
+                hashed.append(hashing.submit(hasher.update, window[start:]))
                 ends = cutter.cut(window, final=final)
                 carried = window[ends[-1] if ends else 0 :]
                 if ends:
                     self._submit(ends[-1], pool.submit(self._window, window, ends), finish)
+                if len(hashed) > 2:
+                    hashed.popleft().result()
+            for future in hashed:
+                future.result()
             reader.check()
             return reader.file, hasher.digest(), size
 
@@ -387,13 +402,12 @@ class _Ingest:
         for end in ends:
             pieces.append(Piece(blake3_digest(window[start:end]), window, start, end))
             start = end
-        framer = self._frames(pieces)
-        frames = framer.frames
-        if 2 * framer.new_bytes < ends[-1]:
+        frames, new_bytes = self._frames(pieces, apart=False)
+        if 2 * new_bytes < ends[-1]:
             # A few slices would keep the whole window in memory until their pack is full.
             frames = [frame._replace(parts=[bytes(part) for part in frame.parts]) for frame in frames]
         rows = [ListRow(piece.digest, piece.end - piece.start) for piece in pieces]
-        return _Result(ends[-1], [], rows, frames, framer.new_bytes)
+        return _Result(ends[-1], [], rows, frames, new_bytes)
 
 
 def _finished() -> Future[_Result]:

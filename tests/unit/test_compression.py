@@ -17,6 +17,7 @@ from dataver.compression import (
     CompressionChooser,
     compress_frame,
     decompress,
+    looks_incompressible,
 )
 from dataver.errors import DamagedError
 
@@ -250,3 +251,10 @@ def test_data_that_gains_little_is_encoded_at_the_fast_level_until_a_frame_gains
         levels.append(chooser.level)
         assert compress_frame([frame], chooser=chooser)[0] is Codec.ZSTD
     assert levels == [3, 3, 1, 1, 3]
+
+
+def test_a_probe_tells_noise_from_text() -> None:
+    assert looks_incompressible(noise(5_000))
+    assert not looks_incompressible(b"word " * 1_000)
+    assert not looks_incompressible(noise(1_023))
+    assert not looks_incompressible(b"")
