@@ -98,9 +98,14 @@ class Checkout:
         if plan.theirs:
             shown = ", ".join(safe_spelling(path) for path in plan.theirs[:5])
             more = f" and {len(plan.theirs) - 5} more" if len(plan.theirs) > 5 else ""
+            advice = (
+                "a file must go where a folder with other files is; move it away"
+                if self._overwrite
+                else "move them away, or repeat with --overwrite"
+            )
             raise WouldOverwriteError(
                 f"{name} has files that differ and are not from a checkout: {shown}{more}. Nothing was "
-                "written; move them away, or repeat with --overwrite"
+                f"written; {advice}"
             )
         files = [entry for entry in plan.write if entry.kind != FOLDER]
         self._progress.begin("writing", len(files), sum(entry.size for entry in files))
@@ -136,7 +141,7 @@ class Checkout:
         wanted_paths = {entry.path for entry in wanted}
         folders = {folder for path in wanted_paths for folder in _folders(path)}
         for path in self._forsaken(every, there, owned):
-            if known.get(path) == owned[path]:
+            if there[path].kind == EMPTY_FOLDER or known.get(path) == owned.get(path):
                 plan.remove.append(path)
         leaving = set(plan.remove)
         occupied = {folder for path in there if path not in leaving for folder in _folders(path)}
@@ -226,7 +231,10 @@ class Checkout:
     def _forsaken(
         self, every: list[Entry], there: dict[bytes, SourceFile], owned: dict[bytes, bytes]
     ) -> Iterator[bytes]:
-        """What an earlier checkout of this dataset wrote here and this version lacks."""
+        """What an earlier checkout of this dataset wrote here and this version lacks.
+
+        Nobody can tell who made an empty folder: one that the earlier version has counts as its own.
+        """
         dataset = self._resolved.dataset
         before = base(self._root, self._session.repository, dataset.hex())
         if before is None:
@@ -236,8 +244,12 @@ class Checkout:
             return
         present = {entry.path for entry in every}
         root = self._session.root(self._nodes, version)
-        for path in owned:
-            if path in there and path not in present and find(self._nodes, root, path) is not None:
+        empty = {path for path, file in there.items() if file.kind == EMPTY_FOLDER}
+        for path in sorted(empty.union(owned)):
+            if path not in there or path in present:
+                continue
+            row = find(self._nodes, root, path)
+            if row is not None and (path not in empty or to_entry(row).kind == FOLDER):
                 yield path
 
     # Doing
