@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from functools import lru_cache
+from itertools import accumulate, islice
+from typing import IO, NamedTuple, Protocol
 
 from dataver.digest import Digest
 from dataver.errors import DamagedError, DataverError, StoreError
+from dataver.format import chunk_list as list_format
 from dataver.format.chunk_list import ListRow
 from dataver.format.segment import Place
-from dataver.hashing import FileHasher, Kind, blake3_digest
+from dataver.hashing import FileHasher, Kind, digests
 from dataver.objects import Objects
 from dataver.paths import safe_spelling
 from dataver.store.base import View
@@ -19,6 +23,13 @@ from dataver.tree.manifest import REFERENCE, Entry
 
 BLOCK_CHUNKS = 128
 REFERENCE_BLOCK_BYTES = 8 << 20
+REFERENCE_MEMORY_BYTES_MAX = 8 << 20
+"""Up to so many bytes of a referenced file are held in memory while it is open, more on disk."""
+FEW_CHUNKS = 4
+"""So many chunks are read through the cache of frames, where a neighbour of theirs may have been."""
+LISTS_KEPT = 256
+READ_BYTES_MAX = 8 << 20
+"""Ranges that touch are read together up to so many bytes."""
 
 
 def file_rows(
@@ -68,20 +79,172 @@ def read_file(entry: Entry, objects: Objects) -> bytes:
     return b"".join(data for block in file_blocks(entry, objects) for data in block)
 
 
-def read_range(entry: Entry, objects: Objects, start: int, stop: int) -> bytes:
-    """Bytes `start` to `stop` (exclusive) of a stored file, each chunk verified by its digest."""
-    stop = min(stop, entry.size)
-    if start >= stop:
-        return b""
-    rows = list(file_rows(entry, objects, start, stop))
-    if not rows or rows[0][0] > start or rows[-1][0] + rows[-1][1].size_bytes < stop:
-        raise objects.damaged(entry.digest, "its chunks do not cover it")
-    block = _read_block([row for _, row in rows], objects)
-    for (_, row), data in zip(rows, block, strict=True):
-        if len(data) != row.size_bytes or blake3_digest(data) != row.digest:
-            raise objects.damaged(row.digest, "its bytes do not match its digest")
-    first = rows[0][0]
-    return b"".join(block)[start - first : stop - first]
+class ListNode(NamedTuple):
+    """A decoded node of a list of chunks: where each row ends, and the rows' digests, 32 bytes each."""
+
+    level: int
+    ends: list[int]
+    digests: bytes
+
+
+Lists = Callable[[bytes], ListNode]
+
+
+def list_cache(objects: Objects) -> Lists:
+    """Decoded lists of chunks by digest; the last `LISTS_KEPT` of them are kept. For several threads."""
+
+    def load(digest: bytes) -> ListNode:
+        level, rows = list_format.decode(
+            objects.record(Kind.CHUNK_LIST, digest), f"chunk list {Digest(digest)}"
+        )
+        ends = list(accumulate(row.size_bytes for row in rows))
+        return ListNode(level, ends, b"".join(row.digest for row in rows))
+
+    return lru_cache(LISTS_KEPT)(load)
+
+
+class Ranges(Protocol):
+    """Verified parts of one file."""
+
+    def chunks(self, start: int, stop: int) -> tuple[int, Sequence[View]]:
+        """Neighbouring buffers that cover bytes `start` to `stop`, and where in the file they begin.
+
+        `start` < `stop`, both within the file.
+        """
+
+    def whole(self) -> bytes:
+        """All bytes, verified by the file's digest."""
+
+    def close(self) -> None:
+        """Let go of what is held for further reads."""
+
+
+def file_ranges(entry: Entry, objects: Objects, lists: Lists) -> Ranges:
+    """Ranges of a file, each chunk verified by its digest; a referenced file by its own, when it is used."""
+    return ReferenceRanges(entry) if entry.kind == REFERENCE else StoredRanges(entry, objects, lists)
+
+
+class StoredRanges:
+    """Ranges of a stored file. Safe for several threads."""
+
+    def __init__(self, entry: Entry, objects: Objects, lists: Lists) -> None:
+        self._entry = entry
+        self._objects = objects
+        self._lists = lists
+        self._root = entry.chunks
+
+    def chunks(self, start: int, stop: int) -> tuple[int, Sequence[View]]:
+        if self._root is None:
+            offset, rows = 0, [ListRow(self._entry.digest, self._entry.size)]
+        else:
+            found = list(self._rows(self._root, 0, start, stop, None))
+            rows = [row for _, row in found]
+            ends = list(accumulate((row.size_bytes for row in rows), initial=found[0][0] if found else 0))
+            if not found or ends[0] > start or ends[-1] < stop or [at for at, _ in found] != ends[:-1]:
+                raise self._objects.damaged(self._root, "the chunks that it lists do not cover the file")
+            offset = ends[0]
+        return offset, self._read(rows)
+
+    def whole(self) -> bytes:
+        return read_file(self._entry, self._objects)
+
+    def close(self) -> None:
+        pass
+
+    def _rows(
+        self, digest: bytes, offset: int, start: int, stop: int, expected_level: int | None
+    ) -> Iterator[tuple[int, ListRow]]:
+        level, ends, children = self._lists(digest)
+        if expected_level is not None and level != expected_level:
+            raise self._objects.damaged(digest, "it is on another level than its parent says")
+        for number in range(bisect_right(ends, start - offset), len(ends)):
+            begin = offset + (ends[number - 1] if number else 0)
+            if begin >= stop:
+                return
+            child = children[32 * number : 32 * number + 32]
+            if level:
+                yield from self._rows(child, begin, start, stop, level - 1)
+            else:
+                yield begin, ListRow(child, offset + ends[number] - begin)
+
+    def _read(self, rows: list[ListRow]) -> Sequence[View]:
+        if len(rows) <= FEW_CHUNKS:
+            block = [self._objects.chunk(row.digest) for row in rows]
+        else:
+            block = _read_block(rows, self._objects)
+            found = digests(block)
+            for number, row in enumerate(rows):
+                if found[32 * number : 32 * number + 32] != row.digest:
+                    raise self._objects.damaged(row.digest, "its bytes do not match its digest")
+        for row, data in zip(rows, block, strict=True):
+            if len(data) != row.size_bytes:
+                raise self._objects.damaged(row.digest, "its length is not the one that was recorded")
+        return block
+
+
+class ReferenceRanges:
+    """Ranges of a file that stayed where it is.
+
+    Only its digest as a whole is known, so that all of it is read at the first use, verified, and
+    kept until `close`. For one thread.
+    """
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
+        self._spool: IO[bytes] | None = None
+
+    def chunks(self, start: int, stop: int) -> tuple[int, Sequence[View]]:
+        if self._spool is None:
+            self._spool = _spool(self._entry)
+        self._spool.seek(start)
+        return start, [self._spool.read(stop - start)]
+
+    def whole(self) -> bytes:
+        return b"".join(data for block in reference_blocks(self._entry) for data in block)
+
+    def close(self) -> None:
+        if self._spool is not None:
+            self._spool.close()
+            self._spool = None
+
+
+def _spool(entry: Entry) -> IO[bytes]:
+    from tempfile import SpooledTemporaryFile
+
+    spool = SpooledTemporaryFile(max_size=REFERENCE_MEMORY_BYTES_MAX)  # noqa: SIM115 - it outlives the call
+    try:
+        for block in reference_blocks(entry):
+            spool.writelines(block)
+    except BaseException:
+        spool.close()
+        raise
+    return spool
+
+
+def read_ranges(ranges: Ranges, size: int, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
+    """The bytes of several (start, stop) ranges of a file of `size` bytes, clipped to it.
+
+    What ranges that touch or overlap need is read once.
+    """
+    clipped = [(max(start, 0), min(stop, size)) for start, stop in wanted]
+    order = sorted((n for n, (start, stop) in enumerate(clipped) if start < stop), key=lambda n: clipped[n])
+    out = [b""] * len(wanted)
+    while order:
+        group = [order[0]]
+        first, last = clipped[order[0]]
+        for number in order[1:]:
+            start, stop = clipped[number]
+            if start > last or max(stop, last) - first > READ_BYTES_MAX:
+                break
+            group.append(number)
+            last = max(last, stop)
+        order = order[len(group) :]
+        offset, views = ranges.chunks(first, last)
+        block = views[0] if len(views) == 1 else b"".join(views)
+        for number in group:
+            start, stop = clipped[number]
+            out[number] = bytes(block[start - offset : stop - offset])
+    return out
 
 
 def reference_blocks(entry: Entry) -> Iterator[list[View]]:
@@ -129,6 +292,6 @@ def _which(entry: Entry, objects: Objects) -> DamagedError:
         if len(objects.chunk(row.digest)) != row.size_bytes:
             return objects.damaged(row.digest, "its length is not the one in the list of chunks")
     return DamagedError(
-        f"{safe_spelling(entry.path)} does not match its digest {Digest(entry.digest)}, though each of its chunks "
-        "does; run `dataver verify --deep`"
+        f"{safe_spelling(entry.path)} does not match its digest {Digest(entry.digest)}, though each of its "
+        "chunks does; run `dataver verify --deep`"
     )

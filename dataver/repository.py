@@ -53,8 +53,9 @@ class Repository:
         at: str | None = None,
         accept_rollback: bool = False,
     ) -> None:
-        self._arguments = (url, dict(storage_options or {}))
         store = open_store(url, storage_options)
+        # A path is kept whole: whoever opens a pickle may be in another folder.
+        self._arguments = (url if "://" in url else store.url, dict(storage_options or {}))
         self.session = Session(store, Log(store, accept_rollback=accept_rollback))
         self._at = at
 
@@ -194,7 +195,9 @@ class Repository:
         """A handle on one version."""
         from dataver.version import Version
 
-        return Version(self, self.session.resolve(ref))
+        state = self.session.state()
+        resolved = self.session.resolve(ref, state)
+        return Version(self, resolved, state if self.session.at is None else None)
 
     def diff(self, a: str, b: str) -> Changes:
         """What changed from `a` to `b`."""

@@ -2,47 +2,77 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from contextlib import closing
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from dataver.digest import Digest
 from dataver.errors import BadInputError, PathNotFoundError
-from dataver.paths import RelativePath, safe_spelling
+from dataver.files import Files, to_path
+from dataver.format.version import VersionRecord, decode_version
+from dataver.hashing import Kind
+from dataver.objects import Objects
+from dataver.paths import safe_spelling
 from dataver.progress import Progress
-from dataver.reading import read_file, read_range
+from dataver.reading import file_ranges, list_cache, read_file, read_ranges
 from dataver.refs import Resolved
 from dataver.results import CheckoutResult, FileEntry, Listing, VersionInfo
-from dataver.tree.manifest import FOLDER, KIND_NAMES, REFERENCE, SYMLINK, Entry, manifest_link, to_entry
-from dataver.tree.walk import find, prefix_stop, scan
+from dataver.streams import VersionFile
+from dataver.tree.manifest import FOLDER, KIND_NAMES, Entry, ManifestNodes, manifest_link
 
 if TYPE_CHECKING:
     import pyarrow
     import pyarrow.dataset
 
+    from dataver.chunk_index import ChunkIndex
+    from dataver.log.state import State
     from dataver.repository import Repository
 
-READ_AHEAD_BYTES = 256 << 10
+TABLE_SUFFIXES = {
+    "parquet": (".parquet", ".pq", ".parq"),
+    "csv": (".csv",),
+    "json": (".json", ".jsonl", ".ndjson"),
+    "feather": (".feather", ".arrow", ".ipc"),
+    "orc": (".orc",),
+}
+
+
+class _Reader:
+    """What reads a version in one process."""
+
+    def __init__(self, repository: Repository, resolved: Resolved, state: State | None) -> None:
+        session = repository.session
+        index = session.index(state)
+        # A look for what is missing reads the log, which only one thread at a time may: so it has
+        # a log of its own.
+        self.objects = Objects(session.store, index, partial(_newest_index, repository))
+        self.lists = list_cache(self.objects)
+        self.files = Files(
+            ManifestNodes(self.objects),
+            manifest_link(resolved.version.manifest),
+            lambda entry: read_file(entry, self.objects),
+        )
+        self.record: VersionRecord | None = None
+        self.process = os.getpid()
 
 
 class Version:
     """One immutable version. It carries the id: what a branch or tag does later changes nothing here.
 
     Every byte it gives was verified. Pickles carry the repository's URL and the id. For use by
-    several threads.
+    several threads, and by processes that were forked.
     """
 
-    def __init__(self, repository: Repository, resolved: Resolved) -> None:
+    def __init__(self, repository: Repository, resolved: Resolved, state: State | None = None) -> None:
+        """`state` is the newest state, where it was read a moment ago."""
         self._repository = repository
         self._resolved = resolved
-        session = repository.session
-        self._objects = session.objects()
-        self._nodes = session.nodes()
-        self._root = manifest_link(resolved.version.manifest)
+        self._process_reader = _Reader(repository, resolved, state)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self._repository, f"{self.dataset_name}@{self.id}")
+        return Version, (self._repository, self._resolved)
 
     def __repr__(self) -> str:
         return f"<Version {self.name} {self.id[:16]} of {self._repository.url}>"
@@ -52,6 +82,20 @@ class Version:
 
     def __hash__(self) -> int:
         return hash((self.id, self.dataset_name))
+
+    @property
+    def _reader(self) -> _Reader:
+        reader = self._process_reader
+        if reader.process != os.getpid():
+            # A forked process shares neither locks nor connections with the one it came from.
+            self._repository = _another(self._repository)
+            reader = self._process_reader = _Reader(self._repository, self._resolved, None)
+        return reader
+
+    @property
+    def repository(self) -> Repository:
+        """Where the version is."""
+        return self._repository
 
     @property
     def dataset_name(self) -> str:
@@ -71,103 +115,94 @@ class Version:
     @property
     def tree(self) -> str:
         """The digest of the files alone: 64 hex digits, the same in every repository."""
-        return str(self._repository.session.record(Digest(self._resolved.version.id)).tree)
+        return str(self._record.tree)
+
+    @property
+    def time(self) -> datetime:
+        """When the version was made, in UTC."""
+        from dataver.history import to_time
+
+        return to_time(self._record.time_us)
 
     @property
     def info(self) -> VersionInfo:
         """What `dataver show` says."""
         return self._repository.show(f"{self.dataset_name}@{self.id}")
 
+    @property
+    def _record(self) -> VersionRecord:
+        reader = self._reader
+        if reader.record is None:
+            id = self._resolved.version.id
+            reader.record = decode_version(reader.objects.record(Kind.VERSION, id), f"version {id}")
+        return reader.record
+
     # Files
 
     def files(self, prefix: str = "") -> Iterator[FileEntry]:
         """The entries whose paths begin with `prefix`, by path as bytes; no data is read."""
-        start = prefix.encode()
-        for row in scan(self._nodes, self._root, start, prefix_stop(start) if start else None):
-            yield to_file_entry(to_entry(row))
+        return map(to_file_entry, self._reader.files.scan(prefix.encode()))
 
     def listing(self, path: str = "", recursive: bool = False) -> Listing:
-        """The files and folders at a path. `PathNotFoundError` where there is nothing."""
-        folder = bytes(RelativePath.parse(path.rstrip("/"))) if path.strip("/") else b""
-        if folder:
-            row = find(self._nodes, self._root, folder)
-            if row is not None:
-                entry = to_entry(row)
-                return Listing([], []) if entry.kind == FOLDER else Listing([to_file_entry(entry)], [])
-            folder += b"/"
+        """The files and folders at a path. `PathNotFoundError` where there is nothing.
+
+        A symlink is listed as such; a path through one is followed.
+        """
+        tree = self._reader.files
+        folder = to_path(path)
+        found = tree.get(folder) or self._follow(folder)
+        if found.kind != FOLDER:
+            return Listing([to_file_entry(found)], [])
+        if recursive:
+            entries = tree.scan(found.path + b"/" if found.path else b"")
+        else:
+            entries = tree.children(found.path)
         files: list[FileEntry] = []
         folders: list[str] = []
-        for entry in self._below(folder, recursive):
+        for entry in entries:
             if entry.kind == FOLDER:
                 folders.append(entry.path.decode())
             else:
                 files.append(to_file_entry(entry))
-        if folder and not files and not folders:
-            raise PathNotFoundError(
-                f"{self.name} has no {safe_spelling(path)!r}; `dataver ls {self.name}` lists it"
-            )
         return Listing(files, sorted(folders))
 
-    def _below(self, folder: bytes, recursive: bool) -> Iterator[Entry]:
-        """What is in a folder; without `recursive`, a folder in it stands for all that is below."""
-        stop = prefix_stop(folder) if folder else None
-        start: bytes | None = folder
-        while start is not None:
-            rows = scan(self._nodes, self._root, start, stop)
-            start = None
-            for row in rows:
-                name, slash, _ = row.key[len(folder) :].partition(b"/")
-                if recursive or not slash:
-                    yield to_entry(row)
-                    continue
-                yield Entry(folder + name, FOLDER, False, 0, b"")
-                # Whatever is below that folder is skipped without being read.
-                start = folder + name + b"0"
-                break
+    def tree_of_files(self) -> Files:
+        """The files as folders and links, for layers above."""
+        return self._reader.files
 
     def entry(self, path: str) -> Entry:
-        """The entry of a file. `PathNotFoundError` where there is none, `BadInputError` for a folder."""
-        key = bytes(RelativePath.parse(path))
-        row = find(self._nodes, self._root, key)
-        if row is None or to_entry(row).kind == FOLDER:
-            if row is not None or next(iter(scan(self._nodes, self._root, key + b"/", key + b"0")), None):
-                raise BadInputError(f"{safe_spelling(path)!r} is a folder of {self.name}; name a file in it")
-            raise PathNotFoundError(f"{self.name} has no file {safe_spelling(path)!r}")
-        return to_entry(row)
+        """What stands at a path, followed if it is a symlink.
+
+        `PathNotFoundError` where there is nothing, `BadInputError` for a folder or a link that
+        leads out of the version.
+        """
+        entry = self._follow(to_path(path))
+        if entry.kind == FOLDER:
+            raise BadInputError(f"{safe_spelling(path)!r} is a folder of {self.name}; name a file in it")
+        return entry
+
+    def _follow(self, path: bytes) -> Entry:
+        try:
+            return self._reader.files.follow(path)
+        except PathNotFoundError as error:
+            raise PathNotFoundError(f"in {self.name} {error}; `dataver ls {self.name}` lists it") from None
 
     def read(self, path: str) -> bytes:
         """All bytes of a file; a symlink's are those of what it points at within the version."""
-        return read_file(self._followed(path), self._objects)
+        return read_file(self.entry(path), self._reader.objects)
 
     def read_ranges(self, path: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Several (start, length) ranges of a file; what lies beyond its end is left out."""
-        entry = self._followed(path)
-        return [self._range(entry, start, start + length) for start, length in ranges]
+        entry, reader = self.entry(path), self._reader
+        wanted = [(start, start + length) for start, length in ranges]
+        with closing(file_ranges(entry, reader.objects, reader.lists)) as parts:
+            return read_ranges(parts, entry.size, wanted)
 
     def open(self, path: str) -> BinaryIO:
         """A file for reading: seekable, buffered, and only what is asked for is read."""
-        raw = _File(self._range, self._followed(path))
-        return cast("BinaryIO", io.BufferedReader(raw, READ_AHEAD_BYTES))
-
-    def _range(self, entry: Entry, start: int, stop: int) -> bytes:
-        if entry.kind == REFERENCE:
-            return read_file(entry, self._objects)[start:stop]
-        return read_range(entry, self._objects, start, stop)
-
-    def _followed(self, path: str) -> Entry:
-        entry = self.entry(path)
-        for _ in range(40):
-            if entry.kind != SYMLINK:
-                return entry
-            target = os.path.normpath(
-                os.path.join(os.path.dirname(entry.path), read_file(entry, self._objects))
-            )
-            if target.startswith((b"/", b"../")) or target == b"..":
-                raise BadInputError(
-                    f"{safe_spelling(path)!r} is a symlink out of {self.name}; check it out to follow it"
-                )
-            entry = self.entry(target.decode("utf-8", "surrogateescape"))
-        raise BadInputError(f"{safe_spelling(path)!r} is a symlink that leads nowhere")
+        entry, reader = self.entry(path), self._reader
+        ranges = file_ranges(entry, reader.objects, reader.lists)
+        return VersionFile(ranges, path, entry.size, (self.open, path))
 
     # Readers
 
@@ -187,70 +222,57 @@ class Version:
             ref, target, include=include, exclude=exclude, overwrite=overwrite, progress=progress, jobs=jobs
         )
 
-    def dataset(self, path: str = "") -> pyarrow.dataset.Dataset:
-        """The Parquet files at a path as one lazy dataset."""
+    def dataset(
+        self,
+        path: str = "",
+        *,
+        format: str = "parquet",  # noqa: A002 - pyarrow's name for it
+        **options: Any,
+    ) -> pyarrow.dataset.Dataset:
+        """The tables at a path as one lazy dataset: the Parquet files, unless `format` says otherwise.
+
+        A file, or a folder with all that is below it save names that begin with `.` or `_`, as
+        pyarrow does it. `options` go to `pyarrow.dataset.dataset`.
+        """
+        import fsspec
         import pyarrow.dataset
         import pyarrow.fs
 
-        from dataver.fs import DataverFileSystem
-
-        system = pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(DataverFileSystem.of(self)))
+        system = fsspec.get_filesystem_class("dataver").of(self)
         root = f"{self.dataset_name}@{self.id}"
-        parts = [file.path for file in self._tables(path)]
-        if not parts:
-            raise PathNotFoundError(f"{self.name} has no Parquet files at {safe_spelling(path)!r}")
+        tables = [
+            f"{root}/{table}" for table in self._tables(path, TABLE_SUFFIXES.get(format, (f".{format}",)))
+        ]
+        if not tables:
+            raise PathNotFoundError(f"{self.name} has no {format} files at {safe_spelling(path)!r}")
+        base = f"{root}/{path.rstrip('/')}".rstrip("/")
         return pyarrow.dataset.dataset(
-            [f"{root}/{part}" for part in parts], filesystem=system, format="parquet"
+            tables,
+            filesystem=pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(system)),
+            format=format,
+            **{"partition_base_dir": base, **options},
         )
 
-    def to_arrow(self, path: str = "") -> pyarrow.Table:
-        """The Parquet files at a path as one table, in memory."""
-        return self.dataset(path).to_table()
+    def to_arrow(self, path: str = "", **options: Any) -> pyarrow.Table:
+        """The Parquet files at a path as one table, in memory. `options` as for `dataset`."""
+        return self.dataset(path, **options).to_table()
 
-    def _tables(self, path: str) -> list[FileEntry]:
-        files = self.listing(path, recursive=True).files
-        if len(files) == 1 and files[0].path == path.rstrip("/"):
-            return files
-        return [file for file in files if file.path.endswith((".parquet", ".pq"))]
-
-
-class _File(io.RawIOBase):
-    """A file of a version as a raw stream. `name` is its path."""
-
-    def __init__(self, read: Any, entry: Entry) -> None:
-        super().__init__()
-        self.name = entry.path.decode()
-        self._read = read
-        self._entry = entry
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._entry.size}[whence]
-        if base + offset < 0:
-            raise ValueError("a position before the start of the file")
-        self._at = base + offset
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast("B")
-        data = self._read(self._entry, self._at, self._at + len(view))
-        view[: len(data)] = data
-        self._at += len(data)
-        return len(data)
-
-    def readall(self) -> bytes:
-        data: bytes = self._read(self._entry, self._at, self._entry.size)
-        self._at += len(data)
-        return data
+    def _tables(self, path: str, suffixes: tuple[str, ...]) -> list[str]:
+        found = self._follow(to_path(path))
+        if found.kind != FOLDER:
+            return [path]
+        prefix = path.rstrip("/") + "/" if path.rstrip("/") else ""
+        start = found.path + b"/" if found.path else b""
+        below = (
+            entry.path[len(start) :].decode()
+            for entry in self._reader.files.scan(start)
+            if entry.kind != FOLDER
+        )
+        return [
+            prefix + name
+            for name in below
+            if name.lower().endswith(suffixes) and not any(p.startswith((".", "_")) for p in name.split("/"))
+        ]
 
 
 def to_file_entry(entry: Entry) -> FileEntry:
@@ -264,5 +286,12 @@ def to_file_entry(entry: Entry) -> FileEntry:
     )
 
 
-def _reopen(repository: Repository, ref: str) -> Version:
-    return repository.version(ref)
+def _newest_index(repository: Repository) -> ChunkIndex:
+    return _another(repository).session.index()
+
+
+def _another(repository: Repository) -> Repository:
+    """The same repository, opened anew."""
+    open_again, arguments = repository.__reduce__()
+    another: Repository = open_again(*arguments)
+    return another

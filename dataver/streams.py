@@ -1,0 +1,137 @@
+"""A file of a version as a Python file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dataver.reading import Ranges
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from dataver.store.base import View
+
+BUFFER_BYTES = 64 << 10
+AHEAD_BYTES_MAX = 4 << 20
+LOAD_BYTES_MAX = 8 << 20
+
+
+class VersionFile(io.BufferedReader):
+    """A file of a version, open for reading: seekable, verified, closed as files are.
+
+    Only what is asked for is read, and, once reads follow each other, up to `AHEAD_BYTES_MAX` more.
+    `name` is its path, `size` its bytes. A pickle opens it again at the same position.
+    """
+
+    mode = "rb"
+
+    def __init__(self, ranges: Ranges, path: str, size: int, again: tuple[Callable[..., Any], Any]) -> None:
+        super().__init__(_Raw(ranges, path, size), BUFFER_BYTES)
+        self.size = size
+        self.path = path
+        self._again = again
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return _open_again, (*self._again, self.tell())
+
+    def __repr__(self) -> str:
+        return f"<VersionFile {self.path!r}{' closed' if self.closed else ''}>"
+
+
+def _open_again(open_file: Callable[[Any], VersionFile], argument: Any, position: int) -> VersionFile:
+    file = open_file(argument)
+    file.seek(position)
+    return file
+
+
+class _Raw(io.RawIOBase):
+    """Reads whole chunks, as only those can be verified, and keeps the last ones as a window."""
+
+    def __init__(self, ranges: Ranges, path: str, size: int) -> None:
+        super().__init__()
+        self.name = path
+        self._ranges = ranges
+        self._size = size
+        self._at = 0
+        self._window: Sequence[View] = ()
+        self._window_start = self._window_stop = 0
+        self._ahead = 0
+
+    def readable(self) -> bool:
+        self._check()
+        return True
+
+    def seekable(self) -> bool:
+        self._check()
+        return True
+
+    def tell(self) -> int:
+        self._check()
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._check()
+        bases = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}
+        if whence not in bases:
+            raise ValueError(f"invalid whence ({whence}, should be 0, 1 or 2)")
+        if bases[whence] + offset < 0:
+            raise ValueError(f"negative seek position {bases[whence] + offset}")
+        self._at = bases[whence] + offset
+        return self._at
+
+    def readinto(self, buffer: Buffer) -> int:
+        self._check()
+        target = memoryview(buffer).cast("B")
+        wanted = min(len(target), self._size - self._at)
+        if wanted <= 0:
+            return 0
+        if not self._window_start <= self._at < self._window_stop:
+            self._load(wanted)
+        return self._copy(target[:wanted])
+
+    def readall(self) -> bytes:
+        self._check()
+        if self._at == 0:
+            data = self._ranges.whole()
+            self._at = self._size
+            return data
+        out = bytearray(max(self._size - self._at, 0))
+        view = memoryview(out)
+        while view:
+            view = view[self.readinto(view) :]
+        return bytes(out)
+
+    def close(self) -> None:
+        self._window = ()
+        self._window_start = self._window_stop = 0
+        self._ranges.close()
+        super().close()
+
+    def _load(self, wanted: int) -> None:
+        """Read what is wanted now, and more where reads follow each other."""
+        in_order = self._at == self._window_stop and self._at > 0
+        self._ahead = min(2 * self._ahead, AHEAD_BYTES_MAX) if in_order else min(wanted, AHEAD_BYTES_MAX)
+        length = min(max(wanted, self._ahead), LOAD_BYTES_MAX)
+        self._window_start, self._window = self._ranges.chunks(self._at, min(self._at + length, self._size))
+        self._window_stop = self._window_start + sum(map(len, self._window))
+
+    def _copy(self, target: memoryview) -> int:
+        begin = self._window_start
+        done = 0
+        for view in self._window:
+            end = begin + len(view)
+            if end > self._at:
+                part = memoryview(view)[self._at - begin :][: len(target) - done]
+                target[done : done + len(part)] = part
+                done += len(part)
+                self._at += len(part)
+                if done == len(target):
+                    break
+            begin = end
+        return done
+
+    def _check(self) -> None:
+        if self.closed:
+            raise ValueError("I/O operation on closed file.")
