@@ -192,7 +192,8 @@ class Segment:
     def position(self, digest: bytes) -> int:
         """The position of a key, or -1. For a few look-ups: nothing heavy is imported."""
         head = int.from_bytes(digest[:4], "big") >> (32 - self._bits)
-        low, high = struct.unpack_from("<II", self._data, self._fanout_at + 4 * head)
+        bounds: tuple[int, int] = struct.unpack_from("<II", self._data, self._fanout_at + 4 * head)
+        low, high = bounds
         if not low <= high <= self.key_count:
             Reader(b"", self.what).fail("its fan-out table is not in order")
         while low < high:
