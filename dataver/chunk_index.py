@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from dataver.digest import DIGEST_BYTES
@@ -35,7 +36,9 @@ class ChunkIndex:
     """Looks digests up in a set of segments, opened when first needed. Safe for several threads.
 
     The answers are as trustworthy as the segments: readers check what they read by its digest.
-    `skipped` packs are treated as if no segment named them.
+    `skipped` packs are treated as if no segment named them. A segment that is missing or damaged
+    knows nothing, and stands in `faults`: what others know can be read all the same, and what is
+    written is stored once more.
     """
 
     def __init__(self, store: Store, segments: Iterable[bytes], skipped: Collection[bytes] = ()) -> None:
@@ -43,12 +46,18 @@ class ChunkIndex:
         self._names = list(segments)
         self._skipped = frozenset(skipped)
         self._open: dict[bytes, Segment] = {}
+        self._broken: dict[bytes, DamagedError] = {}
         self._lock = threading.Lock()
 
     @property
     def names(self) -> list[bytes]:
         """The segments, in the order they are searched."""
         return list(self._names)
+
+    @property
+    def faults(self) -> list[DamagedError]:
+        """What is wrong with the segments that could not be searched so far."""
+        return list(self._broken.values())
 
     def replaced(self, segments: Iterable[bytes], skipped: Collection[bytes] = ()) -> ChunkIndex:
         """An index of other segments that keeps what this one has open."""
@@ -59,9 +68,10 @@ class ChunkIndex:
     def find(self, digest: bytes) -> Place | None:
         """Where the bytes of `digest` are, or None. For a few look-ups: imports nothing heavy."""
         for name in self._names:
-            place = self.segment(name).find(digest)
-            if place is not None and place.pack not in self._skipped:
-                return place
+            with self._tolerating(name):
+                place = self.segment(name).find(digest)
+                if place is not None and place.pack not in self._skipped:
+                    return place
         return None
 
     def find_many(self, digests: bytes) -> list[Place | None]:
@@ -79,22 +89,33 @@ class ChunkIndex:
         for name in self._names:
             if not len(missing):
                 break
-            segment = self.segment(name)
-            positions = segment.find_many(_select(digests, missing))
             kept = np.ones(len(missing), dtype=bool)
-            for hit in np.flatnonzero(positions >= 0):
-                place = segment.place(int(positions[hit]))
-                if place.pack not in self._skipped:
-                    found[int(missing[hit])] = place
-                    kept[hit] = False
+            with self._tolerating(name):
+                segment = self.segment(name)
+                positions = segment.find_many(_select(digests, missing))
+                for hit in np.flatnonzero(positions >= 0):
+                    place = segment.place(int(positions[hit]))
+                    if place.pack not in self._skipped:
+                        found[int(missing[hit])] = place
+                        kept[hit] = False
             missing = missing[kept]
         return found
 
+    @contextmanager
+    def _tolerating(self, name: bytes) -> Iterator[None]:
+        """Go on without a segment that cannot be searched."""
+        try:
+            yield
+        except DamagedError as error:
+            self._broken[name] = error
+
     def segment(self, name: bytes) -> Segment:
-        """One segment, opened."""
+        """One segment, opened. `DamagedError` where it is missing or damaged."""
+        if name in self._broken:
+            raise self._broken[name]
         segment = self._open.get(name)
         if segment is None:
-            segment = open_segment(self._store, name)
+            segment = require_segment(self._store, name)
             with self._lock:
                 self._open[name] = segment
         return segment

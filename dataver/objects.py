@@ -72,7 +72,7 @@ class Objects:
             found = self.index.find_many(digests)
         for number, place in enumerate(found):
             if place is None:
-                raise self.damaged(digests[32 * number : 32 * number + 32], "no index segment knows it")
+                raise self._unknown(digests[32 * number : 32 * number + 32])
         return [place for place in found if place is not None]
 
     def read_places(self, places: Sequence[Place]) -> Iterator[tuple[int, View]]:
@@ -118,7 +118,7 @@ class Objects:
         self._look_again()
         place = self.index.find(digest)
         if place is None:
-            raise self.damaged(digest, "no index segment knows it")
+            raise self._unknown(digest)
         try:
             return self._read_place(place)
         except ObjectMissingError as error:
@@ -167,6 +167,10 @@ class Objects:
             return decompress(stored, place.raw_bytes)
         except DamagedError as error:
             raise DamagedError(f"{what} is damaged: {error}; run `dataver verify --deep`") from error
+
+    def _unknown(self, digest: bytes) -> DamagedError:
+        faults = self.index.faults
+        return faults[0] if faults else self.damaged(digest, "no index segment knows it")
 
     def damaged(self, digest: bytes, reason: str) -> DamagedError:
         """The error for an object that cannot be had."""

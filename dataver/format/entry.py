@@ -101,6 +101,8 @@ def decode_entry(data: Buffer, what: str) -> Entry:
     version = reader.u8()
     if version != ENTRY_VERSION:
         raise NewerFormatError(f"{what} has version {version}; this release reads {ENTRY_VERSION}")
+    if reader.remaining < DIGEST_BYTES:
+        reader.fail("it is cut short")
     if kind_digest(Kind.LOG_ENTRY, memoryview(data)[:-DIGEST_BYTES]) != entry_digest(data):
         reader.fail("its bytes do not match its digest")
     number, previous = reader.u64(), Digest(reader.raw(DIGEST_BYTES))
