@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from dataver.config import default_jobs
 from dataver.digest import Digest
-from dataver.errors import DamagedError, NewerFormatError, RollbackError
+from dataver.errors import DamagedError, NewerFormatError, RepositoryNotFoundError, RollbackError
 from dataver.format.version import VersionRecord, decode_version
 from dataver.hashing import Kind
 from dataver.keys import HINT_KEY, entry_key
@@ -113,7 +113,7 @@ class Run:
             self.findings.add(key, plain(error), WHOLE_REPOSITORY)
         except NewerFormatError as error:
             return error
-        except DamagedError:
+        except (DamagedError, RepositoryNotFoundError):
             pass  # Found again, and named, by reading the log.
         return None
 
