@@ -11,6 +11,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -243,7 +244,7 @@ def test_a_missing_newest_entry_shows_by_the_hint(whole: Whole) -> None:
 @pytest.mark.parametrize("kind", ["entry", "data", "meta", "segment"])
 def test_two_objects_in_each_others_place_are_found(whole: Whole, kind: str) -> None:
     keys = [key for key in whole.some() if key in whole.of_kind(kind)]
-    for a, b in zip(keys, keys[1:], strict=False):
+    for a, b in pairwise(keys):
         check(whole, {a: whole.objects[b], b: whole.objects[a]})
 
 
