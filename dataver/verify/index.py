@@ -30,7 +30,7 @@ class CheckedIndex(ChunkIndex):
     def __init__(self, store: Reads, state: State, findings: Findings) -> None:
         self._findings = findings
         skipped = [name for name, kind in state.swept().items() if kind != SEGMENT_NAME]
-        self.broken: list[str] = []
+        self.at_fault: list[str] = []
         self.missing = False
         self._whole: dict[bytes, Segment] = {}
         self._places: dict[bytes, list[tuple[bytes, int]]] = {}
@@ -69,9 +69,9 @@ class CheckedIndex(ChunkIndex):
                 raise DamagedError("it has not the keys and bytes that the log says")
         except ObjectMissingError:
             self.missing = True
-            self.broken.append(self._findings.add(key, "it is missing"))
+            self.at_fault.append(self._findings.add(key, "it is missing"))
         except (DamagedError, NewerFormatError) as error:
-            self.broken.append(self._findings.add(key, plain(error)))
+            self.at_fault.append(self._findings.add(key, plain(error)))
         else:
             self._whole[state.name], self._counts[state.name] = segment, counts
 
@@ -127,8 +127,8 @@ class CheckedIndex(ChunkIndex):
 
     def blame(self, digest: bytes, what: str) -> list[str]:
         """The objects at fault where no segment knows a digest."""
-        if self.broken:
-            return self.broken
+        if self.at_fault:
+            return self.at_fault
         return [self._findings.add(f"{what} {Digest(digest)}", "no index segment knows where it is")]
 
 
