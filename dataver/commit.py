@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dataver.config import default_jobs
+from dataver.digest import Digest
 from dataver.errors import AlreadyExistsError, BadInputError
 from dataver.format.node import Row
 from dataver.format.operations import TAG
@@ -23,7 +24,7 @@ from dataver.publish import Change, Label, Published, Publisher, Written
 from dataver.refs import MAIN, check_dataset_name, check_ref_name, live_ref, parse_ref, require_version
 from dataver.results import Changes
 from dataver.session import Session
-from dataver.source import EMPTY_FOLDER, Source, SourceFile
+from dataver.source import EMPTY_FOLDER, FILE, Source, SourceFile
 from dataver.tree.manifest import (
     FOLDER,
     REFERENCE,
@@ -35,10 +36,14 @@ from dataver.tree.manifest import (
 )
 from dataver.tree.schema import Link, NodeStore
 from dataver.tree.walk import find, prefix_stop, scan
-from dataver.worktree import CacheRow, StatCache, base, set_base
+from dataver.worktree import CacheRow, StatCache, base, forget_base, set_base
 
 if TYPE_CHECKING:
     from dataver.format.binary import Buffer
+
+
+PENDING = "/pending"
+"""What marks the base that a source gets if the commit under way is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +110,15 @@ class Committer:
         cache = StatCache(self._source.key)
         work = self._sort(files, cache, before)
         size = sum(file.size for file in work.to_read)
+        writer = PackWriter(session.store, PackKind.DATA, nonce=session.nonce)
+        sink: PackWriter | Counter = Counter() if options.dry_run else writer
         watcher.begin("reading", len(work.to_read), size)
         try:
-            writer = PackWriter(session.store, PackKind.DATA, nonce=session.nonce)
-            sink: PackWriter | Counter = Counter() if options.dry_run else writer
             ingested = self._read(work, sink, state, watcher)
             packs = [] if options.dry_run else writer.close()
+        except BaseException:
+            writer.abandon()
+            raise
         finally:
             watcher.end()
         entries = {entry.path: entry for entry in (*work.kept, *ingested.entries)}
@@ -176,9 +184,9 @@ class Committer:
         if dataset is None:
             return None
         if not self._options.add:
-            remembered = base(self._source.key, self._session.repository, self._line(dataset))
-            if remembered is not None:
-                version = state.version(dataset, bytes.fromhex(remembered))
+            for line in (self._line(dataset) + PENDING, self._line(dataset)):
+                remembered = base(self._source.key, self._session.repository, line)
+                version = None if remembered is None else state.version(dataset, bytes.fromhex(remembered))
                 if version is not None:
                     return version
         for branch in (self._options.branch, MAIN):
@@ -224,26 +232,24 @@ class Committer:
     def _read(self, work: _Work, sink: PackWriter | Counter, state: State, progress: Progress) -> Ingested:
         session = self._session
         jobs = session.jobs or default_jobs()
+        index, referred = session.index(state, writing=True), Ingested()
+        stored = work.to_read
         if self._options.reference:
-            ingested = digest_files(self._source, work.to_read, jobs=jobs, progress=progress)
-            ingested.entries = [
-                self._refer(e, f) for e, f in zip(ingested.entries, ingested.files, strict=True)
-            ]
-        else:
-            index = session.index(state, writing=True)
-            ingested = ingest(
-                self._source, work.to_read, sink, index, session.parameters(), jobs=jobs, progress=progress
-            )
+            # A symlink's bytes are no file that could stay anywhere: they are stored.
+            stored = [file for file in work.to_read if file.kind != FILE]
+            files = [file for file in work.to_read if file.kind == FILE]
+            referred = digest_files(self._source, files, jobs=jobs, progress=progress)
+        ingested = ingest(
+            self._source, stored, sink, index, session.parameters(), jobs=jobs, progress=progress
+        )
+        ingested.files += referred.files
+        ingested.entries += [
+            entry._replace(kind=REFERENCE, extras=reference_extra(*self._source.locate(file)))
+            for entry, file in zip(referred.entries, referred.files, strict=True)
+        ]
         if self._into:
             ingested.entries = [entry._replace(path=self._into + entry.path) for entry in ingested.entries]
         return ingested
-
-    def _refer(self, entry: Entry, file: SourceFile) -> Entry:
-        if entry.kind != 0:
-            raise BadInputError(
-                f"{entry.path!r} is a symlink, which cannot be referred to; commit it without --reference"
-            )
-        return entry._replace(kind=REFERENCE, extras=reference_extra(*self._source.locate(file)))
 
     def _edits(
         self, entries: dict[bytes, Entry], before: dict[bytes, Entry], nodes: NodeStore, root: Link | None
@@ -271,7 +277,7 @@ class Committer:
         change = Change(edits, base_version)
         written = Written(packs, ingested.list_nodes, ingested.new_bytes, stored_bytes)
         return Publisher(
-            self._session, self._name, self._options.branch, change, self._label, written
+            self._session, self._name, self._options.branch, change, self._label, written, self._announce
         ).publish()
 
     def _remember_digests(self, cache: StatCache, files: list[SourceFile], ingested: Ingested) -> None:
@@ -298,6 +304,17 @@ class Committer:
         dataset = self._session.log.state().dataset(self._name)
         if dataset is not None and version is not None:
             set_base(self._source.key, self._session.repository, self._line(dataset), str(version.id))
+            forget_base(self._source.key, self._session.repository, self._line(dataset) + PENDING)
+
+    def _announce(self, dataset: bytes, version: Digest, rebased: bool) -> None:
+        """Remember what the source is about to be committed as.
+
+        If this process dies after the entry is there and before the base is remembered, the next
+        commit finds that version in the log and goes on from it.
+        """
+        if not self._options.add and not rebased:
+            line = self._line(dataset) + PENDING
+            set_base(self._source.key, self._session.repository, line, str(version))
 
     def _line(self, dataset: bytes) -> str:
         """What a source's base is remembered under: the dataset, and the folder its files go to."""

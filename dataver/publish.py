@@ -7,7 +7,7 @@ edits are made there; where they do, it is a conflict.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dataver.compact import choose, merge
@@ -38,6 +38,8 @@ from dataver.tree.schema import MANIFEST, Link, MemoryNodes
 from dataver.tree.update import update
 
 Edits = Mapping[bytes, "Row | None"]
+Announce = Callable[[bytes, Digest, bool], None]
+"""Told the dataset's id, the version's and whether it is put on a head that is not the base."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,14 @@ class Publisher:
     """Publishes one change to one branch. Used once."""
 
     def __init__(
-        self, session: Session, dataset_name: str, branch: str, change: Change, label: Label, written: Written
+        self,
+        session: Session,
+        dataset_name: str,
+        branch: str,
+        change: Change,
+        label: Label,
+        written: Written,
+        announce: Announce | None = None,
     ) -> None:
         self._session = session
         self._name = dataset_name
@@ -98,6 +107,7 @@ class Publisher:
         self._change = change
         self._label = label
         self._written = written
+        self._announce = announce
         self._stored_digests: set[bytes] = set()
         self._segments: list[IndexAdd] = []
         self._data_packs = list(written.packs)
@@ -176,6 +186,8 @@ class Publisher:
         )
         version = record.id()
         self._store(nodes, root, version, record, state)
+        if self._announce is not None:
+            self._announce(dataset, version, moved)
         number = (head.number if head else 0) + 1 if self._branch == MAIN else 0
         files, size_bytes, written = root.rows, root.size_bytes, self._written
         added = VersionAdd(

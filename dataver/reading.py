@@ -10,7 +10,7 @@ from itertools import accumulate, islice
 from typing import IO, NamedTuple, Protocol
 
 from dataver.digest import Digest
-from dataver.errors import DamagedError, DataverError, StoreError
+from dataver.errors import DamagedError, DataverError
 from dataver.format import chunk_list as list_format
 from dataver.format.chunk_list import ListRow
 from dataver.format.segment import Place
@@ -18,6 +18,7 @@ from dataver.hashing import FileHasher, Kind, digests
 from dataver.objects import Objects
 from dataver.paths import safe_spelling
 from dataver.store.base import View
+from dataver.store.failures import from_client_error
 from dataver.tree import chunk_list
 from dataver.tree.manifest import REFERENCE, Entry
 
@@ -262,16 +263,12 @@ def reference_blocks(entry: Entry) -> Iterator[list[View]]:
                 hasher.update(data)
                 size += len(data)
                 yield [data]
+    except DataverError:
+        raise
     except FileNotFoundError as error:
-        if isinstance(error, DataverError):
-            raise
         raise DamagedError(f"{safe_spelling(entry.path)} stayed at {url}, where it is no more") from error
-    except OSError as error:
-        if isinstance(error, DataverError):
-            raise
-        raise StoreError(
-            f"{safe_spelling(entry.path)} stayed at {url}, which cannot be read: {error}"
-        ) from error
+    except Exception as error:
+        raise from_client_error(error, "read", f"{url}, where {safe_spelling(entry.path)} stayed") from error
     if size != entry.size or hasher.digest() != entry.digest:
         raise DamagedError(f"{safe_spelling(entry.path)} stayed at {url}, and was changed there since")
 

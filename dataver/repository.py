@@ -121,6 +121,7 @@ class Repository:
         from dataver.source import open_source
 
         check_dataset_name(dataset)
+        _require_place(source, "source")
         self._set_jobs(jobs)
         place = open_source(source, storage_options=storage_options, include=include, exclude=exclude)
         options = CommitOptions(branch, add, into, base, tuple(include), tuple(exclude), reference, dry_run)
@@ -245,6 +246,7 @@ class Repository:
         """
         from dataver.checkout import Checkout
 
+        _require_place(target, "target")
         self._set_jobs(jobs)
         resolved = self.session.resolve(ref)
         return Checkout(
@@ -407,6 +409,11 @@ class Repository:
         )
 
 
+def _require_place(place: str | os.PathLike[str], name: str) -> None:
+    if not os.fspath(place):
+        raise BadInputError(f"the {name} is empty; '.' is the current folder")
+
+
 def _microseconds(time: Time) -> int:
     from dataver.history import to_microseconds
 
@@ -433,9 +440,12 @@ def _entry_number(log: Log, at: str) -> int:
 
 def init(url: str | None = None, *, storage_options: Mapping[str, Any] | None = None) -> Repository:
     """Make a repository at `url`, or at `./.dataver`. `AlreadyExistsError` where there is one."""
-    repository = Repository(
-        os.path.abspath(".dataver") if url is None else url, storage_options=storage_options
-    )
+    place = os.path.abspath(".dataver") if url is None else url
+    if os.path.lexists(place) and not os.path.isdir(place):
+        raise BadInputError(
+            f"{place} is a file, not a folder; name a folder, or a place where nothing is yet"
+        )
+    repository = Repository(place, storage_options=storage_options)
     repository.session.create()
     return repository
 

@@ -22,7 +22,7 @@ from dataver.digest import DIGEST_BYTES, Digest
 from dataver.hashing import blake3_digest, xxh3_64
 from dataver.source.base import REMOTE_MTIME, REMOTE_TAG, SourceFile
 
-__all__ = ["CacheRow", "StatCache", "base", "is_settled", "known_sources", "set_base"]
+__all__ = ["CacheRow", "StatCache", "base", "forget_base", "is_settled", "known_sources", "set_base"]
 
 FINE_GRAIN_NS = 100_000_000
 COARSE_GRAIN_NS = 2_000_000_000
@@ -239,6 +239,12 @@ def set_base(key: bytes, repository_id: str, dataset: str, version_id: str) -> b
         }
     )
     return _replace(_base_file(key, repository_id, dataset), [text.encode()], durable=True)
+
+
+def forget_base(key: bytes, repository_id: str, dataset: str) -> None:
+    """Undo `set_base`. What cannot be removed stays."""
+    with contextlib.suppress(OSError):
+        os.unlink(_base_file(key, repository_id, dataset))
 
 
 def known_sources(repository_id: str, dataset: str) -> list[bytes]:
