@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from dataver.errors import NewerFormatError
 from dataver.format.binary import Buffer, Reader
-from dataver.format.limits import NODE_BYTES_MAX
+from dataver.format.limits import NODE_BYTES_MAX, NODE_KEYS_BYTES_MAX
 
 NODE_MAGIC = b"DVNT"
 IDENTITY_MAGIC = b"DVIT"
@@ -193,6 +193,9 @@ def _decode_keys(body: bytes, count: int, what: str) -> list[bytes]:
         reader.fail("it announces more rows than it has bytes for")
     numbers = struct.unpack_from(f"<{2 * count}H", body)
     offset = 4 * count
+    if sum(numbers) > NODE_KEYS_BYTES_MAX:
+        # Front coding repeats a prefix at no cost: a few megabytes could spell out gigabytes.
+        reader.fail(f"its keys have {sum(numbers)} bytes, and {NODE_KEYS_BYTES_MAX} are the most")
     keys: list[bytes] = []
     previous = b""
     for shared, length in zip(numbers[:count], numbers[count:], strict=True):

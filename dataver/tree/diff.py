@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dataver.errors import DamagedError
 from dataver.format.node import Row
 from dataver.tree.schema import Link, NodeStore
 
@@ -25,9 +26,9 @@ def diff(a_nodes: NodeStore, a: Link, b_nodes: NodeStore, b: Link) -> Iterator[D
         if not level:
             break
         if a_level == level:
-            a_links, a_level = _children(a_nodes, a_links), level - 1
+            a_links, a_level = _children(a_nodes, level, a_links), level - 1
         if b_level == level:
-            b_links, b_level = _children(b_nodes, b_links), level - 1
+            b_links, b_level = _children(b_nodes, level, b_links), level - 1
     return _compare(_rows(a_nodes, a_links), _rows(b_nodes, b_links))
 
 
@@ -36,13 +37,24 @@ def _without_common(a: list[Link], b: list[Link]) -> tuple[list[Link], list[Link
     return [x for x in a if x.identity not in common], [x for x in b if x.identity not in common]
 
 
-def _children(nodes: NodeStore, links: list[Link]) -> list[Link]:
-    return [nodes.schema.link(row) for link in links for row in nodes.load(link).rows]
+def _children(nodes: NodeStore, level: int, links: list[Link]) -> list[Link]:
+    return [nodes.schema.link(row) for link in links for row in _on(nodes, level, link)]
 
 
 def _rows(nodes: NodeStore, links: list[Link]) -> Iterator[Row]:
     for link in links:
-        yield from nodes.load(link).rows
+        yield from _on(nodes, 0, link)
+
+
+def _on(nodes: NodeStore, level: int, link: Link) -> list[Row]:
+    """The rows of a node that must be on `level`."""
+    node = nodes.load(link)
+    if node.level != level:
+        raise DamagedError(
+            f"a node on level {node.level} of a tree stands where one of level {level} must; "
+            "run `dataver verify`"
+        )
+    return node.rows
 
 
 def _compare(a_rows: Iterator[Row], b_rows: Iterator[Row]) -> Iterator[Difference]:

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dataver.digest import Digest
-from dataver.errors import DamagedError
+from dataver.errors import BadInputError, DamagedError
 from dataver.format.limits import REFERENCE_ETAG_BYTES_MAX, REFERENCE_URL_BYTES_MAX
 from dataver.format.node import MUST_UNDERSTAND, Row
 from dataver.hashing import Kind
 from dataver.objects import Objects
+from dataver.paths import check_paths
 from dataver.tree.schema import KIND_FOLDER, MANIFEST, Link, MemoryNodes, Node
 
 FILE, SYMLINK, FOLDER, REFERENCE = 0, 1, KIND_FOLDER, 3
@@ -51,7 +52,7 @@ class Entry(NamedTuple):
             if tag == REFERENCE_TAG:
                 try:
                     url, etag = json.loads(value)
-                except ValueError as error:
+                except (ValueError, TypeError, RecursionError) as error:
                     raise DamagedError(f"a reference is malformed: {error}") from error
                 return str(url), str(etag)
         return None
@@ -107,6 +108,8 @@ class ManifestNodes:
         if node is None:
             data = self._objects.record(Kind.MANIFEST_NODE, link.digest)
             node = MANIFEST.decode(data, f"manifest node {Digest(link.digest)}")
+            if not node.level:
+                _check_paths(node, link)
             if node.level or len(self._nodes) < 256:
                 self._nodes[link.digest] = node
         return node
@@ -114,6 +117,14 @@ class ManifestNodes:
     def save(self, level: int, rows: Sequence[Row]) -> Link:
         """Reading only: new nodes go to a `MemoryNodes` over this."""
         raise TypeError(f"{len(rows)} rows of level {level}: a manifest that was read cannot be written to")
+
+
+def _check_paths(node: Node, link: Link) -> None:
+    """Nobody vouches for a repository: no reader sees a path that no writer of the format makes."""
+    try:
+        check_paths([row.key for row in node.rows])
+    except BadInputError as error:
+        raise DamagedError(f"manifest node {Digest(link.digest)} is damaged: {error}") from error
 
 
 def root_of(nodes: ManifestNodes | MemoryNodes, manifest: bytes) -> Link:

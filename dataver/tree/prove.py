@@ -14,22 +14,22 @@ from dataver.format.binary import Reader
 from dataver.format.node import encode
 from dataver.hashing import kind_digest
 from dataver.tree.schema import Link, NodeStore, TreeSchema
-from dataver.tree.walk import position
+from dataver.tree.walk import child, position
 
 
 def prove(nodes: NodeStore, root: Link, key: bytes) -> list[bytes] | None:
     """The proof that `key` is below `root`, or None where it is not."""
-    schema, link = nodes.schema, root
+    schema = nodes.schema
+    level, rows = nodes.load(root)
     proof = []
     while True:
-        level, rows = nodes.load(link)
         at = position(rows, key)
         if at == len(rows) or (not level and rows[at].key != key):
             return None
         proof.append(encode(schema.inner if level else schema.leaf, level, rows)[1])
         if not level:
             return proof
-        link = schema.link(rows[at])
+        level, rows = child(nodes, level, rows[at])
 
 
 def check(schema: TreeSchema, tree: Digest, key: bytes, fixed: bytes, proof: Sequence[bytes]) -> None:
@@ -46,6 +46,8 @@ def check(schema: TreeSchema, tree: Digest, key: bytes, fixed: bytes, proof: Seq
         if not level:
             if rows[at].key != key or rows[at].fixed != fixed:
                 Reader(data, what).fail("the row is not the one that is claimed")
+            if number + 1 < len(proof):
+                Reader(data, what).fail("the proof goes on below a leaf")
             return
         expected = rows[at].fixed[-32:]
     raise DamagedError("the proof ends before a leaf")

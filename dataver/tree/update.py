@@ -16,7 +16,7 @@ from dataver.format.node import Row
 from dataver.tree.build import empty, split
 from dataver.tree.schema import Link, LinkedNode, Node, NodeStore
 from dataver.tree.split import Splitter
-from dataver.tree.walk import position
+from dataver.tree.walk import child, position
 
 Edits = Mapping[bytes, Row | None]
 """New rows by key; None removes a key. Removing a key that is not there changes nothing."""
@@ -161,8 +161,7 @@ class _Level:
 
     def _descend(self, node: Node, at: int) -> tuple[bytes, Link, Node]:
         row = node.rows[at]
-        link = self._nodes.schema.link(row)
-        return row.key, link, self._nodes.load(link)
+        return row.key, self._nodes.schema.link(row), child(self._nodes, node.level, row)
 
     def _same(self, key: bytes, row: Row | None) -> bool:
         """Whether the level above has this very row already."""
@@ -174,6 +173,6 @@ class _Level:
             at = position(node.rows, key)
             if at == len(node.rows):
                 return None
-            node = self._nodes.load(self._nodes.schema.link(node.rows[at]))
+            node = child(self._nodes, node.level, node.rows[at])
         at = position(node.rows, key)
         return node.rows[at] if at < len(node.rows) and node.rows[at].key == key else None

@@ -6,8 +6,9 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
 
+from dataver.errors import DamagedError
 from dataver.format.node import Row
-from dataver.tree.schema import Link, NodeStore
+from dataver.tree.schema import Link, Node, NodeStore
 
 
 def find(nodes: NodeStore, root: Link, key: bytes) -> Row | None:
@@ -17,21 +18,25 @@ def find(nodes: NodeStore, root: Link, key: bytes) -> Row | None:
         at = position(rows, key)
         if at == len(rows):
             return None
-        level, rows = nodes.load(nodes.schema.link(rows[at]))
+        level, rows = child(nodes, level, rows[at])
     at = position(rows, key)
     return rows[at] if at < len(rows) and rows[at].key == key else None
 
 
 def scan(nodes: NodeStore, root: Link, start: bytes = b"", stop: bytes | None = None) -> Iterator[Row]:
     """The rows with `start` <= key < `stop`, in order; nodes outside the range are not read."""
-    level, rows = nodes.load(root)
+    yield from _scan(nodes, nodes.load(root), start, stop)
+
+
+def _scan(nodes: NodeStore, node: Node, start: bytes, stop: bytes | None) -> Iterator[Row]:
+    level, rows = node
     first = position(rows, start)
     if not level:
         last = len(rows) if stop is None else position(rows, stop)
         yield from rows[first:last]
         return
     for row in rows[first:]:
-        yield from scan(nodes, nodes.schema.link(row), start, stop)
+        yield from _scan(nodes, child(nodes, level, row), start, stop)
         if stop is not None and row.key >= stop:
             return
 
@@ -39,10 +44,27 @@ def scan(nodes: NodeStore, root: Link, start: bytes = b"", stop: bytes | None = 
 def links(nodes: NodeStore, root: Link) -> Iterator[Link]:
     """Every node of the tree, parents first; a node met twice is given twice."""
     yield root
-    level, rows = nodes.load(root)
-    if level:
-        for row in rows:
-            yield from links(nodes, nodes.schema.link(row))
+    yield from _links(nodes, nodes.load(root))
+
+
+def _links(nodes: NodeStore, node: Node) -> Iterator[Link]:
+    if node.level:
+        for row in node.rows:
+            yield nodes.schema.link(row)
+            yield from _links(nodes, child(nodes, node.level, row))
+
+
+def child(nodes: NodeStore, level: int, row: Row) -> Node:
+    """The node that a row of a node on `level` names; `DamagedError` unless it is one level below.
+
+    So a tree that somebody made up is no deeper than the format allows.
+    """
+    node = nodes.load(nodes.schema.link(row))
+    if node.level != level - 1:
+        raise DamagedError(
+            f"a node on level {level} of a tree names one on level {node.level}; run `dataver verify`"
+        )
+    return node
 
 
 def prefix_stop(prefix: bytes) -> bytes | None:
