@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from dataver.digest import Digest
+from dataver.digest import DIGEST_BYTES, Digest
 from dataver.errors import BadInputError, DamagedError, NewerFormatError
 from dataver.format.chunk_list import ListRow
 from dataver.format.node import Row
@@ -127,33 +127,35 @@ class Manifests:
             harmed.append(Harmed(None, self.metadata.fault(digest, plain(error))))
         single: list[Entry] = []
         for entry in map(to_entry, rows):
-            if entry.kind in (FOLDER, REFERENCE) or entry.kind not in KIND_NAMES or not entry.size:
-                reason = self._without_chunks(entry)
-                if reason:
-                    culprit = self.metadata.fault(digest, f"{safe_spelling(entry.path)} {reason}")
-                    harmed.append(Harmed(entry.path, culprit))
-            elif entry.chunks is None:
-                single.append(entry)
-            else:
-                harmed.extend(Harmed(entry.path, c) for c in self._listed(entry, entry.chunks, digest))
-            if entry.kind == REFERENCE:
+            reason = self._problem(entry)
+            if reason:
+                culprit = self.metadata.fault(digest, f"{safe_spelling(entry.path)} {reason}")
+                harmed.append(Harmed(entry.path, culprit))
+            elif entry.kind == REFERENCE:
                 harmed.extend(Harmed(entry.path, c) for c in self._referred(entry))
+            elif entry.chunks is not None:
+                harmed.extend(Harmed(entry.path, c) for c in self._listed(entry, entry.chunks, digest))
+            elif entry.size:
+                single.append(entry)
         wanted = [ListRow(entry.digest, entry.size) for entry in single]
         for entry, culprits in zip(single, self.metadata.chunks(wanted, digest), strict=True):
             harmed.extend(Harmed(entry.path, culprit) for culprit in culprits)
         return harmed
 
-    def _without_chunks(self, entry: Entry) -> str:
-        """What is wrong with an entry that has no bytes here; empty where nothing is."""
+    def _problem(self, entry: Entry) -> str:
+        """What is wrong with an entry by itself; empty where nothing is."""
         if entry.kind not in KIND_NAMES:
             return f"is of a kind {entry.kind} that is not in the format"
+        if entry.chunks is not None and len(entry.chunks) != DIGEST_BYTES:
+            return "has a list of chunks that is not named by a digest"
         if entry.kind == REFERENCE:
             try:
                 return "" if entry.reference is not None else "is a reference to nowhere"
             except DamagedError as error:
-                return f"is {plain(error)}"
-        if entry.size or entry.digest != EMPTY_DIGEST or entry.chunks is not None:
-            return "has no bytes, but a digest, a size or chunks"
+                return f"is a file elsewhere, but {plain(error)}"
+        without = entry.kind == FOLDER or not entry.size
+        if without and (entry.size or entry.digest != EMPTY_DIGEST or entry.chunks is not None):
+            return "has no bytes, but a digest, a size or chunks as if it had"
         return ""
 
     def _listed(self, entry: Entry, root: bytes, holder: bytes) -> Culprits:
@@ -166,12 +168,8 @@ class Manifests:
         return self._whole_file((entry.digest, root, entry.size), entry)
 
     def _referred(self, entry: Entry) -> Culprits:
-        try:
-            reference = entry.reference
-        except DamagedError:
-            return ()
-        if reference is None:
-            return ()
+        reference = entry.reference
+        assert reference is not None
         return self._whole_file((entry.digest, reference[0].encode(), entry.size), entry)
 
     def _whole_file(self, key: FileKey, entry: Entry) -> Culprits:
