@@ -1,0 +1,113 @@
+"""The page `docs/reference/api.md`, made from the code: `python -m dataver.cli.api_reference` prints it.
+
+A test compares the file with what this prints.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import dataver
+from dataver import results
+from dataver.fs import DataverFileSystem
+from dataver.progress import Progress
+
+# A signature that is longer gets a line for each parameter.
+WIDTH = 98
+
+INTRODUCTION = """\
+# Python
+
+<!-- Made from the code by `python -m dataver.cli.api_reference > docs/reference/api.md`: change it there. -->
+
+`import dataver` costs nothing: everything behind it is imported at its first use. What raises is one of the
+classes in [errors](errors.md). A `ref` is `DATASET@SELECTOR`, as [the glossary](glossary.md) has it.
+A `Time` is a `datetime` or a text in RFC 3339; one without a zone is UTC.
+"""
+
+# Members without an underscore that serve dataver's own layers.
+INTERNAL = {"tree_of_files", "entry"}
+
+
+def reference() -> str:
+    """The whole page."""
+    parts = [INTRODUCTION, "## Functions of `dataver`\n"]
+    parts += [called(f"dataver.{name}", getattr(dataver, name)) for name in ("init", "open", "resolve")]
+    for cls in (dataver.Repository, dataver.Version):
+        parts += [f"## {cls.__name__}\n", text(cls), *members(cls)]
+    parts += [
+        "## Results\n",
+        text(results),
+        "Each is a frozen dataclass with `to_json()`, its document on the command line.\n",
+    ]
+    for name in results.__all__:
+        value = getattr(results, name)
+        if isinstance(value, type) and dataclasses.is_dataclass(value):
+            parts += [f"### {name}\n", fields(value), text(value)]
+    parts += ["## Progress\n", text(Progress), *members(Progress)]
+    parts += ["## The fsspec protocol `dataver`\n", text(DataverFileSystem)]
+    return "\n".join(parts).rstrip("\n") + "\n"
+
+
+def members(cls: type) -> list[str]:
+    """The public methods and properties of a class, in the order in which they stand in the code."""
+    found = []
+    for name, member in vars(cls).items():
+        if name.startswith("_") or name in INTERNAL:
+            continue
+        if isinstance(member, property):
+            result = inspect.signature(member.fget).return_annotation if member.fget else ""
+            found.append(f"### {cls.__name__}.{name}\n\n{fenced(f'{name}: {result}')}\n{text(member)}")
+        elif inspect.isfunction(member):
+            found.append(called(f"{cls.__name__}.{name}", member))
+    return found
+
+
+def called(title: str, function: Callable[..., Any]) -> str:
+    """A function under its heading: how it is called, and what it promises."""
+    return f"### {title}\n\n{fenced(signature(title.rpartition('.')[2], function))}\n{text(function)}"
+
+
+def signature(name: str, function: Callable[..., Any]) -> str:
+    """How a function is called, on one line where it fits."""
+    whole = inspect.signature(function)
+    parameters = []
+    keywords_only = False
+    for parameter in whole.parameters.values():
+        if parameter.name == "self":
+            continue
+        if parameter.kind is parameter.KEYWORD_ONLY and not keywords_only:
+            keywords_only = True
+            parameters.append("*")
+        stars = "**" if parameter.kind is parameter.VAR_KEYWORD else ""
+        default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+        parameters.append(f"{stars}{parameter.name}: {parameter.annotation}{default}")
+    result = f" -> {whole.return_annotation}"
+    line = f"{name}({', '.join(parameters)}){result}"
+    if len(line) <= WIDTH:
+        return line
+    return "\n".join([f"{name}(", *(f"    {parameter}," for parameter in parameters), f"){result}"])
+
+
+def fields(cls: type) -> str:
+    """The fields of a dataclass, each with its type."""
+    return fenced("\n".join(f"{field.name}: {field.type}" for field in dataclasses.fields(cls)))
+
+
+def fenced(code: str) -> str:
+    """A block of Python."""
+    return f"```python\n{code}\n```\n"
+
+
+def text(value: object) -> str:
+    """The docstring as it stands."""
+    return f"{inspect.getdoc(value)}\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+    sys.stdout.write(reference())
