@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from dataver.errors import BadInputError, PathNotFoundError
 from dataver.files import Files, to_path
@@ -20,7 +20,7 @@ from dataver.reading import file_ranges, list_cache, read_file, read_ranges
 from dataver.refs import Resolved
 from dataver.results import CheckoutResult, FileEntry, Listing, VersionInfo
 from dataver.streams import VersionFile
-from dataver.tree.manifest import FOLDER, KIND_NAMES, Entry, ManifestNodes, manifest_link
+from dataver.tree.manifest import FOLDER, KIND_NAMES, SYMLINK, Entry, ManifestNodes, manifest_link
 
 if TYPE_CHECKING:
     import pyarrow
@@ -146,11 +146,15 @@ class Version:
     def listing(self, path: str = "", recursive: bool = False) -> Listing:
         """The files and folders at a path. `PathNotFoundError` where there is nothing.
 
-        A symlink is listed as such; a path through one is followed.
+        A symlink is listed as such, but one that leads to a folder as that folder.
         """
         tree = self._reader.files
-        folder = to_path(path)
-        found = tree.get(folder) or self._follow(folder)
+        place = to_path(path)
+        found = tree.get(place) or self._follow(place)
+        if found.kind == SYMLINK:
+            with suppress(BadInputError, PathNotFoundError):
+                led_to = tree.follow(place)
+                found = led_to if led_to.kind == FOLDER else found
         if found.kind != FOLDER:
             return Listing([to_file_entry(found)], [])
         if recursive:
@@ -198,8 +202,8 @@ class Version:
         with closing(file_ranges(entry, reader.objects, reader.lists)) as parts:
             return read_ranges(parts, entry.size, wanted)
 
-    def open(self, path: str) -> BinaryIO:
-        """A file for reading: seekable, buffered, and only what is asked for is read."""
+    def open(self, path: str) -> VersionFile:
+        """A binary file for reading: seekable, buffered, and only what is asked for is read."""
         entry, reader = self.entry(path), self._reader
         ranges = file_ranges(entry, reader.objects, reader.lists)
         return VersionFile(ranges, path, entry.size, (self.open, path))
