@@ -213,7 +213,7 @@ def test_diff_is_that_of_dictionaries_and_reads_no_node_that_both_have(
 def test_where_chunks_are_is_no_difference(rule: tuple[SplitRule, int], seed: int, count: int) -> None:
     with small_nodes(rule):
         model = some_model(seed, count)
-        other = {key: each._replace(extras=chunks_extra(bytes(32))) for key, each in model.items()}
+        other = {key: each._replace(extras=chunks_extra(b"\xff" * 32)) for key, each in model.items()}
         nodes = MemoryNodes(MANIFEST)
         a, b = build(nodes, rows_of(model)), build(nodes, rows_of(other))
         assert a.identity == b.identity

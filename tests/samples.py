@@ -1,0 +1,323 @@
+"""Small objects of every kind in the format, with their bytes, their digest and what they say.
+
+What the tests of readers begin from. The pinned vectors of the specification are `tests/golden/vectors.json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dataver.compression import Codec
+from dataver.digest import Digest
+from dataver.format import chunk_list, segment
+from dataver.format.entry import NO_ENTRY, Entry, StateRoot, Step
+from dataver.format.node import IDENTITY, Row
+from dataver.format.node import encode as encode_node
+from dataver.format.operations import KINDS, ConfigSet, Genesis, Operation, Unknown
+from dataver.format.pack import Frame, PackBuilder, PackKind
+from dataver.format.segment import SegmentFrame
+from dataver.format.version import VersionRecord
+from dataver.hashing import Kind, blake3_digest, kind_digest
+from dataver.log.nodes import THIS_PACK
+from dataver.log.state import value_row
+from dataver.tree.manifest import FILE, FOLDER, REFERENCE, SYMLINK, chunks_extra, reference_extra, to_row
+from dataver.tree.manifest import Entry as FileEntry
+from dataver.tree.schema import MANIFEST, STATE, Link, LinkedNode, TreeSchema
+
+NOTE_TAG = b"note"
+TIME_US = 1_767_225_600_000_000
+
+# One zstd frame that declares 100 bytes: a single block of `a`, repeated.
+ZSTD_FRAME = bytes.fromhex("28b52ffd2064230300") + b"a"
+
+Sample = dict[str, Any]
+
+
+def digest_of(name: str) -> Digest:
+    """A digest that stands for something outside of the sample."""
+    return blake3_digest(name.encode())
+
+
+def id_of(name: str) -> bytes:
+    """Sixteen bytes that stand for an id or a nonce."""
+    return digest_of(name)[:16]
+
+
+def sample(name: str, kind: str, data: bytes, digest: bytes, **fields: Any) -> Sample:
+    """One object."""
+    return {"name": name, "kind": kind, "bytes": data.hex(), "digest": digest.hex(), "fields": plain(fields)}
+
+
+def plain(value: Any) -> Any:
+    """Values as JSON has them: bytes in hex, tuples as lists, operations and records by their fields."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).hex()
+    if isinstance(value, Unknown):
+        return {"tag": value.tag.decode(), "flags": value.flags, "body": value.body.hex()}
+    if isinstance(value, Operation):
+        return {"tag": value.TAG.decode(), **{name: plain(getattr(value, name)) for name in value.FIELDS}}
+    if hasattr(value, "__slots__") and hasattr(value, "__dataclass_fields__"):
+        return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if hasattr(value, "_fields"):
+        return {name: plain(getattr(value, name)) for name in value._fields}
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def files() -> list[FileEntry]:
+    """One entry of every kind."""
+    return [
+        FileEntry(b"a", FILE, False, 3, blake3_digest(b"abc")),
+        FileEntry(b"a.b", FILE, True, 9, digest_of("a.b"), ((NOTE_TAG, 0, b"carried along"),)),
+        FileEntry(b"a/b", FILE, False, 1 << 33, digest_of("a/b"), chunks_extra(digest_of("chunks"))),
+        FileEntry(b"a/link", SYMLINK, False, 4, blake3_digest(b"../b")),
+        FileEntry(b"empty", FILE, False, 0, blake3_digest(b"")),
+        FileEntry(b"folder", FOLDER, False, 0, blake3_digest(b"")),
+        FileEntry(b"new\nline", FILE, False, 1, digest_of("new line"), ((b"mark", IDENTITY, b"x"),)),
+        FileEntry(
+            b"stays", REFERENCE, False, 7, digest_of("stays"), reference_extra("az://c/stays", '"0x8D"')
+        ),
+        FileEntry("\u2603/\u96ea".encode(), FILE, False, 12, digest_of("snow")),
+    ]
+
+
+def node(name: str, schema: TreeSchema, level: int, rows: Sequence[Row], **fields: Any) -> list[Sample]:
+    """A node as stored and its identity bytes."""
+    stored, identity = encode_node(schema.inner if level else schema.leaf, level, rows)
+    _, link = schema.encode(level, rows)
+    kind = "manifest" if schema is MANIFEST else "state"
+    said = {"level": level, "rows": rows, "files": link.rows, "bytes": link.size_bytes, **fields}
+    return [
+        sample(name, f"{kind} node", stored, link.digest, **said),
+        sample(f"{name}, identity", f"{kind} identity", identity, link.identity, level=level),
+    ]
+
+
+def nodes() -> list[Sample]:
+    """Leaves and inner nodes of manifests and of states."""
+    leaf = [to_row(entry) for entry in files()]
+    children = [
+        LinkedNode(b"a/b", Link(digest_of("node 1"), digest_of("identity 1"), 130, 1000)),
+        LinkedNode(b"zoo", Link(digest_of("node 2"), digest_of("identity 2"), 2048, 1 << 40)),
+    ]
+    pairs = [(b"conf" + b"name", b"value"), (b"data" + b"iris", id_of("iris")), (b"hold" + b"empty", b"")]
+    place = digest_of("pack") + (48).to_bytes(4, "little") + (900).to_bytes(4, "little")
+    here = THIS_PACK + (2000).to_bytes(4, "little") + (800).to_bytes(4, "little")
+    places = [
+        LinkedNode(b"data1", Link(digest_of("state 1"), digest_of("state identity 1"), 200, 5000, place)),
+        LinkedNode(b"vers9", Link(digest_of("state 2"), digest_of("state identity 2"), 300, 6000, here)),
+    ]
+    return [
+        *node("empty manifest", MANIFEST, 0, []),
+        *node("manifest leaf", MANIFEST, 0, leaf, entries=files()),
+        *node("manifest inner", MANIFEST, 1, [MANIFEST.row(child) for child in children], children=children),
+        *node("state leaf", STATE, 0, [value_row(*pair) for pair in pairs], values=pairs),
+        *node("state inner", STATE, 1, [STATE.row(child) for child in places], children=places),
+    ]
+
+
+def lists() -> list[Sample]:
+    """Chunk lists of two levels."""
+    rows = [chunk_list.ListRow(digest_of(f"chunk {number}"), 65_536 + number) for number in range(3)]
+    found = []
+    for level in (0, 1):
+        data = chunk_list.encode(level, rows)
+        found.append(
+            sample(
+                f"chunk list {level}",
+                "chunk list",
+                data,
+                kind_digest(Kind.CHUNK_LIST, data),
+                level=level,
+                rows=rows,
+            )
+        )
+    return found
+
+
+def versions() -> list[Sample]:
+    """The shortest record and a full one."""
+    records = {
+        "first version": VersionRecord(digest_of("tree"), (), 0, "A <a@example.org>", ""),
+        "full version": VersionRecord(
+            digest_of("tree"),
+            (digest_of("parent"), digest_of("other parent")),
+            TIME_US,
+            "Zo\u00eb <zoe@example.org>",
+            "two\nlines",
+            (("licence", "CC0"), ("source", "\u2603")),
+            id_of("run"),
+            ((NOTE_TAG, 0, b"kept"),),
+        ),
+        "version before 1970": VersionRecord(digest_of("tree"), (), -1, "a", "m"),
+    }
+    return [
+        sample(name, "version", record.encode(), record.id(), **plain(record))
+        for name, record in records.items()
+    ]
+
+
+def operations() -> tuple[Operation, ...]:
+    """One operation of every kind but `gene`, and one that nobody knows and may ignore."""
+    values_of: dict[str, Any] = {
+        "dataset": id_of("iris"),
+        "name": "name",
+        "new_name": "new/name",
+        "version": digest_of("version"),
+        "manifest": digest_of("manifest"),
+        "run": id_of("run"),
+        "expected": digest_of("expected"),
+        "target": digest_of("target"),
+        "first_number": 2,
+        "numbered": (digest_of("v2"), digest_of("v3")),
+        "kind": 3,
+        "record": digest_of("record"),
+        "status": 1,
+        "number": 4,
+        "segment": digest_of("segment"),
+        "inputs": (digest_of("input 1"), digest_of("input 2")),
+        "output": digest_of("output"),
+        "packs": (digest_of("pack"),),
+        "segments": (),
+        "key": "setting",
+        "value": "on",
+        "digest": digest_of("erased"),
+        "files": 5,
+        "size_bytes": 6,
+        "new_bytes": 7,
+        "stored_bytes": 8,
+        "keys": 9,
+    }
+    made: list[Operation] = []
+    for tag, kind in KINDS.items():
+        if tag == b"gene":
+            continue
+        values = {name: values_of[name] for name in kind.FIELDS}
+        if tag == b"eras":
+            values["record"] = "who, when and why"
+        made.append(kind(**values))
+    return (*made, Unknown(b"xtra", 0, b"kept"))
+
+
+def entry_sample(name: str, entry: Entry) -> Sample:
+    """A log entry. Its digest is its last 32 bytes too."""
+    data = entry.encode()
+    return sample(name, "log entry", data, kind_digest(Kind.LOG_ENTRY, data[:-32]), **plain(entry))
+
+
+def entries() -> list[Sample]:
+    """A genesis, an entry with every operation, a checkpoint and one after it."""
+    genesis = Genesis(1, "fastcdc2020-nc1-seed0", 16_384, 65_536, 262_144, (), ("later",))
+    repository, author = id_of("repository"), "A <a@example.org>"
+    first = Entry(0, NO_ENTRY, repository, id_of("write 0"), TIME_US, author, (genesis,), None, ())
+    steps = (Step(0, TIME_US, (genesis,)),)
+    every = Entry(
+        1, digest_of("entry 0"), repository, id_of("write 1"), TIME_US, author, operations(), None, steps
+    )
+    root = StateRoot(digest_of("state root"), digest_of("state identity"), 12, digest_of("pack"), 48, 4096)
+    setting = ConfigSet("setting", "")
+    checkpoint = Entry(
+        64, digest_of("entry 63"), repository, id_of("write 64"), TIME_US, author, (setting,), root, ()
+    )
+    after = Entry(
+        65,
+        digest_of("entry 64"),
+        repository,
+        id_of("write 65"),
+        TIME_US + 1,
+        "",
+        (),
+        root,
+        (Step(64, TIME_US, (setting,)),),
+    )
+    named = {
+        "genesis": first,
+        "every operation": every,
+        "checkpoint": checkpoint,
+        "after a checkpoint": after,
+    }
+    return [entry_sample(name, entry) for name, entry in named.items()]
+
+
+def pack_parts(kind: PackKind) -> tuple[bytes, list[Frame], list[bytes], list[int]]:
+    """A pack of a raw frame of two chunks and a compressed one of two: bytes, frames, digests, lengths."""
+    builder = PackBuilder(kind, id_of("nonce"))
+    chunks = [b"raw chunk", b"and another", b"a" * 30, b"a" * 70]
+    digests_of = [bytes(blake3_digest(chunk)) for chunk in chunks]
+    frames = [
+        builder.add(Codec.RAW, chunks[:2], 20, b"".join(digests_of[:2]), [9, 11]),
+        builder.add(Codec.ZSTD, [ZSTD_FRAME], 100, b"".join(digests_of[2:]), [30, 70]),
+    ]
+    _, parts = builder.finish()
+    return b"".join(bytes(part) for part in parts), frames, digests_of, [9, 11, 30, 70]
+
+
+def packs() -> list[Sample]:
+    """A data pack, and a metadata pack without frames."""
+    data, frames, digests_of, lengths = pack_parts(PackKind.DATA)
+    name, parts = PackBuilder(PackKind.META, id_of("nonce")).finish()
+    empty = b"".join(bytes(part) for part in parts)
+    return [
+        sample(
+            "data pack",
+            "pack",
+            data,
+            blake3_digest(data),
+            kind_of_pack=1,
+            frames=frames,
+            digests=digests_of,
+            lengths=lengths,
+        ),
+        sample("empty pack", "pack", empty, name, kind_of_pack=2, frames=[], digests=[], lengths=[]),
+    ]
+
+
+def segments() -> list[Sample]:
+    """A segment over the data pack, one with a fan-out table, and one without keys."""
+    data, frames, digests_of, _ = pack_parts(PackKind.DATA)
+    of_pack = [SegmentFrame(0, f.offset, f.stored_bytes, f.raw_bytes, f.codec) for f in frames]
+    rows = [(0, 0, 9), (0, 9, 11), (1, 0, 30), (1, 30, 70)]
+    many = [digest_of(f"key {number}") for number in range(40)]
+    one = [SegmentFrame(1, 48, 4000, 4000, 0)]
+    found = []
+    for name, packs_named, of, keys, places in (
+        ("segment of a pack", [blake3_digest(data)], of_pack, digests_of, rows),
+        (
+            "segment of 40",
+            [digest_of("pack 0"), digest_of("pack 1")],
+            one,
+            many,
+            [(0, 100 * n, 100) for n in range(40)],
+        ),
+        ("empty segment", [], [], [], []),
+    ):
+        packed = b"".join(number.to_bytes(4, "little") for place in places for number in place)
+        encoded = segment.encode(packs_named, of, b"".join(keys), packed, id_of("nonce"))
+        found.append(
+            sample(
+                name,
+                "segment",
+                encoded,
+                blake3_digest(encoded),
+                packs=packs_named,
+                frames=of,
+                places=sorted(zip(plain(keys), places, strict=True)),
+            )
+        )
+    return found
+
+
+def samples() -> list[Sample]:
+    """All of them."""
+    return [
+        *nodes(),
+        *lists(),
+        *versions(),
+        *entries(),
+        *packs(),
+        *segments(),
+    ]
