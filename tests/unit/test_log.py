@@ -1,0 +1,292 @@
+"""The log: finding the tail whatever the hint says, appending exactly once, noticing a rollback."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from dataver.digest import Digest
+from dataver.errors import ConflictError, DamagedError, NewerFormatError, RollbackError
+from dataver.format.entry import CHECKPOINT_EVERY, decode_entry
+from dataver.format.operations import ConfigSet, DatasetCreate, Genesis, Operation, RunStart
+from dataver.hashing import blake3_digest
+from dataver.keys import HINT_KEY, entry_key
+from dataver.log.apply import Applier
+from dataver.log.log import Identity, Log
+from dataver.log.state import State
+from dataver.store.local import LocalStore
+from dataver.store.memory import MemoryStore
+from dataver.testing.stores import Fault, FaultyStore
+
+ENTRIES = 2 * CHECKPOINT_EVERY + 5
+GENESIS = Genesis(1, "fastcdc2020-nc1-seed0", 16_384, 65_536, 262_144)
+WHO = Identity("Test", now_us=lambda: 1_000)
+NAMES = count()
+
+
+def operations_of(number: int) -> tuple[Operation, ...]:
+    """What entry `number` does: sets, changes and removes."""
+    run = blake3_digest(str(number).encode())
+    value = "" if number % 5 == 0 else str(number)
+    return ConfigSet(f"key {number % 7}", value), RunStart(run[:16], run)
+
+
+def grow(log: Log, last: int) -> None:
+    """Append entries up to `last`."""
+    for number in range(log.tail().entry.number + 1, last + 1):
+        log.append(lambda _, n=number: operations_of(n), WHO)  # type: ignore[misc]
+
+
+def fresh() -> MemoryStore:
+    return MemoryStore(f"test-log-{next(NAMES)}")
+
+
+def copy_of(store: MemoryStore) -> MemoryStore:
+    other = fresh()
+    for info in store.list(""):
+        other.put_hint(info.key, store.get(info.key))
+    return other
+
+
+@pytest.fixture(scope="module")
+def long_log() -> MemoryStore:
+    store = fresh()
+    log = Log(store)
+    log.create(GENESIS, b"r" * 16, WHO)
+    grow(log, ENTRIES)
+    return store
+
+
+def replayed(log: Log, last: int) -> dict[bytes, bytes]:
+    """The state after `last` by all operations from the first entry on, without any checkpoint."""
+    state = State(0, GENESIS, log.nodes, None, {})
+    for number in range(last + 1):
+        Applier(state, number, checked=True).apply(log.entry(number).entry.operations)
+    return dict(state.items())
+
+
+def test_the_state_at_every_entry_is_that_of_a_replay(long_log: MemoryStore) -> None:
+    log = Log(long_log)
+    state = State(0, GENESIS, log.nodes, None, {})
+    for number in range(ENTRIES + 1):
+        Applier(state, number, checked=True).apply(log.entry(number).entry.operations)
+        assert dict(log.state_at(number).items()) == dict(state.items()), number
+
+
+def test_checkpoints_name_the_state_before_them(long_log: MemoryStore) -> None:
+    log = Log(long_log)
+    for number in range(ENTRIES + 1):
+        entry = log.entry(number).entry
+        assert (entry.base is None) == (number < CHECKPOINT_EVERY)
+        assert len(entry.since) == number % CHECKPOINT_EVERY
+    base = log.entry(CHECKPOINT_EVERY).entry.base
+    assert base is not None
+    assert base.rows == len(replayed(log, CHECKPOINT_EVERY - 1))
+
+
+def test_every_entry_names_the_one_before(long_log: MemoryStore) -> None:
+    log = Log(long_log)
+    tails = [log.entry(number) for number in range(ENTRIES + 1)]
+    assert [tail.entry.previous for tail in tails[1:]] == [tail.digest for tail in tails[:-1]]
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [
+        *(None, b"", b"0", b"1", b"64", b"100", b"%d" % ENTRIES, b"%d" % (ENTRIES + 1), b"9" * 19, b"9" * 40),
+        *(b"-5", b"+3", b"3.5", b" 7", b"\xff\xfe", bytes(8), "\u0663".encode(), b"x" * 5_000),
+    ],
+)
+def test_the_tail_is_found_whatever_the_hint_says(long_log: MemoryStore, hint: bytes | None) -> None:
+    store = copy_of(long_log)
+    store.delete(HINT_KEY)
+    if hint is not None:
+        store.put_hint(HINT_KEY, hint)
+    log = Log(store)
+    assert log.tail().entry.number == ENTRIES
+    grow(log, ENTRIES + 1)
+    assert Log(store).tail().entry.operations == operations_of(ENTRIES + 1)
+
+
+@pytest.mark.parametrize("last", [0, 1, 2, 3, 4, 63, 64, 65])
+def test_the_tail_of_any_length_is_found_without_a_hint(last: int) -> None:
+    store = fresh()
+    log = Log(store)
+    log.create(GENESIS, b"r" * 16, WHO)
+    grow(log, last)
+    store.delete(HINT_KEY)
+    assert Log(store).tail().entry.number == last
+
+
+def test_a_flipped_byte_in_any_entry_is_damage(long_log: MemoryStore) -> None:
+    store = copy_of(long_log)
+    for number in range(ENTRIES + 1):
+        key = entry_key(number)
+        data = long_log.get(key)
+        broken = bytearray(data)
+        at = number * 7_919 % len(data)
+        broken[at] ^= 0x10
+        store.put_hint(key, bytes(broken))
+        # Another version of the format may have its digest elsewhere, so that byte is looked at first.
+        with pytest.raises(NewerFormatError if at == 4 else DamagedError):
+            Log(store).entry(number)
+        store.put_hint(key, data)
+
+
+def test_each_byte_of_an_entry_counts(long_log: MemoryStore) -> None:
+    data = long_log.get(entry_key(CHECKPOINT_EVERY))
+    for at in range(len(data)):
+        broken = bytearray(data)
+        broken[at] ^= 1
+        with pytest.raises(NewerFormatError if at == 4 else DamagedError):
+            decode_entry(bytes(broken), "it")
+
+
+def test_an_entry_in_the_place_of_another_is_damage(long_log: MemoryStore) -> None:
+    store = copy_of(long_log)
+    store.put_hint(entry_key(5), long_log.get(entry_key(6)))
+    with pytest.raises(DamagedError):
+        Log(store).entry(5)
+
+
+def on_disk(folder: Path, last: int, repository: bytes = b"r" * 16) -> Log:
+    log = Log(LocalStore(folder))
+    log.create(GENESIS, repository, WHO)
+    grow(log, last)
+    return log
+
+
+def test_newest_entries_that_are_gone_are_a_rollback(tmp_path: Path) -> None:
+    log = on_disk(tmp_path / "repo", 6)
+    for number in (5, 6):
+        log.store.delete(entry_key(number))
+    with pytest.raises(RollbackError) as raised:
+        Log(log.store).tail()
+    assert raised.value.exit_code == 5
+    # The one that has it open notices before it appends.
+    with pytest.raises(RollbackError):
+        log.append(lambda _: operations_of(7), WHO)
+    with pytest.raises(RollbackError):  # Nothing was adopted by failing.
+        Log(log.store).tail()
+    assert Log(log.store, accept_rollback=True).tail().entry.number == 4
+    again = Log(log.store)
+    assert again.tail().entry.number == 4
+    grow(again, 5)
+
+
+def test_an_entry_that_was_replaced_is_a_rollback(tmp_path: Path) -> None:
+    log = on_disk(tmp_path / "repo", 4)
+    shutil.copytree(tmp_path / "repo", tmp_path / "before")
+    other = Log(LocalStore(tmp_path / "before"))
+    log.append(lambda _: operations_of(5), WHO)
+    other.append(lambda _: operations_of(105), WHO)
+    shutil.rmtree(tmp_path / "repo")
+    (tmp_path / "before").rename(tmp_path / "repo")
+    with pytest.raises(RollbackError):
+        Log(log.store).tail()
+
+
+def test_another_repository_in_the_place_is_a_rollback(tmp_path: Path) -> None:
+    on_disk(tmp_path / "repo", 3)
+    on_disk(tmp_path / "other", 9, b"o" * 16)
+    shutil.rmtree(tmp_path / "repo")
+    (tmp_path / "other").rename(tmp_path / "repo")
+    store = LocalStore(tmp_path / "repo")
+    with pytest.raises(RollbackError):
+        Log(store).tail()
+    assert Log(store, accept_rollback=True).tail().entry.number == 9
+    assert Log(store).repository() == b"o" * 16
+    assert Log(store).tail().entry.number == 9
+
+
+def test_a_history_that_went_on_is_no_rollback(tmp_path: Path) -> None:
+    log = on_disk(tmp_path / "repo", 3)
+    other = Log(log.store)
+    grow(other, 8)
+    assert log.tail().entry.number == 8
+    assert Log(log.store).tail().entry.number == 8
+
+
+def faulty(faults: dict[int, Fault]) -> FaultyStore:
+    """Faults of the calls that put an entry."""
+    inner = fresh()
+    log = Log(inner)
+    log.create(GENESIS, b"r" * 16, WHO)
+    grow(log, 2)
+    return FaultyStore(inner, faults, lambda call: call.method == "put_new" and call.key.startswith("log/"))
+
+
+@pytest.mark.parametrize("fault", [Fault.BEFORE, Fault.AFTER, Fault.LATE])
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_lost_answer_appends_exactly_once(fault: Fault, times: int) -> None:
+    store = faulty(dict.fromkeys(range(1, times + 1), fault))
+    plans: list[int] = []
+
+    def plan(state: State) -> tuple[Operation, ...]:
+        plans.append(state.number)
+        return (DatasetCreate(b"d" * 16, "once"),)  # A second time it would be a conflict.
+
+    assert Log(store).append(plan, WHO).number == 3
+    store.land()
+    assert plans == [2]
+    assert store.made > times
+    assert Log(store.inner).tail().entry.number == 3
+
+
+def racing(store: FaultyStore, other: Callable[[State], tuple[Operation, ...]]) -> list[int]:
+    """Let another writer win the first race; the states that the plan was asked for."""
+    plans: list[int] = []
+
+    def plan(state: State) -> tuple[Operation, ...]:
+        plans.append(state.number)
+        if len(plans) == 1:
+            Log(store.inner).append(other, WHO)
+        return (DatasetCreate(b"d" * 16, "mine"),)
+
+    Log(store).append(plan, WHO)
+    return plans
+
+
+@pytest.mark.parametrize("faults", [{}, {1: Fault.BEFORE}, {1: Fault.AFTER}, {1: Fault.LATE}])
+def test_a_lost_race_is_planned_again(faults: dict[int, Fault]) -> None:
+    store = faulty(faults)
+    plans = racing(store, lambda _: (DatasetCreate(b"o" * 16, "other"),))
+    store.land()
+    assert plans == [2, 3]
+    state = Log(store.inner).state()
+    assert state.number == 4
+    assert [name for name, _ in state.datasets()] == ["mine", "other"]
+
+
+def test_a_conflict_of_two_writers_is_told(long_log: MemoryStore) -> None:
+    store = faulty({})
+    with pytest.raises(ConflictError):
+        racing(store, lambda _: (DatasetCreate(b"o" * 16, "mine"),))
+    assert Log(store.inner).state().dataset("mine") == b"o" * 16
+    assert Log(store.inner).tail().entry.number == 3
+
+
+def test_a_plan_of_nothing_appends_nothing(long_log: MemoryStore) -> None:
+    assert Log(long_log).append(lambda _: None, WHO).number == ENTRIES
+    assert Log(long_log).tail().entry.number == ENTRIES
+
+
+def test_times_never_go_back() -> None:
+    store = fresh()
+    times = iter([50, 40, 60, 10])
+    who = Identity("Test", now_us=lambda: next(times))
+    log = Log(store)
+    log.create(GENESIS, b"r" * 16, who)
+    for number in (1, 2, 3):
+        log.append(lambda _, n=number: operations_of(n), who)  # type: ignore[misc]
+    assert [log.entry(number).entry.time_us for number in range(4)] == [50, 50, 60, 60]
+    assert [log.number_at(time_us) for time_us in (50, 59, 60, 99)] == [1, 1, 3, 3]
+
+
+def test_the_digest_of_an_entry_is_its_last_bytes(long_log: MemoryStore) -> None:
+    tail = Log(long_log).tail()
+    assert tail.digest == Digest(long_log.get(entry_key(ENTRIES))[-32:])
