@@ -26,6 +26,7 @@ from dataver.results import Changes
 from dataver.session import Session
 from dataver.source import EMPTY_FOLDER, FILE, Source, SourceFile
 from dataver.tree.manifest import (
+    CHUNKS_TAG,
     FOLDER,
     REFERENCE,
     REFERENCE_TAG,
@@ -225,8 +226,11 @@ class Committer:
             if known is None or known.kind == REFERENCE or known.size != file.size:
                 work.to_read.append(file)
                 continue
-            # Chunk lists go with the bytes; other columns of the base only with the same path.
-            work.kept.append(known._replace(path=path, kind=file.kind, executable=file.executable))
+            # Chunk lists go with the bytes; other columns only with the path.
+            lists = tuple(extra for extra in known.extras if extra[0] == CHUNKS_TAG)
+            work.kept.append(
+                known._replace(path=path, kind=file.kind, executable=file.executable, extras=lists)
+            )
         return work
 
     def _read(self, work: _Work, sink: PackWriter | Counter, state: State, progress: Progress) -> Ingested:
@@ -258,7 +262,7 @@ class Committer:
         for path, entry in entries.items():
             known = before.get(path)
             if known is None or known[1:5] != entry[1:5] or _location(known) != _location(entry):
-                edits[path] = to_row(entry)
+                edits[path] = to_row(_carrying(entry, known))
         if not self._options.add:
             edits.update((path, None) for path in before if path not in entries)
         if root is not None:
@@ -342,6 +346,14 @@ class Counter:
 
 def _location(entry: Entry) -> bytes | None:
     return next((value for tag, _, value in entry.extras if tag == REFERENCE_TAG), None)
+
+
+def _carrying(entry: Entry, known: Entry | None) -> Entry:
+    """The entry with the columns that this release does not know: they stay while the bytes do."""
+    if known is None or known.digest != entry.digest:
+        return entry
+    others = [extra for extra in known.extras if extra[0] not in (CHUNKS_TAG, REFERENCE_TAG)]
+    return entry._replace(extras=tuple(sorted((*entry.extras, *others))))
 
 
 def _in_the_way(nodes: NodeStore, root: Link, added: Sequence[bytes]) -> Iterator[bytes]:

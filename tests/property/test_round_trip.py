@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from uuid import uuid4
 
 import pytest
 from hypothesis import given
@@ -12,15 +11,10 @@ from hypothesis import strategies as st
 
 from dataver.chunking import ChunkerParameters
 from dataver.errors import WouldOverwriteError
-from dataver.repository import Repository, init
+from dataver.repository import init
+from tests.repositories import memory_repository
 from tests.strategies import SMALL_CHUNKS, edited, paths, worlds
 from tests.worlds import EMPTY, Thing, World, differences, files_and_bytes, folders_of, put, read, write
-
-
-def memory_repository(chunks: ChunkerParameters | None = None) -> Repository:
-    repository = Repository(f"memory://{uuid4().hex}")
-    repository.session.create(chunks)
-    return repository
 
 
 @st.composite
