@@ -16,7 +16,7 @@ from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.spec import AbstractFileSystem
 from fsspec.utils import isfilelike, stringify_path, tokenize
 
-from dataver.errors import BadInputError, NotPermittedError, PathNotFoundError
+from dataver.errors import BadInputError, DataverError, NotPermittedError, PathNotFoundError
 from dataver.folders import Folders, Info, has_ref, split
 from dataver.opened import Opened, open_shared
 from dataver.paths import safe_spelling
@@ -290,8 +290,9 @@ class DataverFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec ship
         info = self.info(path)
         if "digest" in info:
             return str(info["digest"])
-        what = self._folders.version_of(path).id if has_ref(path) else self.ls(path, detail=False)
-        token: str = tokenize(what, path)
+        ref, inner = split(path)
+        what = self.version(ref).id if has_ref(ref) else self.ls(path, detail=False)
+        token: str = tokenize(what, inner)
         return token
 
     def modified(self, path: Any) -> datetime:
@@ -311,6 +312,17 @@ class DataverFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec ship
             self._refuse()
         version, inner = self._folders.file(self._strip_protocol(path))
         return version.open(inner)
+
+    def cat(self, path: Any, recursive: bool = False, on_error: str = "raise", **kwargs: Any) -> Any:
+        """The bytes of a file; of several, or of all below a folder if `recursive`, a `dict` by path."""
+        if not recursive:
+            return super().cat(path, on_error=on_error, **kwargs)
+        paths = [found for found in self.expand_path(path, recursive=True) if not self.isdir(found)]
+        contents = dict(zip(paths, self.cat_ranges(paths, None, None), strict=True))
+        failed = [name for name, data in contents.items() if isinstance(data, Exception)]
+        if failed and on_error == "raise":
+            raise contents[failed[0]]
+        return {n: data for n, data in contents.items() if on_error == "return" or n not in failed}
 
     def cat_file(self, path: Any, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
         """The bytes of a file, or a slice of them by the rules of Python's slices."""
@@ -344,7 +356,7 @@ class DataverFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec ship
             try:
                 slices = [slice(starts_list[number], ends_list[number]) for number in numbers]
                 found: list[Any] = self._slices(path, slices)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, DataverError) as error:
                 if on_error != "return":
                     raise
                 found = [error] * len(numbers)

@@ -43,6 +43,7 @@ class _Reader:
     """What reads a version in one process."""
 
     def __init__(self, repository: Repository, resolved: Resolved, state: State | None) -> None:
+        self.repository = repository
         session = repository.session
         index = session.index(state)
         # A look for what is missing reads the log, which only one thread at a time may: so it has
@@ -67,15 +68,14 @@ class Version:
 
     def __init__(self, repository: Repository, resolved: Resolved, state: State | None = None) -> None:
         """`state` is the newest state, where it was read a moment ago."""
-        self._repository = repository
         self._resolved = resolved
         self._process_reader = _Reader(repository, resolved, state)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Version, (self._repository, self._resolved)
+        return Version, (self.repository, self._resolved)
 
     def __repr__(self) -> str:
-        return f"<Version {self.name} {self.id[:16]} of {self._repository.url}>"
+        return f"<Version {self.name} {self.id[:16]} of {self.repository.url}>"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Version) and (self.id, self.dataset_name) == (other.id, other.dataset_name)
@@ -88,14 +88,14 @@ class Version:
         reader = self._process_reader
         if reader.process != os.getpid():
             # A forked process shares neither locks nor connections with the one it came from.
-            self._repository = _another(self._repository)
-            reader = self._process_reader = _Reader(self._repository, self._resolved, None)
+            again = _another(reader.repository)
+            reader = self._process_reader = _Reader(again, self._resolved, None)
         return reader
 
     @property
     def repository(self) -> Repository:
-        """Where the version is."""
-        return self._repository
+        """Where the version is. For one thread, unlike the version."""
+        return self._reader.repository
 
     @property
     def dataset_name(self) -> str:
@@ -127,7 +127,7 @@ class Version:
     @property
     def info(self) -> VersionInfo:
         """What `dataver show` says."""
-        return self._repository.show(f"{self.dataset_name}@{self.id}")
+        return self.repository.show(f"{self.dataset_name}@{self.id}")
 
     @property
     def _record(self) -> VersionRecord:
@@ -222,7 +222,7 @@ class Version:
     ) -> CheckoutResult:
         """Write the files into a folder. See `Repository.checkout`."""
         ref = f"{self.dataset_name}@{self.id}"
-        return self._repository.checkout(
+        return self.repository.checkout(
             ref, target, include=include, exclude=exclude, overwrite=overwrite, progress=progress, jobs=jobs
         )
 
