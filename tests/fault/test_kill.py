@@ -79,11 +79,11 @@ def attack(tmp_path: Path, kills: int, seed: int) -> None:
         assert all(len(head.read(file.path)) == file.size for file in head.files())
         target = tmp_path / f"out-{kill}"
         (data / "after").write_text(str(kill))
-        done = repository.commit("d", data, message=str(kill))
+        # What a killed child wrote before it was killed is committed here, under its number.
+        done = repository.commit("d", data, message=(data / "number").read_text())
         assert done.created
         repository.checkout("d", target)
         assert contents(target) == contents(data)
-        # The next child numbers from 0 again and writes its number into the message.
         seen += 1
     assert seen > kills, "too little was committed for the kills to mean anything"
     assert open_repository(str(place)).verify(deep=True).ok
