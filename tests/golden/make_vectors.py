@@ -12,6 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from blake3 import blake3
+
+from dataver.chunking import ChunkerParameters
+from dataver.chunking.fastcdc import cuts
 from dataver.compression import Codec
 from dataver.digest import Digest
 from dataver.format import chunk_list, segment
@@ -28,10 +32,13 @@ from dataver.log.state import value_row
 from dataver.tree.manifest import FILE, FOLDER, REFERENCE, SYMLINK, chunks_extra, reference_extra, to_row
 from dataver.tree.manifest import Entry as FileEntry
 from dataver.tree.schema import MANIFEST, STATE, Link, LinkedNode, TreeSchema
+from dataver.tree.split import Splitter
 
 VECTORS = Path(__file__).with_name("vectors.json")
 NOTE_TAG = b"note"
 TIME_US = 1_767_225_600_000_000
+KEYS = 6_000
+NOISE_BYTES = 1_000_000
 
 # One zstd frame that declares 100 bytes: a single block of `a`, repeated.
 ZSTD_FRAME = bytes.fromhex("28b52ffd2064230300") + b"a"
@@ -91,6 +98,31 @@ def splits() -> list[Vector]:
         )
         for number, key in enumerate(keys)
         for level in (0, 1, 2)
+    ]
+
+
+def node_ends() -> list[Vector]:
+    """Where nodes end on each level over the keys `000000`, `000001`, …: exclusive ends."""
+    found = []
+    for level in range(3):
+        splitter = Splitter(level)
+        ends = [n + 1 for n in range(KEYS) if splitter.ends_after(b"%06d" % n, 6)]
+        listed = b"".join(end.to_bytes(4, "little") for end in ends)
+        found.append(
+            vector(
+                f"node ends level {level}", "node ends", listed, blake3_digest(listed), level=level, keys=KEYS
+            )
+        )
+    return found
+
+
+def chunk_ends() -> list[Vector]:
+    """Where the default parameters cut the first bytes of BLAKE3's extended output for `dataver`."""
+    data = blake3(b"dataver").digest(length=NOISE_BYTES)
+    ends = cuts(data, ChunkerParameters(), final=True)
+    listed = b"".join(end.to_bytes(4, "little") for end in ends)
+    return [
+        vector("cuts", "cuts", listed, blake3_digest(data), seed="dataver", length=NOISE_BYTES, ends=ends)
     ]
 
 
@@ -342,6 +374,8 @@ def make() -> list[Vector]:
     return [
         *digests(),
         *splits(),
+        *node_ends(),
+        *chunk_ends(),
         *nodes(),
         *lists(),
         *versions(),
