@@ -216,13 +216,12 @@ class Publisher:
         give_way(ours, theirs)
         conflicts = overlaps(ours, theirs)
         if conflicts:
-            ids = f"{base.id if base else 'nothing'} and {head.id}"
             shown = ", ".join(safe_spelling(path) for path in conflicts[:5])
             more = f" and {len(conflicts) - 5} more" if len(conflicts) > 5 else ""
             raise ConflictError(
-                f"{self._name}@{self._branch} was moved to {head.id} meanwhile, and both sides changed "
-                f"{shown}{more} (between {ids}); nothing was committed. Check out the head, bring your "
-                "change there, and commit again"
+                f"{self._name}@{self._branch} is at {head.id} and the change was made from "
+                f"{base.id if base else 'nothing'}: both sides changed {shown}{more}. Nothing was committed; "
+                "check out the head into another folder, bring your change there, and commit that"
             )
         return ours
 

@@ -36,7 +36,7 @@ def command(session: Session, ref: str | None, deep: bool) -> None:
         damaged = output.amount(len(report.damaged), "object")
         raise DamagedError(
             f"{damaged} of {report.objects:,} damaged; restore the objects listed from another copy of the"
-            " repository, or commit the harmed files again from their source"
+            " repository"
         )
 
 
