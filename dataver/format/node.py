@@ -120,6 +120,8 @@ def decode(
         raise NewerFormatError(f"{what} has node version {version}; this release reads {NODE_VERSION}")
     if level > LEVEL_MAX:
         reader.fail(f"level {level} is deeper than a tree may be")
+    if level and not row_count:
+        reader.fail("it has nothing below it, and only a leaf may")
     schema = schema_of_level[1 if level else 0]
     widths = {column.tag: column for column in schema.fixed}
     keys: list[bytes] = []
