@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from dataver.digest import DIGEST_BYTES
 from dataver.errors import ConflictError, DamagedError, NewerFormatError
@@ -125,6 +126,28 @@ class Replay:
         return link
 
 
+class _Expected(NamedTuple):
+    """A node as its parent names it: after the key `before`, up to `last_key`. A root has no level."""
+
+    link: Link
+    level: int | None
+    before: bytes
+    last_key: bytes
+
+    def fits(self, node: Node) -> bool:
+        _, found = STATE.encode(node.level, node.rows)
+        if (found.identity, found.rows) != (self.link.identity, self.link.rows):
+            return False
+        if self.level is None:
+            return True
+        return (
+            bool(node.rows)
+            and (node.level, found.size_bytes) == (self.level, self.link.size_bytes)
+            and self.before < node.rows[0].key
+            and node.rows[-1].key == self.last_key
+        )
+
+
 class StateTrees:
     """The state trees of checkpoints, each distinct node read once, each of their packs whole."""
 
@@ -138,32 +161,33 @@ class StateTrees:
         """Read the tree as far as it was not read before; whether all that was read now is right."""
         nodes = StateNodes(self._packs)
         right = True
-        root = root_link(base)
-        waiting = [(root, True)]
+        waiting = [_Expected(root_link(base), None, b"", b"")]
         while waiting:
-            link, is_root = waiting.pop()
-            known = self._seen.get(link.place)
+            expected = waiting.pop()
+            place = expected.link.place
+            known = self._seen.get(place)
             if known is not None:
                 right = right and known
                 continue
-            node = self._load(nodes, link, is_root)
-            self._seen[link.place] = node is not None
+            node = self._load(nodes, expected)
+            self._seen[place] = node is not None
             if node is None:
                 right = False
             elif node.level:
-                waiting.extend((STATE.link(row), False) for row in node.rows)
+                befores = [expected.before, *(row.key for row in node.rows)]
+                for row, before in zip(node.rows, befores, strict=False):
+                    waiting.append(_Expected(STATE.link(row), node.level - 1, before, row.key))
         return right
 
-    def _load(self, nodes: StateNodes, link: Link, is_root: bool) -> Node | None:
+    def _load(self, nodes: StateNodes, expected: _Expected) -> Node | None:
+        link = expected.link
         key = pack_key(place_pack(link))
         try:
             node = nodes.load(link)
         except (DamagedError, NewerFormatError) as error:
             self._findings.add(key, plain(error))
             return None
-        _, found = STATE.encode(node.level, node.rows)
-        size_bytes = found.size_bytes if is_root else link.size_bytes
-        if (found.identity, found.rows, found.size_bytes) != (link.identity, link.rows, size_bytes):
+        if not expected.fits(node):
             self._findings.add(key, "a state node in it is not the one that is expected there")
             return None
         return node

@@ -1,92 +1,29 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from dataver.compression import Codec
-from dataver.digest import Digest
 from dataver.errors import NewerFormatError, ObjectMissingError, RefNotFoundError, StoreError
-from dataver.format.entry import CHECKPOINT_EVERY, StateRoot
-from dataver.format.operations import ConfigSet, DatasetRename, IndexAdd, Operation, VersionAdd
+from dataver.format.entry import CHECKPOINT_EVERY
+from dataver.format.operations import ConfigSet
 from dataver.format.pack import HEADER_BYTES, TRAILER_BYTES
-from dataver.format.version import VersionRecord
 from dataver.hashing import Kind, kind_digest
-from dataver.ingest import Ingested, ingest
 from dataver.keys import HINT_KEY, entry_key, pack_key
-from dataver.log.log import Identity, Log
-from dataver.log.state import State
-from dataver.packs import Nonce, RecordWriter, StoredPack, StoredSegment, write_segment
 from dataver.repository import Repository, init
-from dataver.results import Damage, Harm, VerifyReport
+from dataver.results import Harm
 from dataver.store.base import Store, View, Wrapper
 from dataver.testing.stores import CountingStore, Fault, FaultyStore
+from tests.damage import WHOLE, append, change, commit, flip, harms, opened, place_of, the_one
 from tests.worlds import noise, text
 
 NAMES = count()
-WHOLE = Harm(None, None, None)
 
 
 @pytest.fixture
 def repository() -> Repository:
     return init(f"memory://verify-{next(NAMES)}")
-
-
-def opened(repository: Repository, wrap: Callable[[Store], Store] = lambda store: store) -> Repository:
-    """The same repository with nothing read of it yet, over a store that may do more."""
-    other = Repository(repository.url)
-    store = wrap(other.session.store)
-    other.session.store, other.session.log = store, Log(store)
-    return other
-
-
-def change(store: Store, key: str, data: bytes | None) -> None:
-    store.delete(key)
-    if data is not None:
-        assert store.put_new(key, data)
-
-
-def flip(store: Store, key: str, offset: int) -> None:
-    data = bytearray(store.get(key))
-    data[offset] ^= 0x40
-    change(store, key, bytes(data))
-
-
-def place_of(repository: Repository, path: str, ref: str = "iris") -> tuple[str, int]:
-    """The pack that holds a file of one chunk, and an offset of stored bytes that it needs."""
-    entry = repository.version(ref).entry(path)
-    place = repository.session.index().find(entry.digest)
-    assert place is not None
-    return pack_key(place.pack), place.frame_offset + (place.offset if place.codec == Codec.RAW else 9)
-
-
-def harms(report: VerifyReport) -> dict[str, list[tuple[str | None, str | None, str | None]]]:
-    return {d.object: [(h.dataset, h.version, h.path) for h in d.harms] for d in report.damaged}
-
-
-def the_one(report: VerifyReport) -> Damage:
-    assert not report.ok
-    assert len(report.damaged) == 1, report.damaged
-    return report.damaged[0]
-
-
-def commit(repository: Repository, folder: Path, **files: bytes) -> None:
-    folder.mkdir(exist_ok=True)
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
-    repository.commit("iris", folder)
-
-
-def append(repository: Repository, *operations: Operation) -> int:
-    """Append operations that nobody checks; gives the entry's number."""
-    log = repository.session.log
-    entry = log._next(log.tail(), operations, repository.session.who(None))
-    assert repository.session.store.put_new(entry_key(entry.number), entry.encode())
-    return entry.number
 
 
 # What is looked at
@@ -310,115 +247,6 @@ def test_references_are_read_where_they_are_with_deep_alone(repository: Reposito
     assert found["gone"].harms == [Harm("iris", "v1", "gone")]
     assert "no more" in found["gone"].reason
     assert "changed" in found["changed"].reason
-
-
-# Contradictions: every digest is right, and what is said is not
-
-
-def test_an_operation_that_cannot_follow_is_damage(repository: Repository, tmp_path: Path) -> None:
-    commit(repository, tmp_path / "data", a=b"one")
-    dataset = repository.session.state().dataset("iris")
-    assert dataset is not None
-    number = append(repository, DatasetRename(dataset, "roses", "tulips"))
-    damage = the_one(opened(repository).verify())
-    assert (damage.object, damage.harms) == (entry_key(number), [WHOLE])
-    assert "cannot follow" in damage.reason
-
-
-def test_a_checkpoint_of_another_state_is_damage(
-    repository: Repository, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    honest = Log._checkpoint
-
-    def forget(log: Log, state: State, identity: Identity) -> StateRoot:
-        state.changes.popitem()
-        return honest(log, state, identity)
-
-    for number in range(1, CHECKPOINT_EVERY):
-        append(repository, ConfigSet(f"key {number}", "value"))
-    assert opened(repository).verify().ok
-    monkeypatch.setattr(Log, "_checkpoint", forget)
-    assert append(repository, ConfigSet("last", "value")) == CHECKPOINT_EVERY
-    damage = the_one(opened(repository).verify())
-    assert (damage.object, damage.harms) == (entry_key(CHECKPOINT_EVERY), [WHOLE])
-
-
-def test_an_entry_that_repeats_others_wrongly_is_damage(repository: Repository) -> None:
-    append(repository, ConfigSet("colour", "red"))
-    log = repository.session.log
-    honest = log._next(log.tail(), (ConfigSet("shape", "round"),), repository.session.who(None))
-    first, second = honest.since
-    lie = replace(honest, since=(first, replace(second, operations=(ConfigSet("colour", "blue"),))))
-    assert repository.session.store.put_new(entry_key(2), lie.encode())
-    damage = the_one(opened(repository).verify())
-    assert damage.object == entry_key(2)
-    assert "otherwise" in damage.reason
-
-
-def test_an_entry_made_after_another_one_is_damage(repository: Repository) -> None:
-    append(repository, ConfigSet("colour", "red"))
-    append(repository, ConfigSet("shape", "round"))
-    log = repository.session.log
-    other = log._next(log.entry(0), (ConfigSet("colour", "red"),), repository.session.who(None))
-    change(repository.session.store, entry_key(1), other.encode())
-    found = {damage.object for damage in opened(repository).verify().damaged}
-    assert entry_key(1) in found
-
-
-def test_a_record_with_another_tree_is_damage(repository: Repository, tmp_path: Path) -> None:
-    commit(repository, tmp_path / "data", a=b"one")
-    honest = repository.session.resolve("iris")
-    record = VersionRecord(Digest(bytes(32)), (), 0, "Mallory", "a lie")
-    version = record.id()
-    writer = RecordWriter(repository.session.store)
-    writer.add(version, record.encode())
-    packs = writer.close()
-    segment = write_segment(repository.session.store, packs)
-    append(
-        repository,
-        VersionAdd(honest.dataset, version, honest.version.manifest, 1, 3, 0, 0),
-        IndexAdd(segment.name, segment.keys, segment.size_bytes),
-    )
-    damage = the_one(opened(repository).verify())
-    assert damage.object == pack_key(packs[0].name)
-    assert "another tree" in damage.reason
-    assert damage.harms == [Harm("iris", str(version), None)]
-
-
-def test_a_long_file_that_is_not_its_digest_is_found_by_deep(
-    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def lie(*arguments: Any, **options: Any) -> Ingested:
-        done = ingest(*arguments, **options)
-        done.entries = [e._replace(digest=bytes(32)) if e.path == b"long" else e for e in done.entries]
-        return done
-
-    monkeypatch.setattr("dataver.commit.ingest", lie)
-    commit(repository, tmp_path / "data", long=noise(1, 400_000), other=noise(2, 400_000))
-    assert repository.verify().ok
-    damage = the_one(repository.verify(deep=True))
-    assert damage.harms == [Harm("iris", "v1", "long")]
-    assert "long" in damage.reason
-
-
-def test_a_segment_that_leads_elsewhere_is_blamed_where_the_pack_is_proven(
-    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def crossed(store: Store, packs: list[StoredPack], *, nonce: Nonce) -> StoredSegment:
-        """A segment that takes the first two chunks of the data for each other."""
-        data, *rest = packs
-        digests = data.digests[32:64] + data.digests[:32] + data.digests[64:]
-        return write_segment(store, [replace(data, digests=digests), *rest], nonce=nonce)
-
-    monkeypatch.setattr("dataver.publish.write_segment", crossed)
-    commit(repository, tmp_path / "data", a=noise(1, 70_000), b=noise(2, 70_000))
-    (segment,) = repository.session.store.list("index/")
-    report = repository.verify(deep=True)
-    assert segment.key in {damage.object for damage in report.damaged}
-    assert {path for _, _, path in harms(report)[segment.key]} <= {"a", "b"}
-    assert harms(report)[segment.key]
-    # Without reading the pack it might as well be the pack that is another one.
-    assert not repository.verify().ok
 
 
 # What is raised, and what happens meanwhile
