@@ -104,8 +104,7 @@ class Checkout:
                 else "move them away, or repeat with --overwrite"
             )
             raise WouldOverwriteError(
-                f"{name} has files that differ and are not from a checkout: {shown}{more}. Nothing was "
-                f"written; {advice}"
+                f"{name} has files of yours that differ: {shown}{more}. Nothing was written; {advice}"
             )
         files = [entry for entry in plan.write if entry.kind != FOLDER]
         self._progress.begin("writing", len(files), sum(entry.size for entry in files))
