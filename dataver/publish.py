@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from dataver.compact import choose, merge
 from dataver.digest import DIGEST_BYTES, Digest
-from dataver.errors import AlreadyExistsError, ConflictError
+from dataver.errors import AlreadyExistsError, BadInputError, ConflictError
+from dataver.format.limits import VERSION_TEXTS_BYTES_MAX
 from dataver.format.node import Row
 from dataver.format.operations import (
     BRANCH,
@@ -64,6 +66,21 @@ class Label:
     meta: tuple[tuple[str, str], ...] = ()
     tags: tuple[str, ...] = ()
     allow_empty: bool = False
+
+    def __post_init__(self) -> None:
+        size = 0
+        for text in (self.message, *chain.from_iterable(self.meta)):
+            try:
+                size += len(text.encode())
+            except (AttributeError, UnicodeEncodeError) as error:
+                raise BadInputError(
+                    f"{text!a:.100} cannot be the message or metadata of a version: text in UTF-8 is expected"
+                ) from error
+        if size > VERSION_TEXTS_BYTES_MAX:
+            raise BadInputError(
+                f"message and metadata have {size} bytes, and {VERSION_TEXTS_BYTES_MAX} are the most; "
+                "put what is longer into a file"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dataver.errors import BadInputError, ConflictError
+from dataver.format.limits import TIME_US_MAX, TIME_US_MIN
 from dataver.format.operations import ALIAS, BRANCH, TAG
 from dataver.log.log import Log
 from dataver.log.state import KIND_NAMES
@@ -363,7 +364,7 @@ class Repository:
     ) -> Label:
         from dataver.publish import Label
 
-        pairs = tuple(sorted((meta or {}).items()))
+        pairs = tuple(sorted((meta or {}).items(), key=str))
         time_us = None if time is None else _microseconds(time)
         return Label(message, self.session.who(author), time_us, pairs, tuple(tags), allow_empty)
 
@@ -424,17 +425,20 @@ def _microseconds(time: Time) -> int:
             raise BadInputError(
                 f"{time!r} is not a time: RFC 3339 is expected, as 2026-01-31T09:30:00Z"
             ) from error
-    return to_microseconds(time if time.tzinfo is not None else time.replace(tzinfo=UTC))
+    time_us = to_microseconds(time if time.tzinfo is not None else time.replace(tzinfo=UTC))
+    if not TIME_US_MIN <= time_us <= TIME_US_MAX:
+        raise BadInputError(f"{time.isoformat()} is not in the years 1 to 9999, UTC")
+    return time_us
 
 
 def _entry_number(log: Log, at: str) -> int:
     """The entry that `--at` means: its number, or the last one made by a time."""
     if at.isascii() and at.isdigit():
-        number = int(at)
         newest = log.tail().entry.number
-        if number > newest:
-            raise BadInputError(f"there is no log entry {number}; the newest is {newest}")
-        return number
+        # Python refuses to read numbers of thousands of digits.
+        if len(at) > 20 or int(at) > newest:
+            raise BadInputError(f"there is no log entry {at[:40]}; the newest is {newest}")
+        return int(at)
     return log.number_at(_microseconds(at))
 
 

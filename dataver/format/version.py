@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.errors import NewerFormatError
 from dataver.format.binary import Buffer, Reader, Writer
+from dataver.format.limits import TIME_US_MAX, TIME_US_MIN
 from dataver.hashing import Kind, kind_digest
 
 VERSION_MAGIC = b"DVVR"
@@ -71,6 +72,8 @@ def decode_version(data: Buffer, what: str) -> VersionRecord:
     run_id = reader.blob()
     extensions = tuple([(reader.raw(4), reader.u32(), reader.blob()) for _ in range(reader.u32())])
     reader.end()
+    if not TIME_US_MIN <= time_us <= TIME_US_MAX:
+        reader.fail("its time is not in the years 1 to 9999")
     for tag, flags, _ in extensions:
         if flags & MUST_UNDERSTAND:
             raise NewerFormatError(f"{what} has an extension {tag!r} that this release does not know")
