@@ -22,7 +22,10 @@ from dataver.format.pack import PACK_MAGIC, PackKind
 from dataver.keys import HINT_KEY, LOG_PREFIX, PACK_PREFIX, SEGMENT_PREFIX, entry_key
 from dataver.repository import Repository, init
 from dataver.results import Harm, VerifyReport
+from dataver.store.base import Store
+from dataver.store.local import LocalStore
 from dataver.store.memory import MemoryStore
+from tests import worlds
 
 URL = "memory://flips"
 OTHER_URL = "memory://flips-of-another-repository"
@@ -99,9 +102,15 @@ def build(url: str, work: Path) -> None:
         repository.alias(f"iris@v{1 + number % 10}", "prod")
 
 
-def ask_everything() -> Iterator[tuple[str, str, object]]:
+def store_of(url: str) -> Store:
+    """The store itself, with no look at what a repository would have to say."""
+    protocol, separator, name = url.partition("://")
+    return MemoryStore(name) if separator else LocalStore(protocol)
+
+
+def ask_everything(url: str) -> Iterator[tuple[str, str, object]]:
     """What refs mean, what versions list, what files hold; an error of ours where there is no answer."""
-    repository = Repository(URL)
+    repository = Repository(url)
     for ref in REFS:
         try:
             version = repository.version(ref)
@@ -127,9 +136,9 @@ def ask_everything() -> Iterator[tuple[str, str, object]]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     for url in (URL, OTHER_URL):
         build(url, tmp_path_factory.mktemp("work"))
-    store = MemoryStore(URL.partition("://")[2])
+    store = store_of(URL)
     objects = {info.key: store.get(info.key) for info in store.list("")}
-    answers = {(what, of): answer for what, of, answer in ask_everything()}
+    answers = {(what, of): answer for what, of, answer in ask_everything(URL)}
     assert not [key for key in answers if key[0] == "error"]
     repository = Repository(URL)
     versions = {ref: (ref.partition("@")[0], str(repository.show(ref).version)) for ref in REFS}
@@ -143,9 +152,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
 
 
 @contextmanager
-def changed(whole: Whole, changes: dict[str, bytes | None]) -> Iterator[None]:
+def changed(whole: Whole, changes: dict[str, bytes | None], url: str = URL) -> Iterator[None]:
     """The store with other bytes under some keys, or none."""
-    store = MemoryStore(URL.partition("://")[2])
+    store = store_of(url)
     try:
         for key, data in changes.items():
             store.delete(key)
@@ -159,12 +168,12 @@ def changed(whole: Whole, changes: dict[str, bytes | None]) -> Iterator[None]:
                 assert store.put_new(key, whole.objects[key])
 
 
-def check(whole: Whole, changes: dict[str, bytes | None], *, named: set[str] | None = None) -> VerifyReport:
+def check(whole: Whole, changes: dict[str, bytes | None], url: str = URL) -> VerifyReport:
     """Change objects; all of them must be named, nothing else, and nothing wrong may be read."""
-    with changed(whole, changes):
-        report = Repository(URL).verify(deep=True)
-        failed = check_reads(whole)
-    assert {damage.object for damage in report.damaged} == (set(changes) if named is None else named)
+    with changed(whole, changes, url):
+        report = Repository(url).verify(deep=True)
+        failed = check_reads(whole, url)
+    assert {damage.object for damage in report.damaged} == set(changes)
     assert not report.ok
     harms = {harm for damage in report.damaged for harm in damage.harms}
     for what, error in failed.items():
@@ -172,10 +181,10 @@ def check(whole: Whole, changes: dict[str, bytes | None], *, named: set[str] | N
     return report
 
 
-def check_reads(whole: Whole) -> dict[str, DataverError]:
+def check_reads(whole: Whole, url: str = URL) -> dict[str, DataverError]:
     """Every answer is the right one, or an error of ours; gives those."""
     failed: dict[str, DataverError] = {}
-    for what, of, answer in ask_everything():
+    for what, of, answer in ask_everything(url):
         if what == "error":
             assert isinstance(answer, DataverError)
             failed[of] = answer
@@ -250,7 +259,7 @@ def test_two_objects_in_each_others_place_are_found(whole: Whole, kind: str) -> 
 
 @pytest.mark.parametrize("kind", ["entry", "data", "meta", "state", "segment"])
 def test_a_valid_object_of_its_kind_in_an_objects_place_is_found(whole: Whole, kind: str) -> None:
-    foreign = MemoryStore(OTHER_URL.partition("://")[2])
+    foreign = store_of(OTHER_URL)
     keys = [key for key in whole.some() if key in whole.of_kind(kind)]
     for key in keys:
         others = [whole.objects[other] for other in whole.of_kind(kind)[:3] if other != key]
@@ -284,6 +293,51 @@ def test_a_damaged_hint_changes_nothing_that_is_read(whole: Whole) -> None:
             report = Repository(URL).verify(deep=True)
             assert check_reads(whole) == {}
         assert {damage.object for damage in report.damaged} <= {HINT_KEY}
+
+
+def test_a_checkout_of_damaged_objects_leaves_no_wrong_file(whole: Whole, tmp_path: Path) -> None:
+    rng = random.Random(20263)
+    right = worlds.read(_checkout(tmp_path / "right"))
+    outcomes: set[bool] = set()
+    for number, key in enumerate(whole.some()):
+        data = whole.objects[key]
+        for offset in (len(data) // 2, rng.randrange(len(data))):
+            target = tmp_path / f"{number}-{offset}"
+            with changed(whole, {key: flipped(data, offset, 1 << rng.randrange(8))}):
+                try:
+                    _checkout(target)
+                    assert worlds.read(target) == right
+                    outcomes.add(True)
+                except DataverError:
+                    there = worlds.read(target) if target.exists() else {}
+                    files = [path for path, thing in there.items() if thing.kind != worlds.FOLDER]
+                    assert all(there[path] == right[path] for path in files)
+                    outcomes.add(False)
+    assert outcomes == {True, False}
+
+
+def _checkout(target: Path) -> Path:
+    Repository(URL).checkout("iris@v10", target)
+    return target
+
+
+def test_objects_on_a_disk_where_this_machine_saw_them_whole(whole: Whole, tmp_path: Path) -> None:
+    url = str(tmp_path / "repository")
+    store = store_of(url)
+    for key, data in whole.objects.items():
+        assert store.put_new(key, data, barrier=False)
+    assert check_reads(whole, url) == {}
+    tail = max(whole.of_kind("entry"))
+    for key in whole.some():
+        data = whole.objects[key]
+        check(whole, {key: flipped(data, len(data) // 2, 0x10)}, url)
+        check(whole, {key: b""}, url)
+        if key != tail:
+            check(whole, {key: None}, url)
+    with changed(whole, {tail: None, HINT_KEY: None}, url):
+        report = Repository(url).verify(deep=True)
+        assert check_reads(whole, url).keys() == set(REFS)
+    assert [damage.object for damage in report.damaged] == [tail]
 
 
 @pytest.mark.soak
