@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from dataver.chunk_index import ChunkIndex
 from dataver.compression import Codec, decompress
-from dataver.digest import Digest
+from dataver.digest import DIGEST_BYTES, Digest
 from dataver.errors import DamagedError, NewerFormatError, ObjectMissingError
 from dataver.format.limits import FRAME_BYTES_MAX
 from dataver.format.segment import Place
@@ -31,6 +31,10 @@ class Span(NamedTuple):
 
     start: int
     length: int
+
+
+class PackMissingError(DamagedError):
+    """A pack that the index names is not there: collected since, or lost."""
 
 
 class Objects:
@@ -74,6 +78,23 @@ class Objects:
             if place is None:
                 raise self._unknown(digests[32 * number : 32 * number + 32])
         return [place for place in found if place is not None]
+
+    def chunks(self, digests: bytes) -> list[View]:
+        """The bytes of many chunks (32 bytes of digest each), in order; all of them are held at once.
+
+        Not verified: the caller compares a digest.
+        """
+        try:
+            return self._chunks(digests)
+        except PackMissingError:
+            self._look_again()
+            return self._chunks(digests)
+
+    def _chunks(self, digests: bytes) -> list[View]:
+        found: list[View] = [b""] * (len(digests) // DIGEST_BYTES)
+        for number, data in self.read_places(self.places(digests)):
+            found[number] = data
+        return found
 
     def read_places(self, places: Sequence[Place]) -> Iterator[tuple[int, View]]:
         """The bytes of each place as (position in `places`, bytes), in the order of packs.
@@ -157,7 +178,7 @@ class Objects:
         try:
             return self.store.get_ranges(pack_key(pack), [(start, length)])[0]
         except ObjectMissingError as error:
-            raise DamagedError(f"{pack_key(pack)} is missing; run `dataver verify`") from error
+            raise PackMissingError(f"{pack_key(pack)} is missing; run `dataver verify`") from error
 
     def _decode(self, place: Place, stored: View) -> bytes:
         what = f"the frame at {place.frame_offset} of {pack_key(place.pack)}"

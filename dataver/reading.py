@@ -13,7 +13,6 @@ from dataver.digest import Digest
 from dataver.errors import DamagedError, DataverError
 from dataver.format import chunk_list as list_format
 from dataver.format.chunk_list import ListRow
-from dataver.format.segment import Place
 from dataver.hashing import FileHasher, Kind, digests
 from dataver.objects import Objects
 from dataver.paths import safe_spelling
@@ -52,20 +51,30 @@ def file_blocks(entry: Entry, objects: Objects) -> Iterator[list[View]]:
     """
     hasher, size = FileHasher(), 0
     rows = (row for _, row in file_rows(entry, objects))
-    with ThreadPoolExecutor(1, thread_name_prefix="dataver-read-ahead") as pool:
-        batch = list(islice(rows, BLOCK_CHUNKS))
-        future = pool.submit(_read_block, batch, objects)
-        while batch:
-            block = future.result()
-            batch = list(islice(rows, BLOCK_CHUNKS))
-            if batch:
-                future = pool.submit(_read_block, batch, objects)
-            for data in block:
-                hasher.update(data)
-                size += len(data)
-            yield block
+    for block in _blocks(rows, objects):
+        for data in block:
+            hasher.update(data)
+            size += len(data)
+        yield block
     if size != entry.size or hasher.digest() != entry.digest:
         raise _which(entry, objects)
+
+
+def _blocks(rows: Iterator[ListRow], objects: Objects) -> Iterator[list[View]]:
+    """The bytes of chunks, not verified, each block read while the one before is used."""
+    batch, following = list(islice(rows, BLOCK_CHUNKS)), list(islice(rows, BLOCK_CHUNKS))
+    if not following:
+        # A thread would cost more than it saves.
+        yield _read_block(batch, objects)
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="dataver-read-ahead") as pool:
+        future = pool.submit(_read_block, batch, objects)
+        while following:
+            block = future.result()
+            future = pool.submit(_read_block, following, objects)
+            following = list(islice(rows, BLOCK_CHUNKS))
+            yield block
+        yield future.result()
 
 
 def read_file(entry: Entry, objects: Objects) -> bytes:
@@ -274,13 +283,7 @@ def reference_blocks(entry: Entry) -> Iterator[list[View]]:
 
 
 def _read_block(rows: list[ListRow], objects: Objects) -> list[View]:
-    if not rows:
-        return []
-    places: list[Place] = objects.places(b"".join(row.digest for row in rows))
-    block: list[View] = [b""] * len(rows)
-    for number, data in objects.read_places(places):
-        block[number] = data
-    return block
+    return objects.chunks(b"".join(row.digest for row in rows))
 
 
 def _which(entry: Entry, objects: Objects) -> DamagedError:

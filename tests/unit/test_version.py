@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pickle
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataver.chunk_index import ChunkIndex
 from dataver.errors import BadInputError, DamagedError, NotFoundError, PathNotFoundError
 from dataver.reading import ListNode, StoredRanges
 from dataver.repository import Repository, init, open_repository
@@ -363,6 +365,33 @@ def test_no_wrong_byte_is_ever_read(repository: Repository, tmp_path: Path) -> N
         with pytest.raises(DamagedError):
             read()
     assert version.read_ranges("big", [(0, 10), (1_400_000, 5)]) == [NOISE[:10], NOISE[1_400_000:1_400_005]]
+
+
+def test_packs_that_were_written_anew_are_found(repository: Repository, tmp_path: Path) -> None:
+    """A reader that is open while its packs are replaced by others reads on."""
+    files = {"big": NOISE, "small": b"small"}
+    commit(repository, tmp_path / "data", files)
+    newer = commit(init(str(tmp_path / "newer")), tmp_path / "data", files)._reader.objects.index
+    old_packs = list((tmp_path / "repository" / "packs").glob("*/*"))
+    for folder in ("packs", "index"):
+        shutil.copytree(tmp_path / "newer" / folder, tmp_path / "repository" / folder, dirs_exist_ok=True)
+    for pack in old_packs:
+        pack.unlink()
+    reads: list[Callable[[Version, str], bytes]] = [
+        lambda version, path: version.read(path),
+        lambda version, path: version.open(path).read(800_000),
+        lambda version, path: version.read_ranges(path, [(0, 9)])[0],
+    ]
+    for read in reads:
+        for path, data in files.items():
+            version = repository.version("things")
+            with pytest.raises(DamagedError, match="missing"):
+                read(version, path)
+            index = ChunkIndex(repository.session.store, newer.names)
+            version._reader.objects._refresh = lambda index=index: index
+            found = read(version, path)
+            assert found
+            assert data.startswith(found)
 
 
 def test_a_list_of_chunks_that_does_not_cover_the_file_is_damage(things: Version) -> None:
