@@ -126,8 +126,12 @@ class Objects:
                 yield number, stored
                 continue
             if place.frame_offset != frame_offset:
-                frame_offset, frame = place.frame_offset, self._decode(place, stored)
+                frame_offset = place.frame_offset
+                frame = self._kept((pack, frame_offset)) or self._decode(place, stored)
             yield number, memoryview(frame)[place.offset : place.offset + place.length]
+        if frame:
+            # Whoever reads on from here begins in the frame that this group ended in.
+            self._keep((pack, frame_offset), frame)
 
     def _read(self, digest: bytes) -> View:
         try:
@@ -156,14 +160,18 @@ class Objects:
         if place.codec == Codec.RAW:
             return self.store.get_ranges(pack_key(place.pack), [span])[0]
         key = (place.pack, place.frame_offset)
-        with self._lock:
-            frame = self._frames.get(key)
-            if frame is not None:
-                self._frames.move_to_end(key)
+        frame = self._kept(key)
         if frame is None:
             frame = self._decode(place, self.store.get_ranges(pack_key(place.pack), [span])[0])
             self._keep(key, frame)
         return memoryview(frame)[place.offset : place.offset + place.length]
+
+    def _kept(self, key: tuple[bytes, int]) -> bytes | None:
+        with self._lock:
+            frame = self._frames.get(key)
+            if frame is not None:
+                self._frames.move_to_end(key)
+            return frame
 
     def _keep(self, key: tuple[bytes, int], frame: bytes) -> None:
         with self._lock:
