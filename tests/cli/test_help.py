@@ -61,7 +61,7 @@ def test_examples_are_read_by_the_parser(verb: str) -> None:
         words = shlex.split(example.partition(" | ")[0].partition(" > ")[0], comments=True)
         assert words[0] == "dataver"
         arguments = words[words.index(verb) + 1 :]
-        command.make_context(verb, arguments, parent=click.Context(main))
+        command.make_context(verb, arguments, parent=click.Context(main, **main.context_settings))
 
 
 @pytest.mark.parametrize("verb", VERBS)
