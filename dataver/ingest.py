@@ -290,11 +290,12 @@ class _Ingest:
 
     def _pieces(self, file: SourceFile, digest: bytes, data: bytes, pieces: list[Piece]) -> list[ListRow]:
         size = len(data)
-        if size <= self._parameters.min_bytes:
+        if size <= self._parameters.min_bytes or file.kind != FILE:
+            # Also a long symlink in a repository of small chunks: its target is one chunk.
             if size:
                 pieces.append(Piece(digest, data, 0, size))
             return [ListRow(digest, size)] if size else []
-        if file.kind == FILE and data[:4] == _PARQUET_MAGIC:
+        if data[:4] == _PARQUET_MAGIC:
             forced = forced_cuts(io.BytesIO(data), size, self._parameters)
             ends = Cutter(self._parameters, forced).cut(data, final=True)
         else:

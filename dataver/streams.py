@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
     from dataver.store.base import View
 
-BUFFER_BYTES = 8 << 10
-"""Small, as what is read into it beyond a request may need one more chunk; the window is behind it."""
+BUFFER_BYTES = 64 << 10
 AHEAD_BYTES_MAX = 4 << 20
 LOAD_BYTES_MAX = 8 << 20
 
