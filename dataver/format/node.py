@@ -17,10 +17,10 @@ out where no row has one. Flags: 1 identity, 2 must be understood.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 from dataver.errors import NewerFormatError
 from dataver.format.binary import Buffer, Reader
@@ -103,12 +103,72 @@ def encode(schema: NodeSchema, level: int, rows: Sequence[Row]) -> tuple[bytes, 
     )
 
 
+class Rows(Sequence[Row]):
+    """The rows of a node, each made when it is asked for: a look-up in a large node makes one of them.
+
+    `keys` are all keys, ascending.
+    """
+
+    __slots__ = ("_columns", "_extras", "keys")
+
+    def __init__(
+        self,
+        keys: list[bytes],
+        columns: list[tuple[int, bytes]],
+        extras: dict[int, list[tuple[bytes, int, bytes]]],
+    ) -> None:
+        """`columns` are (width, body) in the order that they stand in `Row.fixed`."""
+        self.keys = keys
+        self._columns = columns
+        self._extras = extras
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | list[Row]:
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self.keys))
+            return list(self._made(start, stop)) if step == 1 else [self[n] for n in range(start, stop, step)]
+        key = self.keys[index]
+        index %= len(self.keys)
+        fixed = b"".join([body[width * index : width * (index + 1)] for width, body in self._columns])
+        return Row(key, fixed, tuple(self._extras.get(index, ())))
+
+    def __iter__(self) -> Iterator[Row]:
+        return self._made(0, len(self.keys))
+
+    def _made(self, start: int, stop: int) -> Iterator[Row]:
+        """Rows `start` to `stop` (exclusive), made together."""
+        keys = self.keys if stop - start == len(self.keys) else self.keys[start:stop]
+        parts = [[b[i : i + w] for i in range(w * start, w * stop, w)] for w, b in self._columns]
+        records = map(b"".join, zip(*parts, strict=True)) if parts else iter([b""] * len(keys))
+        rows = map(Row, keys, records)
+        if not self._extras:
+            return rows
+        extras = self._extras
+        return (
+            row._replace(extras=tuple(extras[index])) if index in extras else row
+            for index, row in enumerate(rows, start)
+        )
+
+    @property
+    def size_bytes(self) -> int:
+        """About the memory that this takes."""
+        bodies = sum(len(body) for _, body in self._columns)
+        extras = sum(200 + len(value) for values in self._extras.values() for _, _, value in values)
+        return sum(map(len, self.keys)) + 41 * len(self.keys) + bodies + extras
+
+
 def decode(
     schema_of_level: tuple[NodeSchema, NodeSchema],
     data: Buffer,
     what: str,
     expected_magic: bytes = NODE_MAGIC,
-) -> tuple[int, list[Row]]:
+) -> tuple[int, Rows]:
     """The level and the rows of a node. `schema_of_level` is (leaf, inner)."""
     reader = Reader(data, what)
     if len(data) > NODE_BYTES_MAX:
@@ -147,25 +207,7 @@ def decode(
     reader.end()
     if len(keys) != row_count or len(fixed) != len(widths):
         reader.fail("a column is missing")
-    return level, _rows(schema, keys, fixed, extras)
-
-
-def _rows(
-    schema: NodeSchema,
-    keys: list[bytes],
-    fixed: dict[bytes, bytes],
-    extras: dict[int, list[tuple[bytes, int, bytes]]],
-) -> list[Row]:
-    count = len(keys)
-    parts = []
-    for column in schema.fixed:
-        body, width = fixed[column.tag], column.width
-        parts.append([body[i : i + width] for i in range(0, width * count, width)])
-    records = map(b"".join, zip(*parts, strict=True)) if parts else iter([b""] * count)
-    rows = [Row(key, record) for key, record in zip(keys, records, strict=True)]
-    for index, values in extras.items():
-        rows[index] = rows[index]._replace(extras=tuple(values))
-    return rows
+    return level, Rows(keys, [(column.width, fixed[column.tag]) for column in schema.fixed], extras)
 
 
 def _encode_keys(keys: list[bytes]) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from dataver.errors import DamagedError
 from dataver.format.node import Row
@@ -46,7 +46,7 @@ def _rows(nodes: NodeStore, links: list[Link]) -> Iterator[Row]:
         yield from _on(nodes, 0, link)
 
 
-def _on(nodes: NodeStore, level: int, link: Link) -> list[Row]:
+def _on(nodes: NodeStore, level: int, link: Link) -> Sequence[Row]:
     """The rows of a node that must be on `level`."""
     node = nodes.load(link)
     if node.level != level:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,6 +20,9 @@ from dataver.tree.schema import KIND_FOLDER, MANIFEST, Link, MemoryNodes, Node
 
 FILE, SYMLINK, FOLDER, REFERENCE = 0, 1, KIND_FOLDER, 3
 EXECUTABLE = 0x10
+
+NODES_KEPT_BYTES = 64 << 20
+"""Enough for the nodes over half a million files."""
 KIND_NAMES = {FILE: "file", SYMLINK: "symlink", FOLDER: "folder", REFERENCE: "reference"}
 
 CHUNKS_TAG = b"chnk"
@@ -94,35 +99,49 @@ def manifest_link(manifest: bytes) -> Link:
 
 
 class ManifestNodes:
-    """Reads manifest nodes through the chunk index, and keeps those it read."""
+    """Reads manifest nodes through the chunk index, and keeps those it used last. For several threads."""
 
     schema = MANIFEST
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
-        self._nodes: dict[bytes, Node] = {}
+        self._nodes: OrderedDict[bytes, tuple[Node, int]] = OrderedDict()
+        self._size_bytes = 0
+        self._lock = threading.Lock()
 
     def load(self, link: Link) -> Node:
         """The node, verified."""
-        node = self._nodes.get(link.digest)
-        if node is None:
-            data = self._objects.record(Kind.MANIFEST_NODE, link.digest)
-            node = MANIFEST.decode(data, f"manifest node {Digest(link.digest)}")
-            if not node.level:
-                _check_paths(node, link)
-            if node.level or len(self._nodes) < 256:
-                self._nodes[link.digest] = node
+        with self._lock:
+            kept = self._nodes.get(link.digest)
+            if kept is not None:
+                self._nodes.move_to_end(link.digest)
+                return kept[0]
+        data = self._objects.record(Kind.MANIFEST_NODE, link.digest)
+        level, rows = MANIFEST.decode_columns(data, f"manifest node {Digest(link.digest)}")
+        if not level:
+            _check_paths(rows.keys, link)
+        node = Node(level, rows)
+        self._keep(link.digest, node, rows.size_bytes)
         return node
+
+    def _keep(self, digest: bytes, node: Node, size_bytes: int) -> None:
+        with self._lock:
+            if digest in self._nodes:
+                return
+            self._nodes[digest] = node, size_bytes
+            self._size_bytes += size_bytes
+            while self._size_bytes > NODES_KEPT_BYTES and len(self._nodes) > 1:
+                self._size_bytes -= self._nodes.popitem(last=False)[1][1]
 
     def save(self, level: int, rows: Sequence[Row]) -> Link:
         """Reading only: new nodes go to a `MemoryNodes` over this."""
         raise TypeError(f"{len(rows)} rows of level {level}: a manifest that was read cannot be written to")
 
 
-def _check_paths(node: Node, link: Link) -> None:
+def _check_paths(paths: Sequence[bytes], link: Link) -> None:
     """Nobody vouches for a repository: no reader sees a path that no writer of the format makes."""
     try:
-        check_paths([row.key for row in node.rows])
+        check_paths(paths)
     except BadInputError as error:
         raise DamagedError(f"manifest node {Digest(link.digest)} is damaged: {error}") from error
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from dataver.digest import Digest
-from dataver.format.node import IDENTITY_MAGIC, FixedColumn, NodeSchema, Row, decode, encode
+from dataver.format.node import IDENTITY_MAGIC, FixedColumn, NodeSchema, Row, Rows, decode, encode
 from dataver.hashing import Kind, kind_digest
 
 PLACE_BYTES = 40
@@ -38,10 +38,10 @@ class LinkedNode(NamedTuple):
 
 
 class Node(NamedTuple):
-    """A node that was read: its level (0: leaf) and its rows."""
+    """A node that was read: its level (0: leaf) and its rows, perhaps as `Rows`."""
 
     level: int
-    rows: list[Row]
+    rows: Sequence[Row]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +72,18 @@ class TreeSchema:
         return stored, Link(digest, kind_digest(self.identity_kind, identity), *counts)
 
     def decode(self, data: bytes, what: str) -> Node:
-        """Read a node whose digest has been checked."""
-        return Node(*decode((self.leaf, self.inner), data, what))
+        """Read a node whose digest has been checked; all its rows are made."""
+        level, rows = decode((self.leaf, self.inner), data, what)
+        return Node(level, list(rows))
+
+    def decode_columns(self, data: bytes, what: str) -> tuple[int, Rows]:
+        """Read a node whose digest has been checked; rows are made when they are asked for."""
+        return decode((self.leaf, self.inner), data, what)
 
     def decode_identity(self, data: bytes, what: str) -> Node:
         """Read the identity bytes of a node: rows with the identity columns alone."""
-        return Node(*decode((self.leaf.identity(), self.inner.identity()), data, what, IDENTITY_MAGIC))
+        level, rows = decode((self.leaf.identity(), self.inner.identity()), data, what, IDENTITY_MAGIC)
+        return Node(level, list(rows))
 
     def link(self, row: Row) -> Link:
         """The child that an inner row names."""

@@ -9,7 +9,7 @@ result is the very tree that a build from all rows gives.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dataver.format.node import Row
@@ -51,7 +51,7 @@ def _crown(nodes: NodeStore, level: int, top: list[LinkedNode]) -> Link:
     return link
 
 
-def _merge(rows: list[Row], edits: Edits) -> Iterator[Row]:
+def _merge(rows: Sequence[Row], edits: Edits) -> Iterator[Row]:
     keys = sorted(edits)
     at = 0
     for row in rows:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from operator import attrgetter
 
 from dataver.errors import DamagedError
-from dataver.format.node import Row
+from dataver.format.node import Row, Rows
 from dataver.tree.schema import Link, Node, NodeStore
 
 
@@ -75,4 +75,6 @@ def prefix_stop(prefix: bytes) -> bytes | None:
 
 def position(rows: Sequence[Row], key: bytes) -> int:
     """The position of the first row whose key is not below `key`."""
+    if isinstance(rows, Rows):
+        return bisect_left(rows.keys, key)
     return bisect_left(rows, key, key=attrgetter("key"))
