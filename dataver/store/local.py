@@ -329,7 +329,13 @@ def _make_folder(folder: str) -> list[str]:
     except FileExistsError:
         return []
     except FileNotFoundError:
-        return [*_make_folder(os.path.dirname(folder)), *_make_folder(folder)]
+        made = _make_folder(os.path.dirname(folder))
+        # Once: there are file systems, /proc among them, that answer so where nothing can be made.
+        try:
+            os.mkdir(folder)
+        except FileExistsError:
+            return made
+        return [*made, folder]
     return [folder]
 
 

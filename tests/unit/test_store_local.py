@@ -372,6 +372,13 @@ def test_a_pipe_in_an_objects_place_does_not_block(store: LocalStore, tmp_path: 
     assert store.put_new("log/1", b"") is False
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="a file system of Linux")
+def test_a_place_where_no_folder_can_be_made() -> None:
+    """mkdir answers there that the folder above is missing, however often one asks."""
+    with pytest.raises(StoreError, match="No such file or directory"):
+        LocalStore("/proc/no/such").put_new("index/a", b"x")
+
+
 def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     store = LocalStore(tmp_path / "file")
