@@ -33,7 +33,7 @@ from dataver.source.base import PART_PREFIX, SPECIAL
 from dataver.targets import Target, target_fault, write_buffers
 from dataver.tree.manifest import FILE, FOLDER, REFERENCE, SYMLINK, Entry, to_entry
 from dataver.tree.walk import find, scan
-from dataver.worktree import CacheRow, StatCache, base, set_base
+from dataver.worktree import Base, CacheRow, StatCache, base, set_base
 
 BATCH_FILES = 256
 BATCH_BYTES = 8 << 20
@@ -120,7 +120,7 @@ class Checkout:
             cache.update((row._replace(hashed_at_ns=now_ns) for row in self._rows), forget=plan.remove)
         if not self._filtered:
             line = self._resolved.dataset.hex()
-            set_base(self._root, session.repository, line, str(self._resolved.version.id))
+            set_base(self._root, session.repository, line, Base(str(self._resolved.version.id)))
         kept = [entry for entry in wanted if entry.kind != FOLDER]
         size = sum(entry.size for entry in kept)
         return CheckoutResult(len(kept), size, len(files), self._written_bytes, len(plan.remove))
@@ -236,9 +236,9 @@ class Checkout:
         """
         dataset = self._resolved.dataset
         before = base(self._root, self._session.repository, dataset.hex())
-        if before is None:
+        if before is None or before.version is None:
             return
-        version = self._session.state().version(dataset, bytes.fromhex(before))
+        version = self._session.state().version(dataset, bytes.fromhex(before.version))
         if version is None:
             return
         present = {entry.path for entry in every}

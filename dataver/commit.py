@@ -20,7 +20,7 @@ from dataver.log.state import State, VersionState
 from dataver.packs import PackWriter, StoredPack
 from dataver.paths import RelativePath
 from dataver.progress import Progress, Silent
-from dataver.publish import Change, Label, Published, Publisher, Written
+from dataver.publish import Basis, Change, Label, Published, Publisher, Written
 from dataver.refs import MAIN, check_dataset_name, check_ref_name, live_ref, parse_ref, require_version
 from dataver.results import Changes
 from dataver.session import Session
@@ -35,16 +35,12 @@ from dataver.tree.manifest import (
     to_entry,
     to_row,
 )
-from dataver.tree.schema import Link, NodeStore
+from dataver.tree.schema import MANIFEST, Link, MemoryNodes, NodeStore
 from dataver.tree.walk import find, prefix_stop, scan
-from dataver.worktree import CacheRow, StatCache, base, forget_base, set_base
+from dataver.worktree import Base, CacheRow, StatCache, announce_base, announced_base, base, set_base
 
 if TYPE_CHECKING:
     from dataver.format.binary import Buffer
-
-
-PENDING = "/pending"
-"""What marks the base that a source gets if the commit under way is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +92,8 @@ class Committer:
         self._filter = path_filter(options.include, options.exclude)
         self._started_ns = time.time_ns()
         self._old: dict[bytes, Entry] = {}
+        self._basis = Basis(None)
+        self._root = Link(b"", b"", 0, 0)
 
     def commit(self, progress: Progress | None = None) -> Committed:
         """Read what changed, put it, append the entry, and remember the source's base."""
@@ -103,10 +101,10 @@ class Committer:
         session, options = self._session, self._options
         state = session.newest()
         self._check_names(state)
-        base_version = self._base(state)
-        nodes = session.nodes(state)
-        root = None if base_version is None else session.root(nodes, base_version)
-        before = {} if root is None else self._before(nodes, root)
+        basis = self._basis = self._base(state)
+        nodes = MemoryNodes(MANIFEST, session.nodes(state))
+        root = self._root = basis.root(nodes)
+        before = self._before(nodes, root)
         files = self._source.files()
         cache = StatCache(self._source.key)
         work = self._sort(files, cache, before)
@@ -128,12 +126,12 @@ class Committer:
         stored = sum(pack.size_bytes for pack in packs)
         if options.dry_run:
             assert isinstance(sink, Counter)
-            return Committed(None, base_version, edits, ingested.new_bytes, sink.stored_bytes, sink.packs)
+            return Committed(None, basis.version, edits, ingested.new_bytes, sink.stored_bytes, sink.packs)
         self._remember_digests(cache, files, ingested)
-        published = self._publish(edits, base_version, packs, ingested, stored)
+        published = self._publish(edits, packs, ingested, stored)
         if published.version is not None and not options.add:
-            self._remember_base(published, base_version)
-        return Committed(published, base_version, edits, ingested.new_bytes, stored, len(packs))
+            self._remember_base(published)
+        return Committed(published, basis.version, edits, ingested.new_bytes, stored, len(packs))
 
     def changes(self, done: Committed) -> Changes:
         """What the edits change against the base."""
@@ -144,8 +142,7 @@ class Committer:
 
     def totals(self, done: Committed) -> tuple[int, int]:
         """The files and bytes that the base would have with the edits made."""
-        files = 0 if done.base is None else done.base.files
-        size_bytes = 0 if done.base is None else done.base.size_bytes
+        files, size_bytes = self._root.rows, self._root.size_bytes
         for path, row in done.edits.items():
             for entry, sign in ((self._old.get(path), -1), (None if row is None else to_entry(row), 1)):
                 if entry is not None and entry.kind != FOLDER:
@@ -174,27 +171,27 @@ class Committer:
                     "Choose another name"
                 )
 
-    def _base(self, state: State) -> VersionState | None:
-        """The version that the source's changes are measured against."""
+    def _base(self, state: State) -> Basis:
+        """What the source's changes are measured against."""
         dataset = state.dataset(self._name)
         if self._options.base is not None:
             ref = parse_ref(self._options.base)
             if ref.dataset != self._name:
                 raise BadInputError(f"the base {ref} is not a version of {self._name}")
-            return self._session.resolve_ref(ref, state).version
+            return Basis(self._session.resolve_ref(ref, state).version)
         if dataset is None:
-            return None
+            return Basis(None)
         if not self._options.add:
-            for line in (self._line(dataset) + PENDING, self._line(dataset)):
-                remembered = base(self._source.key, self._session.repository, line)
-                version = None if remembered is None else state.version(dataset, bytes.fromhex(remembered))
-                if version is not None:
-                    return version
+            line = self._source.key, self._session.repository, self._line(dataset)
+            for remembered in (announced_base(*line), base(*line)):
+                basis = None if remembered is None else _basis(state, dataset, remembered)
+                if basis is not None:
+                    return basis
         for branch in (self._options.branch, MAIN):
             ref_state = live_ref(state, dataset, branch)
             if ref_state is not None:
-                return require_version(state, dataset, ref_state.target)
-        return None
+                return Basis(require_version(state, dataset, ref_state.target))
+        return Basis(None)
 
     def _before(self, nodes: NodeStore, root: Link) -> dict[bytes, Entry]:
         """The base's entries at the places the source can change, by path in the version."""
@@ -273,12 +270,11 @@ class Committer:
     def _publish(
         self,
         edits: dict[bytes, Row | None],
-        base_version: VersionState | None,
         packs: list[StoredPack],
         ingested: Ingested,
         stored_bytes: int,
     ) -> Published:
-        change = Change(edits, base_version)
+        change = Change(edits, self._basis)
         written = Written(packs, ingested.list_nodes, ingested.new_bytes, stored_bytes)
         return Publisher(
             self._session, self._name, self._options.branch, change, self._label, written, self._announce
@@ -300,29 +296,50 @@ class Committer:
     def _filtered(self) -> bool:
         return bool(self._options.include or self._options.exclude)
 
-    def _remember_base(self, published: Published, base_version: VersionState | None) -> None:
-        """What the source's next changes are measured against: a version that holds nobody else's."""
-        built_on = None if published.parent is None else published.parent.id
-        measured = None if base_version is None else base_version.id
-        version = published.version if published.created and built_on == measured else base_version
+    def _remember_base(self, published: Published) -> None:
         dataset = self._session.log.state().dataset(self._name)
-        if dataset is not None and version is not None:
-            set_base(self._source.key, self._session.repository, self._line(dataset), str(version.id))
-            forget_base(self._source.key, self._session.repository, self._line(dataset) + PENDING)
+        if dataset is None or published.version is None:
+            return
+        known = _remembered(self._basis)
+        if published.created:
+            known = self._new_base(published.version.id, published.rebased_onto)
+        if known.newest is not None:
+            set_base(self._source.key, self._session.repository, self._line(dataset), known)
 
-    def _announce(self, dataset: bytes, version: Digest, rebased: bool) -> None:
-        """Remember what the source is about to be committed as.
+    def _new_base(self, version: Digest, onto: Digest | None) -> Base:
+        """What the source's next changes are measured against: it must hold nobody else's."""
+        return (
+            Base(str(version)) if onto is None else _remembered(self._basis).brought(str(onto), str(version))
+        )
 
-        If this process dies after the entry is there and before the base is remembered, the next
-        commit finds that version in the log and goes on from it.
-        """
-        if not self._options.add and not rebased:
-            line = self._line(dataset) + PENDING
-            set_base(self._source.key, self._session.repository, line, str(version))
+    def _announce(self, dataset: bytes, version: Digest, onto: Digest | None) -> None:
+        if not self._options.add:
+            known = self._new_base(version, onto)
+            announce_base(self._source.key, self._session.repository, self._line(dataset), known)
 
     def _line(self, dataset: bytes) -> str:
         """What a source's base is remembered under: the dataset, and the folder its files go to."""
         return dataset.hex() + (f"/{self._into.hex()}" if self._into else "")
+
+
+def _basis(state: State, dataset: bytes, known: Base) -> Basis | None:
+    """A remembered base in this state; None where one of its versions is not there."""
+
+    def found(id: str) -> VersionState | None:
+        return state.version(dataset, bytes.fromhex(id))
+
+    version = None if known.version is None else found(known.version)
+    pairs = [
+        (old, new) for a, b in known.own if (old := found(a)) is not None and (new := found(b)) is not None
+    ]
+    if len(pairs) < len(known.own) or (version is None) != (known.version is None):
+        return None
+    return Basis(version, tuple(pairs))
+
+
+def _remembered(basis: Basis) -> Base:
+    own = tuple([(str(old.id), str(new.id)) for old, new in basis.own])
+    return Base(None if basis.id is None else str(basis.id), own)
 
 
 class Counter:

@@ -25,8 +25,6 @@ from dataver.repository import Repository
 if TYPE_CHECKING:
     from dataver.version import Version
 
-COPY_BYTES = 4 << 20
-
 
 class DataverFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec ships no types
     """Versions as folders of files: `iris@v3/train/part-000.parquet`. Nothing can be written.
@@ -83,11 +81,20 @@ class DataverFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec ship
     # What it is
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._ref is not None:
-            self.version(self._ref)
+        self._pin()
         place = self._place if self._opened is None else self._opened.repository
         options = {"storage_options": self._store_options, "at": self._at, "pinned": dict(self._pinned)}
         return _make, (type(self), place, options)
+
+    def to_dict(self, *, include_password: bool = True) -> Info:
+        """What fsspec makes it from again; as a pickle, it carries what refs mean."""
+        self._pin()
+        document: Info = super().to_dict(include_password=include_password)
+        return document
+
+    def _pin(self) -> None:
+        if self._ref is not None:
+            self.version(self._ref)
 
     def __eq__(self, other: object) -> bool:
         return self is other or (
@@ -95,7 +102,7 @@ class DataverFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec ship
         )
 
     def __hash__(self) -> int:
-        return hash(self._place)
+        return hash(type(self))  # All else may change with what is looked up.
 
     def __dask_tokenize__(self) -> str:
         token: str = tokenize(*map(str, self._identity()))
@@ -326,11 +333,7 @@ class DataverFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec ship
 
     def cat_file(self, path: Any, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
         """The bytes of a file, or a slice of them by the rules of Python's slices."""
-        version, inner = self._folders.file(self._strip_protocol(path))
-        if start is None and end is None:
-            return version.read(inner)
-        first, last, _step = slice(start, end).indices(version.entry(inner).size)
-        return version.read_ranges(inner, [(first, max(last - first, 0))])[0]
+        return self._slices(self._strip_protocol(path), [slice(start, end)])[0]
 
     def cat_ranges(
         self,
@@ -365,7 +368,9 @@ class DataverFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec ship
         return out
 
     def _slices(self, path: str, slices: list[slice]) -> list[bytes]:
-        version, inner = self._folders.file(self._strip_protocol(path))
+        version, inner = self._folders.file(path)
+        if slices == [slice(None)]:
+            return [version.read(inner)]
         size = version.entry(inner).size
         bounds = [part.indices(size)[:2] for part in slices]
         return version.read_ranges(inner, [(first, max(last - first, 0)) for first, last in bounds])
@@ -376,25 +381,22 @@ class DataverFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec ship
         """Copy one file; a folder is made. What fails midway leaves no file behind."""
         if outfile is None and isfilelike(lpath):
             outfile = lpath
-        if outfile is not None:
-            self._copy(rpath, outfile, callback)
-            return
-        if self.isdir(rpath):
+        if outfile is None and self.isdir(rpath):
             os.makedirs(lpath, exist_ok=True)
             return
-        with self.open(rpath) as source:
-            os.makedirs(os.path.dirname(os.path.abspath(lpath)), exist_ok=True)
-            try:
-                with open(lpath, "wb") as target:
-                    _copy_file(source, target, callback)
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(lpath)
-                raise
-
-    def _copy(self, rpath: Any, target: Any, callback: Any) -> None:
-        with self.open(rpath) as source:
-            _copy_file(source, target, callback)
+        version, inner = self._folders.file(self._strip_protocol(rpath))
+        callback.set_size(version.entry(inner).size)
+        if outfile is not None:
+            version.copy(inner, outfile, callback.relative_update)
+            return
+        os.makedirs(os.path.dirname(os.path.abspath(lpath)), exist_ok=True)
+        try:
+            with open(lpath, "wb") as target:
+                version.copy(inner, target, callback.relative_update)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(lpath)
+            raise
 
     # Writing
 
@@ -420,10 +422,3 @@ def _absolute(place: str) -> str:
 def _check_depth(maxdepth: int | None) -> None:
     if maxdepth is not None and maxdepth < 1:
         raise ValueError("maxdepth must be at least 1")
-
-
-def _copy_file(source: Any, target: Any, callback: Any) -> None:
-    callback.set_size(source.size)
-    while data := source.read(COPY_BYTES):
-        target.write(data)
-        callback.relative_update(len(data))

@@ -14,7 +14,7 @@ from dataver.format.node import Row
 from dataver.format.operations import ALIAS, BRANCH, TAG
 from dataver.format.version import VersionRecord
 from dataver.log.state import State, VersionState
-from dataver.publish import Change, Label, Published, Publisher, Written
+from dataver.publish import Basis, Change, Label, Published, Publisher, Written
 from dataver.refs import Resolved, live_ref, require_dataset, require_version
 from dataver.results import Changes, VersionInfo
 from dataver.session import Session
@@ -180,7 +180,7 @@ def merge(session: Session, theirs: Resolved, branch: str, label: Label) -> Publ
     if base is not None and base.id == theirs.version.id:
         return None
     edits = _edits(session, state, base, theirs.version)
-    change = Change(edits, base, onto=theirs.version.id)
+    change = Change(edits, Basis(base), onto=theirs.version.id)
     return Publisher(session, theirs.name, branch, change, label, Written()).publish()
 
 
@@ -194,7 +194,7 @@ def revert(session: Session, target: Resolved, branch: str, label: Label) -> Pub
             f"{target.name} has no branch {branch!r}; `dataver branch REF {branch}` makes one"
         )
     base = require_version(state, dataset, head.target)
-    change = Change(_edits(session, state, base, target.version), base)
+    change = Change(_edits(session, state, base, target.version), Basis(base))
     return Publisher(session, target.name, branch, change, label, Written()).publish()
 
 

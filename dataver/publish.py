@@ -40,19 +40,48 @@ from dataver.tree.schema import MANIFEST, Link, MemoryNodes
 from dataver.tree.update import update
 
 Edits = Mapping[bytes, "Row | None"]
-Announce = Callable[[bytes, Digest, bool], None]
-"""Told the dataset's id, the version's and whether it is put on a head that is not the base."""
+Announce = Callable[[bytes, Digest, "Digest | None"], None]
+"""Told the dataset's id, the version's, and that of the head it is put on top of if others moved it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a change is measured against: the tree of `version` (None: the empty one) with `own` on top.
+
+    `own` are pairs of versions: what differs between them is made on top, one pair after the other.
+    """
+
+    version: VersionState | None
+    own: tuple[tuple[VersionState, VersionState], ...] = ()
+
+    @property
+    def id(self) -> Digest | None:
+        """The id of the version."""
+        return None if self.version is None else self.version.id
+
+    @property
+    def versions(self) -> list[VersionState]:
+        """All versions that it is made of."""
+        own = [version for pair in self.own for version in pair]
+        return own if self.version is None else [self.version, *own]
+
+    def root(self, nodes: MemoryNodes) -> Link:
+        """The root of the tree, in full; costs what the pairs differ in."""
+        root = empty(nodes) if self.version is None else _full(nodes, self.version)
+        for old, new in self.own:
+            root = update(nodes, root, _changes(nodes, _full(nodes, old), _full(nodes, new)))
+        return root
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a new version changes: `edits` against the tree of `base` (None: the empty tree).
+    """What a new version changes: `edits` against the tree of `basis`.
 
     `onto` is another parent that is recorded beside the head: a merge's other line.
     """
 
     edits: Edits
-    base: VersionState | None
+    basis: Basis
     onto: Digest | None = None
 
 
@@ -143,7 +172,8 @@ class Publisher:
         dataset = state.dataset(self._name)
         creating = dataset is None
         dataset = self._dataset if dataset is None else dataset
-        if creating and self._change.base is not None:
+        measured = self._change.basis.versions
+        if any(state.version(dataset, version.id) is None for version in measured):
             raise ConflictError(
                 f"dataset {self._name} was renamed or deleted meanwhile; nothing was committed"
             )
@@ -172,7 +202,7 @@ class Publisher:
                 )
             return require_version(state, dataset, ref.target), True
         check_new_ref(state, dataset, BRANCH, self._branch, Digest(bytes(DIGEST_BYTES)))
-        return None if self._change.base is None else (self._change.base, False)
+        return None if self._change.basis.version is None else (self._change.basis.version, False)
 
     def _version(
         self, state: State, dataset: bytes, start: tuple[VersionState, bool] | None
@@ -180,13 +210,15 @@ class Publisher:
         """The operations that add the version on top of `start`, its objects put; none if nothing changed."""
         head, is_there = start or (None, False)
         nodes = MemoryNodes(MANIFEST, self._session.nodes(state))
-        edits = self._change.edits
-        moved = head is not None and head.id != (self._change.base.id if self._change.base else None)
+        basis = self._change.basis
+        moved = is_there and head is not None and (head.id != basis.id or bool(basis.own))
         head_root = empty(nodes) if head is None else _full(nodes, head)
         if moved and head is not None:
-            edits = self._on_top(nodes, head, head_root)
-        root = update(nodes, head_root, edits)
-        if root.identity == head_root.identity and not self._label.allow_empty and self._change.onto is None:
+            root = update(nodes, head_root, self._on_top(nodes, head, head_root))
+        else:
+            root = update(nodes, basis.root(nodes), self._change.edits)
+        unchanged = root.identity == head_root.identity and not self._label.allow_empty
+        if unchanged and (self._change.onto is None or self._has(state, dataset, head, self._change.onto)):
             record = None if head is None else self._session.record(head.id, state)
             self._outcome = Published(head, record, head_root, None, False, None)
             return ()
@@ -204,7 +236,7 @@ class Publisher:
         version = record.id()
         self._store(nodes, root, version, record, state)
         if self._announce is not None:
-            self._announce(dataset, version, moved)
+            self._announce(dataset, version, head.id if moved and head is not None else None)
         number = (head.number if head else 0) + 1 if self._branch == MAIN else 0
         files, size_bytes, written = root.rows, root.size_bytes, self._written
         added = VersionAdd(
@@ -216,15 +248,14 @@ class Publisher:
             version, state.number + 1, number, added.manifest, files, size_bytes, written.new_bytes,
             written.stored_bytes, b"",
         )  # fmt: skip
-        onto = head.id if head is not None and moved and is_there else None
+        onto = head.id if head is not None and moved else None
         self._outcome = Published(made, record, root, head, True, onto)
         return (added, move)
 
     def _on_top(self, nodes: MemoryNodes, head: VersionState, head_root: Link) -> Edits:
         """The edits to make on a head that is not the base. Overlaps that differ are a `ConflictError`."""
-        base = self._change.base
-        base_root = empty(nodes) if base is None else _full(nodes, base)
-        theirs = {key: row for key, _, row in diff(nodes, base_root, nodes, head_root)}
+        basis = self._change.basis
+        theirs = _changes(nodes, basis.root(nodes), head_root)
         ours = {
             key: row
             for key, row in self._change.edits.items()
@@ -237,10 +268,26 @@ class Publisher:
             more = f" and {len(conflicts) - 5} more" if len(conflicts) > 5 else ""
             raise ConflictError(
                 f"{self._name}@{self._branch} is at {head.id} and the change was made from "
-                f"{base.id if base else 'nothing'}: both sides changed {shown}{more}. Nothing was committed; "
+                f"{basis.id or 'nothing'}: both sides changed {shown}{more}. Nothing was committed; "
                 "check out the head into another folder, bring your change there, and commit that"
             )
         return ours
+
+    def _has(self, state: State, dataset: bytes, head: VersionState | None, other: Digest) -> bool:
+        """Whether `head` descends from `other`: somebody else made the same merge meanwhile."""
+        entry = require_version(state, dataset, other).entry
+        waiting = [] if head is None else [head.id]
+        seen = set(waiting)
+        while waiting:
+            id = waiting.pop()
+            if id == other:
+                return True
+            # No version is recorded before one that it descends from.
+            if require_version(state, dataset, id).entry >= entry:
+                parents = [parent for parent in self._session.record(id, state).parents if parent not in seen]
+                seen.update(parents)
+                waiting.extend(parents)
+        return False
 
     def _tags(self, state: State, dataset: bytes) -> list[Operation]:
         assert self._outcome is not None
@@ -319,6 +366,10 @@ def _folders(path: bytes) -> list[bytes]:
 
 def _same(a: Row | None, b: Row | None) -> bool:
     return (a is None) == (b is None) and (a is None or b is None or a.fixed == b.fixed)
+
+
+def _changes(nodes: MemoryNodes, old: Link, new: Link) -> dict[bytes, Row | None]:
+    return {key: row for key, _, row in diff(nodes, old, nodes, new)}
 
 
 def _full(nodes: MemoryNodes, version: VersionState) -> Link:

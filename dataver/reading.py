@@ -77,6 +77,11 @@ def _blocks(rows: Iterator[ListRow], objects: Objects) -> Iterator[list[View]]:
         yield future.result()
 
 
+def blocks(entry: Entry, objects: Objects) -> Iterator[list[View]]:
+    """All bytes of a file in order, wherever it is. As `file_blocks`, which it is for a stored one."""
+    return reference_blocks(entry) if entry.kind == REFERENCE else file_blocks(entry, objects)
+
+
 def read_file(entry: Entry, objects: Objects) -> bytes:
     """All bytes of a file, verified by its digest."""
     if entry.kind == REFERENCE:

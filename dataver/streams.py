@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from dataver.store.base import View
 
-BUFFER_BYTES = 64 << 10
+BUFFER_BYTES = 8 << 10
+"""Small, as what is read into it beyond a request may need one more chunk; the window is behind it."""
 AHEAD_BYTES_MAX = 4 << 20
 LOAD_BYTES_MAX = 8 << 20
 
@@ -57,7 +58,6 @@ class _Raw(io.RawIOBase):
         self._at = 0
         self._window: Sequence[View] = ()
         self._window_start = self._window_stop = 0
-        self._ahead = 0
 
     def readable(self) -> bool:
         self._check()
@@ -111,9 +111,10 @@ class _Raw(io.RawIOBase):
 
     def _load(self, wanted: int) -> None:
         """Read what is wanted now, and more where reads follow each other."""
+        last = self._window_stop - self._window_start
         in_order = self._at == self._window_stop and self._at > 0
-        self._ahead = min(2 * self._ahead, AHEAD_BYTES_MAX) if in_order else min(wanted, AHEAD_BYTES_MAX)
-        length = min(max(wanted, self._ahead), LOAD_BYTES_MAX)
+        ahead = min(2 * last, AHEAD_BYTES_MAX) if in_order else 0
+        length = min(max(wanted, ahead), LOAD_BYTES_MAX)
         self._window_start, self._window = self._ranges.chunks(self._at, min(self._at + length, self._size))
         self._window_stop = self._window_start + sum(map(len, self._window))
 

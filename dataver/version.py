@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dataver.errors import BadInputError, PathNotFoundError
 from dataver.files import Files, to_path
@@ -16,7 +16,7 @@ from dataver.hashing import Kind
 from dataver.objects import Objects
 from dataver.paths import safe_spelling
 from dataver.progress import Progress
-from dataver.reading import file_ranges, list_cache, read_file, read_ranges
+from dataver.reading import blocks, file_ranges, list_cache, read_file, read_ranges
 from dataver.refs import Resolved
 from dataver.results import CheckoutResult, FileEntry, Listing, VersionInfo
 from dataver.streams import VersionFile
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dataver.chunk_index import ChunkIndex
     from dataver.log.state import State
     from dataver.repository import Repository
+    from dataver.store.base import View
 
 TABLE_SUFFIXES = {
     "parquet": (".parquet", ".pq", ".parq"),
@@ -37,6 +38,13 @@ TABLE_SUFFIXES = {
     "feather": (".feather", ".arrow", ".ipc"),
     "orc": (".orc",),
 }
+
+
+class Writable(Protocol):
+    """What bytes can be written to."""
+
+    def write(self, data: View, /) -> object:
+        """Take all of `data`."""
 
 
 class _Reader:
@@ -201,6 +209,17 @@ class Version:
         wanted = [(start, start + length) for start, length in ranges]
         with closing(file_ranges(entry, reader.objects, reader.lists)) as parts:
             return read_ranges(parts, entry.size, wanted)
+
+    def copy(self, path: str, target: Writable, advance: Callable[[int], object] = lambda _: None) -> None:
+        """Write all bytes of a file to `target`, and tell `advance` how many each time.
+
+        What was written counts only if this returns: the digest is compared in the end.
+        """
+        entry = self.entry(path)
+        for block in blocks(entry, self._reader.objects):
+            for data in block:
+                target.write(data)
+                advance(len(data))
 
     def open(self, path: str) -> VersionFile:
         """A binary file for reading: seekable, buffered, and only what is asked for is read."""

@@ -22,7 +22,17 @@ from dataver.digest import DIGEST_BYTES, Digest
 from dataver.hashing import blake3_digest, xxh3_64
 from dataver.source.base import REMOTE_MTIME, REMOTE_TAG, SourceFile
 
-__all__ = ["CacheRow", "StatCache", "base", "forget_base", "is_settled", "known_sources", "set_base"]
+__all__ = [
+    "Base",
+    "CacheRow",
+    "StatCache",
+    "announce_base",
+    "announced_base",
+    "base",
+    "is_settled",
+    "known_sources",
+    "set_base",
+]
 
 FINE_GRAIN_NS = 100_000_000
 COARSE_GRAIN_NS = 2_000_000_000
@@ -30,6 +40,7 @@ REMOTE_GRAIN_NS = 600_000_000_000
 LOCK_TIMEOUT_S = 5.0
 
 _MAGIC = f"dataver stat cache 1 {sys.byteorder}\n".encode()
+_ANNOUNCED = "/announced"
 _TRUSTED = 1
 _OWNED = 2
 
@@ -215,18 +226,62 @@ def _decode(data: bytes, offset: int) -> dict[bytes, _Stored]:
     return dict(zip(paths, zip(files, each, flags, strict=True), strict=True))
 
 
-def base(key: bytes, repository_id: str, dataset: str) -> str | None:
-    """The id of the version that this source was last committed as or checked out from, if known."""
+class Base(NamedTuple):
+    """What the next changes of a source are measured against.
+
+    `version` is the id of the version that it was last checked out from or committed as; None where
+    it began with nothing. `own` are changes that it brought since to heads that others had moved, as
+    pairs of ids: what differs from the first version to the second came from the source, while
+    either holds more than the source does.
+    """
+
+    version: str | None
+    own: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def newest(self) -> str | None:
+        """The last version that the source was committed as or checked out from."""
+        return self.own[-1][1] if self.own else self.version
+
+    def brought(self, onto: str, version: str) -> Base:
+        """The base after the source's changes were put on top of the head `onto` as `version`."""
+        if self.own and self.own[-1][1] == onto:
+            return Base(self.version, (*self.own[:-1], (self.own[-1][0], version)))
+        return Base(self.version, (*self.own, (onto, version)))
+
+
+def base(key: bytes, repository_id: str, dataset: str) -> Base | None:
+    """What this source is based on in a dataset, if it is known."""
     found = _read_base(_base_file(key, repository_id, dataset))
     return None if found is None else found[2]
 
 
-def set_base(key: bytes, repository_id: str, dataset: str, version_id: str) -> bool:
-    """Remember the version that a source is based on. Durable and atomic; the last writer wins.
+def set_base(key: bytes, repository_id: str, dataset: str, base: Base) -> bool:
+    """Remember what a source is based on, and forget what was announced. Durable; the last writer wins.
 
     False where it could not be written. The caller should warn: the next commit from there takes
     the head as its base, and so would undo what others changed meanwhile.
     """
+    saved = _save_base(key, repository_id, dataset, dataset, base)
+    with contextlib.suppress(OSError):
+        os.unlink(_base_file(key, repository_id, dataset + _ANNOUNCED))
+    return saved
+
+
+def announce_base(key: bytes, repository_id: str, dataset: str, base: Base) -> bool:
+    """Remember what a source will be based on if its `newest` version comes to be recorded.
+
+    So a process that dies between recording and `set_base` leaves its source with the right base.
+    """
+    return _save_base(key, repository_id, dataset + _ANNOUNCED, dataset, base)
+
+
+def announced_base(key: bytes, repository_id: str, dataset: str) -> Base | None:
+    """What `announce_base` left. It counts only if the version is there."""
+    return base(key, repository_id, dataset + _ANNOUNCED)
+
+
+def _save_base(key: bytes, repository_id: str, line: str, dataset: str, base: Base) -> bool:
     import json
 
     text = json.dumps(
@@ -234,17 +289,12 @@ def set_base(key: bytes, repository_id: str, dataset: str, version_id: str) -> b
             "path": key.decode("utf-8", "surrogateescape"),
             "repository": repository_id,
             "dataset": dataset,
-            "version": version_id,
+            "version": base.version,
+            "own": base.own,
             "used_ns": time.time_ns(),
         }
     )
-    return _replace(_base_file(key, repository_id, dataset), [text.encode()], durable=True)
-
-
-def forget_base(key: bytes, repository_id: str, dataset: str) -> None:
-    """Undo `set_base`. What cannot be removed stays."""
-    with contextlib.suppress(OSError):
-        os.unlink(_base_file(key, repository_id, dataset))
+    return _replace(_base_file(key, repository_id, line), [text.encode()], durable=True)
 
 
 def known_sources(repository_id: str, dataset: str) -> list[bytes]:
@@ -258,7 +308,7 @@ def known_sources(repository_id: str, dataset: str) -> list[bytes]:
     return [path for _, path, _ in sorted(found, reverse=True)]
 
 
-def _read_base(file: Path) -> tuple[int, bytes, str] | None:
+def _read_base(file: Path) -> tuple[int, bytes, Base] | None:
     import json
 
     try:
@@ -267,7 +317,9 @@ def _read_base(file: Path) -> tuple[int, bytes, str] | None:
         used_ns, path, version = content["used_ns"], content["path"], content["version"]
         if not isinstance(used_ns, int) or not isinstance(path, str):
             return None
-        return used_ns, path.encode("utf-8", "surrogateescape"), str(Digest.parse(version))
+        own = tuple([(str(Digest.parse(old)), str(Digest.parse(new))) for old, new in content["own"]])
+        known = Base(None if version is None else str(Digest.parse(version)), own)
+        return used_ns, path.encode("utf-8", "surrogateescape"), known
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
 

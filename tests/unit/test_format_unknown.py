@@ -21,7 +21,7 @@ from dataver.hashing import Kind, blake3_digest, kind_digest
 from dataver.keys import entry_key
 from dataver.log.log import FORMAT
 from dataver.log.state import State
-from dataver.publish import Change, Label, Publisher, Written
+from dataver.publish import Basis, Change, Label, Publisher, Written
 from dataver.repository import Repository, open_repository
 from dataver.store.memory import MemoryStore
 from dataver.tree.manifest import Entry, to_row
@@ -184,7 +184,9 @@ def test_operations_that_may_be_ignored_are_repeated_byte_for_byte(
 def publish(repository: Repository, rows: list[Row]) -> None:
     session = repository.session
     label = Label("by a later release", session.who(None))
-    Publisher(session, "d", "main", Change({row.key: row for row in rows}, None), label, Written()).publish()
+    Publisher(
+        session, "d", "main", Change({row.key: row for row in rows}, Basis(None)), label, Written()
+    ).publish()
 
 
 def extras_in(repository: Repository, ref: str) -> dict[bytes, tuple[tuple[bytes, int, bytes], ...]]:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from dataver.errors import BadInputError, DamagedError
+from dataver.errors import BadInputError, ConflictError, DamagedError
 from dataver.format.limits import TIME_US_MAX, TIME_US_MIN, VERSION_TEXTS_BYTES_MAX
 from dataver.format.version import VersionRecord, decode_version
 from dataver.hashing import blake3_digest
+from dataver.publish import Published, Publisher
 from dataver.repository import Repository, open_repository
 from tests.repositories import memory_repository
 
@@ -127,3 +128,254 @@ def test_a_moment_shows_what_was_then(repository: Repository, data: Path) -> Non
             with pytest.raises(BadInputError):
                 write(then)
     assert open_repository(repository.url, at="0").datasets() == []
+
+
+# What a folder's changes are measured against
+
+
+def folder(place: Path, **files: str) -> Path:
+    place.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (place / name).write_text(text)
+    return place
+
+
+def contents(repository: Repository, ref: str = "d") -> dict[str, str]:
+    version = repository.version(ref)
+    return {file.path: version.read(file.path).decode() for file in version.files()}
+
+
+def test_a_folder_that_was_overtaken_may_change_its_own_files_again(
+    repository: Repository, tmp_path: Path
+) -> None:
+    mine = folder(tmp_path / "mine", a="1", b="1", c="1")
+    first = repository.commit("d", mine)
+    theirs = tmp_path / "theirs"
+    repository.checkout("d", theirs)
+    for number in range(3):
+        folder(theirs, b=f"theirs {number}", **{f"new{number}": "theirs"})
+        overtaken_by = repository.commit("d", theirs, base=None)
+        folder(mine, a=f"mine {number}", **{f"own{number}": "mine"})
+        done = repository.commit("d", mine)
+        assert done.rebased_onto == overtaken_by.id
+        folder(mine, a=f"mine {number} again")
+        again = repository.commit("d", mine)
+        assert again.parents == [done.id]
+        assert (again.changed.modified, again.changed.added, again.changed.deleted) == (1, 0, 0)
+        repository.checkout("d", theirs, overwrite=True)
+    assert contents(repository) == {
+        "a": "mine 2 again",
+        "b": "theirs 2",
+        "c": "1",
+        **{f"new{number}": "theirs" for number in range(3)},
+        **{f"own{number}": "mine" for number in range(3)},
+    }
+    (mine / "own0").unlink()
+    folder(mine, c="mine")
+    repository.commit("d", mine)
+    assert "own0" not in contents(repository)
+    assert contents(repository)["c"] == "mine"
+    # What others did to the same file since is still theirs.
+    repository.checkout("d", theirs)
+    folder(theirs, a="theirs now")
+    repository.commit("d", theirs)
+    assert not repository.commit("d", mine).created
+    folder(mine, a="mine now")
+    with pytest.raises(ConflictError, match=r"both sides changed a\."):
+        repository.commit("d", mine)
+    # A branch made from the folder begins where it began, with all that it brought.
+    side = repository.commit("d", mine, branch="side")
+    assert side.parents == [first.id]
+    assert contents(repository, "d@side") == {path.name: path.read_text() for path in mine.iterdir()}
+    assert repository.commit("d", folder(mine, a="and on"), branch="side").parents == [side.id]
+
+
+def overtaken(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]) -> None:
+    """Let something happen once, when the next commit has read its files and its entry is not put yet."""
+    publish = Publisher.publish
+
+    def late(publisher: Publisher) -> Published:
+        monkeypatch.setattr(Publisher, "publish", publish)
+        meanwhile()
+        return publish(publisher)
+
+    monkeypatch.setattr(Publisher, "publish", late)
+
+
+def test_two_first_commits_of_a_dataset_keep_what_each_brought(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, theirs = folder(tmp_path / "mine", a="1"), folder(tmp_path / "theirs", b="1")
+    overtaken(monkeypatch, lambda: open_repository(repository.url).commit("d", theirs))
+    done = repository.commit("d", mine)
+    assert done.version == "v2"
+    assert done.rebased_onto == repository.show("d@v1").id
+    # Neither folder has the other's file, and neither means to delete it.
+    repository.commit("d", folder(mine, a="2"))
+    repository.commit("d", folder(theirs, b="2"))
+    repository.commit("d", folder(mine, a="3"))
+    assert contents(repository) == {"a": "3", "b": "2"}
+
+
+def test_the_same_first_commit_twice_is_one(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = folder(tmp_path / "mine", a="1")
+    overtaken(monkeypatch, lambda: open_repository(repository.url).commit("d", mine))
+    done = repository.commit("d", mine)
+    assert (done.created, done.version) == (False, "v1")
+
+
+def die(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_a_commit_that_dies_when_it_is_recorded_is_known_to_its_folder(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: bool
+) -> None:
+    mine = folder(tmp_path / "mine", a="1")
+    repository.commit("d", mine)
+    if others:
+        repository.commit("d", folder(tmp_path / "more", b="1"), add=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("dataver.commit.Committer._remember_base", die)
+        with pytest.raises(KeyboardInterrupt):
+            repository.commit("d", folder(mine, a="2"))
+    done = repository.commit("d", folder(mine, a="3"))
+    assert contents(repository) == {"a": "3", **({"b": "1"} if others else {})}
+    assert done.changed.modified == 1
+
+
+def test_a_checkout_counts_more_than_a_commit_that_died_before(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = folder(tmp_path / "mine", a="1")
+    repository.commit("d", mine)
+    repository.checkout("d", tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr("dataver.commit.Committer._remember_base", die)
+        with pytest.raises(KeyboardInterrupt):
+            repository.commit("d", folder(tmp_path / "out", a="2"))
+    repository.checkout("d@v1", tmp_path / "out", overwrite=True)
+    done = repository.commit("d", tmp_path / "out")
+    assert not done.created, "the folder is what it was checked out as: nothing is to be undone"
+    assert contents(repository) == {"a": "2"}
+
+
+def test_a_commit_that_was_never_recorded_is_no_base(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = folder(tmp_path / "mine", a="1")
+    repository.commit("d", mine)
+    with monkeypatch.context() as patch:
+        patch.setattr("dataver.log.log.Log._put", die)
+        with pytest.raises(KeyboardInterrupt):
+            repository.commit("d", folder(mine, a="2"))
+    assert repository.commit("d", mine).version == "v2"
+    assert contents(repository) == {"a": "2"}
+
+
+def test_another_dataset_under_the_name_is_not_committed_to(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = folder(tmp_path / "mine", a="1")
+    repository.commit("d", mine)
+
+    def meanwhile() -> None:
+        other = open_repository(repository.url)
+        other.rename("d", "old")
+        other.commit("d", folder(tmp_path / "other", b="1"))
+
+    overtaken(monkeypatch, meanwhile)
+    with pytest.raises(ConflictError, match="renamed or deleted"):
+        repository.commit("d", folder(mine, a="2"))
+    assert contents(repository) == {"b": "1"}
+    assert repository.commit("old", mine).version == "v2"
+
+
+def test_a_merge_that_somebody_else_made_meanwhile_is_made_once(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.commit("d", folder(tmp_path / "mine", a="1"))
+    repository.branch("d", "side")
+    repository.commit("d", folder(tmp_path / "side", b="1"), add=True, branch="side")
+    overtaken(monkeypatch, lambda: open_repository(repository.url).merge("d@side"))
+    assert not repository.merge("d@side").created
+    assert repository.show("d").version == "v2"
+    assert len(repository.show("d").parents) == 2
+
+
+def test_a_merge_of_equal_files_still_joins_the_lines(repository: Repository, tmp_path: Path) -> None:
+    repository.commit("d", folder(tmp_path / "mine", a="1"))
+    repository.branch("d", "side")
+    repository.commit("d", folder(tmp_path / "side", b="1"), add=True, branch="side", message="there")
+    repository.commit("d", folder(tmp_path / "side", b="1"), add=True, message="here")
+    done = repository.merge("d@side")
+    assert done.created
+    assert len(done.parents) == 2
+    assert not done.changed
+    assert not repository.merge("d@side").created
+
+
+# How changes of two sides meet
+
+SIDES: list[tuple[dict[str, str | None], dict[str, str | None], dict[str, str] | None]] = [
+    ({"a": "ours"}, {"b": "theirs"}, {"a": "ours", "b": "theirs"}),
+    ({"a": "ours"}, {"a": "theirs"}, None),
+    ({"a": "same"}, {"a": "same", "b": "theirs"}, {"a": "same", "b": "theirs"}),
+    ({"a": None}, {"b": "theirs"}, {"b": "theirs"}),
+    ({"a": None}, {"a": "theirs"}, None),
+    ({"a": "ours"}, {"a": None}, None),
+    ({"a": None}, {"a": None, "n": "theirs"}, {"b": "base", "n": "theirs"}),
+    ({"n/x": "ours"}, {"n": "theirs"}, None),
+    ({"n": "ours"}, {"n/x": "theirs"}, None),
+    ({"n/x": "ours"}, {"n/y": "theirs"}, {"a": "base", "b": "base", "n/x": "ours", "n/y": "theirs"}),
+    ({"a": None, "a/x": "ours"}, {"b": "theirs"}, {"a/x": "ours", "b": "theirs"}),
+    ({"a": None, "a/x": "ours"}, {"a": "theirs"}, None),
+    ({"n.": "ours"}, {"n/x": "theirs"}, {"a": "base", "b": "base", "n.": "ours", "n/x": "theirs"}),
+    ({"n0": "ours"}, {"n/x": "theirs"}, {"a": "base", "b": "base", "n0": "ours", "n/x": "theirs"}),
+]
+
+
+def edit(place: Path, edits: dict[str, str | None]) -> None:
+    for name, text in edits.items():
+        if text is None:
+            (place / name).unlink()
+    for name, text in edits.items():
+        if text is not None:
+            (place / name).parent.mkdir(exist_ok=True)
+            (place / name).write_text(text)
+
+
+@pytest.mark.parametrize(("ours", "theirs", "expected"), SIDES)
+@pytest.mark.parametrize("way", ["commit", "merge"])
+def test_where_changes_do_not_touch_both_are_kept(
+    repository: Repository,
+    tmp_path: Path,
+    way: str,
+    ours: dict[str, str | None],
+    theirs: dict[str, str | None],
+    expected: dict[str, str] | None,
+) -> None:
+    mine = folder(tmp_path / "mine", a="base", b="base")
+    repository.commit("d", mine)
+    repository.checkout("d", tmp_path / "theirs")
+    edit(tmp_path / "theirs", theirs)
+    their_version = repository.commit("d", tmp_path / "theirs")
+    edit(mine, ours)
+
+    def bring() -> object:
+        if way == "commit":
+            return repository.commit("d", mine)
+        repository.commit("d", mine, branch="side", base="d@v1")
+        return repository.merge("d@side")
+
+    if expected is None:
+        with pytest.raises(ConflictError):
+            bring()
+        assert repository.show("d").id == their_version.id
+        return
+    bring()
+    assert contents(repository) == expected
+    assert repository.verify(deep=True).ok

@@ -4,6 +4,8 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dataver.errors import NewerFormatError, ObjectMissingError, RefNotFoundError, StoreError
 from dataver.format.entry import CHECKPOINT_EVERY
@@ -11,10 +13,15 @@ from dataver.format.operations import ConfigSet
 from dataver.format.pack import HEADER_BYTES, TRAILER_BYTES
 from dataver.hashing import Kind, kind_digest
 from dataver.keys import HINT_KEY, entry_key, pack_key
+from dataver.log.state import value_row
 from dataver.repository import Repository, init
 from dataver.results import Harm
 from dataver.store.base import Store, View, Wrapper
 from dataver.testing.stores import CountingStore, Fault, FaultyStore
+from dataver.tree.build import build
+from dataver.tree.update import update
+from dataver.tree.walk import links
+from dataver.verify.replay import ReplayNodes
 from tests.damage import WHOLE, append, change, commit, flip, harms, opened, place_of, the_one
 from tests.worlds import noise, text
 
@@ -310,3 +317,29 @@ def test_a_lost_last_entry_of_a_block_does_not_stop_the_replay(repository: Repos
     change(repository.session.store, entry_key(CHECKPOINT_EVERY - 1), None)
     damage = the_one(opened(repository).verify())
     assert damage.object == entry_key(CHECKPOINT_EVERY - 1)
+
+
+def test_what_a_lost_entry_did_is_known_from_the_next_checkpoint(
+    repository: Repository, tmp_path: Path
+) -> None:
+    for number in range(1, CHECKPOINT_EVERY - 1):
+        append(repository, ConfigSet(f"key {number}", "value"))
+    commit(repository, tmp_path / "data", a=b"one")
+    key, _ = place_of(repository, "a")
+    append(repository, ConfigSet("checkpoint", "value"))
+    change(repository.session.store, entry_key(CHECKPOINT_EVERY - 1), None)
+    change(repository.session.store, key, None)
+    found = {damage.object: damage.harms for damage in opened(repository).verify().damaged}
+    assert found == {entry_key(CHECKPOINT_EVERY - 1): [WHOLE], key: [Harm("iris", "v1", "a")]}
+
+
+@given(st.lists(st.dictionaries(st.integers(0, 3_000), st.booleans(), max_size=200), max_size=8))
+def test_a_replay_keeps_the_nodes_of_its_tree_and_no_others(rounds: list[dict[int, bool]]) -> None:
+    nodes = ReplayNodes()
+    root = build(nodes, [value_row(b"%05d" % number, b"old") for number in range(0, 3_000, 2)])
+    nodes.drop_outgrown(root)
+    for changes in rounds:
+        edits = {b"%05d" % n: value_row(b"%05d" % n, b"new") if kept else None for n, kept in changes.items()}
+        root = update(nodes, root, edits)
+        nodes.drop_outgrown(root)
+    assert set(nodes._nodes) == {link.digest for link in links(nodes, root)}

@@ -12,7 +12,7 @@ import pytest
 from dataver.digest import Digest
 from dataver.format import chunk_list
 from dataver.format.entry import CHECKPOINT_EVERY, StateRoot
-from dataver.format.operations import ConfigSet, DatasetRename, IndexAdd, VersionAdd
+from dataver.format.operations import ConfigSet, DatasetRename, IndexAdd, TagCreate, VersionAdd
 from dataver.format.version import VersionRecord
 from dataver.hashing import Kind, blake3_digest, kind_digest
 from dataver.ingest import Ingested, ingest
@@ -145,6 +145,45 @@ def test_a_segment_that_leads_elsewhere_is_blamed_where_the_pack_is_proven(
     assert harms(report)[segment.key]
     # Without reading the pack it might as well be the pack that is another one.
     assert not repository.verify().ok
+
+
+def test_a_version_with_other_counts_than_its_manifest_is_damage(
+    repository: Repository, tmp_path: Path
+) -> None:
+    commit(repository, tmp_path / "data", a=b"one")
+    nodes = MemoryNodes(MANIFEST)
+    root = build(nodes, [to_row(Manifest(b"f", 0, False, 3, blake3_digest(b"one")))])
+    key = forge(repository, nodes, root._replace(rows=2))
+    damage = the_one(opened(repository).verify())
+    assert damage.object == key
+    assert "files and bytes" in damage.reason
+
+
+def test_a_ref_to_a_version_that_nobody_added_is_damage(repository: Repository, tmp_path: Path) -> None:
+    commit(repository, tmp_path / "data", a=b"one")
+    dataset = repository.session.resolve("iris").dataset
+    number = append(repository, TagCreate(dataset, "paper", Digest(b"x" * 32)))
+    damage = the_one(opened(repository).verify())
+    assert damage.object == entry_key(number)
+    assert "iris@paper" in damage.reason
+    assert damage.harms == [Harm("iris", None, None)]
+
+
+@pytest.mark.parametrize("lie", ["bytes", "level"])
+def test_a_chunk_list_that_lies_about_what_is_below_is_damage(
+    repository: Repository, tmp_path: Path, lie: str
+) -> None:
+    commit(repository, tmp_path / "data", a=b"one")
+    above = chunk_list.encode(1 + (lie == "level"), [chunk_list.ListRow(LIST_DIGEST, 3 + (lie == "bytes"))])
+    digest = kind_digest(Kind.CHUNK_LIST, above)
+    nodes = MemoryNodes(MANIFEST)
+    entry = Manifest(b"f", 0, False, 3 + (lie == "bytes"), blake3_digest(b"one"), chunks_extra(digest))
+    lists = {LIST_DIGEST.hex(): LIST, digest.hex(): above}
+    key = forge(repository, nodes, build(nodes, [to_row(entry)]), **lists)
+    damage = the_one(opened(repository).verify())
+    assert damage.object == key
+    assert "does not fit" in damage.reason
+    assert [harm.path for harm in damage.harms] == ["f"]
 
 
 # Manifests that nobody of ours wrote

@@ -259,12 +259,12 @@ OPERATION: st.SearchStrategy[tuple[Any, ...]] = st.one_of(
 
 
 @given(st.sampled_from(["big.bin", "rows.csv", "small.txt", "empty"]), st.lists(OPERATION, max_size=12))
-def test_a_file_behaves_like_bytes_in_memory(
+def test_a_file_behaves_as_buffered_files_do(
     things: Version, path: str, operations: list[tuple[object]]
 ) -> None:
     data = FILES[path]
     with things.open(path) as file:
-        memory = io.BytesIO(data)
+        memory = io.BufferedReader(io.BytesIO(data))
         for operation in operations:
             name = str(operation[0])
             arguments: list[Any] = list(operation[1:])

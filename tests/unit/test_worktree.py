@@ -19,8 +19,11 @@ from dataver.source.base import REMOTE_MTIME, REMOTE_TAG
 from dataver.worktree import (
     COARSE_GRAIN_NS,
     FINE_GRAIN_NS,
+    Base,
     CacheRow,
     StatCache,
+    announce_base,
+    announced_base,
     base,
     is_settled,
     known_sources,
@@ -318,13 +321,13 @@ class TestDamage:
         cache = StatCache(b"/x")
         assert not cache.update([CacheRow(file(), A, NOW_NS)])
         assert cache.lookup([file()]) == [A]
-        assert not set_base(b"/x", "repo", "iris", "1" * 64)
+        assert not set_base(b"/x", "repo", "iris", Base("1" * 64))
         assert base(b"/x", "repo", "iris") is None
         assert known_sources("repo", "iris") == []
 
     def test_nothing_but_the_cache_is_left_behind(self) -> None:
         place = self.stored()
-        set_base(b"/x", "repo", "iris", "1" * 64)
+        set_base(b"/x", "repo", "iris", Base("1" * 64))
         found = {path.name for path in (cache_folder() / "worktrees").rglob("*") if path.is_file()}
         assert {name.rpartition(".")[2] for name in found} == {"stat", "json", "lock"}
         assert place.parent.stat().st_mode & 0o77 == 0
@@ -337,37 +340,68 @@ class TestBases:
         ]
         for number, key in enumerate(keys):
             assert base(*key) is None
-            assert set_base(*key, f"{number:064x}")
-        assert [base(*key) for key in keys] == [f"{number:064x}" for number in range(len(keys))]
+            assert set_base(*key, Base(f"{number:064x}"))
+        assert [base(*key) for key in keys] == [Base(f"{number:064x}") for number in range(len(keys))]
 
     def test_the_last_one_counts(self) -> None:
-        set_base(b"/x", "r", "a", "1" * 64)
-        set_base(b"/x", "r", "a", "2" * 64)
-        assert base(b"/x", "r", "a") == "2" * 64
+        set_base(b"/x", "r", "a", Base("1" * 64))
+        set_base(b"/x", "r", "a", Base("2" * 64))
+        assert base(b"/x", "r", "a") == Base("2" * 64)
+
+    def test_what_is_announced_counts_until_a_base_is_set(self) -> None:
+        line = b"/x", "r", "a"
+        own = Base(None, (("3" * 64, "4" * 64), ("5" * 64, "6" * 64)))
+        assert (announced_base(*line), own.newest, Base("1" * 64).newest) == (None, "6" * 64, "1" * 64)
+        set_base(*line, Base("1" * 64))
+        assert announce_base(*line, own)
+        assert (announced_base(*line), base(*line)) == (own, Base("1" * 64))
+        assert known_sources("r", "a") == [b"/x"]
+        set_base(*line, own)
+        assert (announced_base(*line), base(*line)) == (None, own)
+
+    def test_changes_that_follow_each_other_are_one(self) -> None:
+        first = Base("1" * 64).brought("2" * 64, "3" * 64)
+        assert first == Base("1" * 64, (("2" * 64, "3" * 64),))
+        assert first.brought("3" * 64, "4" * 64) == Base("1" * 64, (("2" * 64, "4" * 64),))
+        assert first.brought("5" * 64, "6" * 64).own == (("2" * 64, "3" * 64), ("5" * 64, "6" * 64))
 
     def test_sources_of_a_dataset_the_last_used_first(self) -> None:
         assert known_sources("r", "a") == []
         for path in (b"/first", b"/caf\xe9\n", b"/last", b"/first"):
-            set_base(path, "r", "a", "1" * 64)
-        set_base(b"/elsewhere", "r", "b", "1" * 64)
+            set_base(path, "r", "a", Base("1" * 64))
+        set_base(b"/elsewhere", "r", "b", Base("1" * 64))
         assert known_sources("r", "a") == [b"/first", b"/last", b"/caf\xe9\n"]
 
     @pytest.mark.parametrize(
         "content",
-        [b"", b"{", b"[]", b"{}", b'{"used_ns": 1, "path": 2, "version": 3}', b"\xff", b"null", b"1" * 5000],
+        [
+            *(
+                b"",
+                b"{",
+                b"[]",
+                b"{}",
+                b'{"used_ns": 1, "path": 2, "version": 3}',
+                b"\xff",
+                b"null",
+                b"1" * 5000,
+            ),
+            b'{"used_ns": 1, "path": "", "version": null, "own": [["a", "b"]]}',
+            b'{"used_ns": 1, "path": "", "version": null, "own": [[]]}',
+            b'{"used_ns": 1, "path": "", "version": null, "own": 5}',
+        ],
     )
     def test_a_damaged_one_is_unknown(self, content: bytes) -> None:
-        set_base(b"/x", "r", "a", "1" * 64)
+        set_base(b"/x", "r", "a", Base("1" * 64))
         (place,) = (cache_folder() / "worktrees" / "bases").rglob("*.json")
         place.write_bytes(content)
         assert base(b"/x", "r", "a") is None
         assert known_sources("r", "a") == []
-        assert set_base(b"/x", "r", "a", "2" * 64)
-        assert base(b"/x", "r", "a") == "2" * 64
+        assert set_base(b"/x", "r", "a", Base("2" * 64))
+        assert base(b"/x", "r", "a") == Base("2" * 64)
 
     def test_machines_that_share_a_home_share_no_paths(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("dataver.worktree.machine_id", lambda: "one")
-        set_base(b"/x", "r", "a", "1" * 64)
+        set_base(b"/x", "r", "a", Base("1" * 64))
         StatCache(b"/x").update([CacheRow(file(), A, NOW_NS)])
         monkeypatch.setattr("dataver.worktree.machine_id", lambda: "other")
         assert base(b"/x", "r", "a") is None
