@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dataver import exits
 from dataver.reading import Ranges
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class VersionFile(io.BufferedReader):
         self.size = size
         self.path = path
         self._again = again
+        exits.opened(self)
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         return _open_again, (*self._again, self.tell())
@@ -94,6 +96,7 @@ class _Raw(io.RawIOBase):
     def readall(self) -> bytes:
         self._check()
         if self._at == 0:
+            exits.read()
             data = self._ranges.whole()
             self._at = self._size
             return data
@@ -111,6 +114,7 @@ class _Raw(io.RawIOBase):
 
     def _load(self, wanted: int) -> None:
         """Read what is wanted now, and more where reads follow each other."""
+        exits.read()
         last = self._window_stop - self._window_start
         in_order = self._at == self._window_stop and self._at > 0
         ahead = min(2 * last, AHEAD_BYTES_MAX) if in_order else 0

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import fsspec
 import pandas
 import pyarrow.dataset
@@ -605,7 +606,6 @@ def test_pyarrow(tables: Repository) -> None:
 
 
 def test_duckdb(tables: Repository) -> None:
-    duckdb = pytest.importorskip("duckdb")
     with duckdb.connect() as connection:
         connection.register_filesystem(fsspec.filesystem("dataver"))
         query = "select count(*), max(id) from 'dataver://vision/tables@v1/train/*.parquet'"
@@ -623,6 +623,22 @@ print(len(pandas.read_parquet("dataver://vision/tables@v1/train/part-000.parquet
         [sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True, text=True, timeout=60
     )
     assert run.stdout == "20000\n"
+
+
+def test_a_process_ends_well_when_threads_of_pyarrow_have_just_read(tables: Repository) -> None:
+    # Without a wait at the end one run in three was ended by SIGABRT.
+    script = """
+from pyarrow import dataset
+import dataver
+tables = dataver.resolve("vision/tables@v1")
+print(tables.dataset("train/").to_table(filter=dataset.field("id") < 10, columns=["id"]).num_rows)
+"""
+
+    def run(_: int) -> int:
+        return subprocess.run([sys.executable, "-c", script], check=False, capture_output=True).returncode
+
+    with ThreadPoolExecutor(2) as pool:
+        assert [*pool.map(run, range(10))] == [0] * 10
 
 
 def test_another_process_in_another_folder(
