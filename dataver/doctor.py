@@ -171,7 +171,7 @@ def _format(session: Session) -> str:
 
 
 def _history(session: Session) -> str:
-    memory = Remembered(session.store.url)
+    memory = Remembered(session.store.identity)
     seen = memory.load()
     number = session.log.tail().entry.number
     if seen is None:

@@ -10,6 +10,8 @@ from uuid import uuid4
 import pytest
 from hypothesis import settings
 
+from tests.azurite import Azurite
+
 # `quick` is what `make test` runs; `long` is for `make fuzz` and `make soak`. No deadline in either:
 # a shared machine makes any single example slow now and then, and these are not timed tests.
 settings.register_profile("quick", max_examples=50, stateful_step_count=30, deadline=None, print_blob=True)
@@ -35,3 +37,17 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("DATAVER_AUTHOR", AUTHOR)
         yield
     shutil.rmtree(cache, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[Azurite]:
+    """The blob service of Azurite, in memory, for all tests of this process."""
+    with Azurite.started() as service:
+        yield service
+
+
+@pytest.fixture
+def azure(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a place in a container of its own; the credential is in the environment."""
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azurite.connection_string)
+    return f"az://{azurite.container()}/repository"

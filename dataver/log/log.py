@@ -84,7 +84,7 @@ class Log:
     def __init__(self, store: Store, *, accept_rollback: bool = False) -> None:
         self.store = store
         self.nodes = StateNodes(store)
-        self._remembered = Remembered(store.url)
+        self._remembered = Remembered(store.identity)
         self._accept_rollback = accept_rollback
         self._tail: Tail | None = None
         self._genesis: Genesis | None = None

@@ -46,6 +46,10 @@ def _bare_store(url: str, storage_options: Mapping[str, Any] | None) -> Probeabl
         from dataver.store.memory import MemoryStore
 
         return MemoryStore(place.strip("/"))
+    if protocol in ("az", "abfs", "abfss"):
+        from dataver.store.azure import AzureStore
+
+        return AzureStore(url, storage_options)
     from dataver.store.fsspec_ import FsspecStore
 
     return FsspecStore(url, storage_options)

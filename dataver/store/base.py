@@ -52,6 +52,10 @@ class Store(Protocol):
     def url(self) -> str:
         """Where the store is, as people write it, without credentials. A local one: its path."""
 
+    @property
+    def identity(self) -> str:
+        """What tells this place from every other, wherever its URL may lead another time; no credentials."""
+
     def get(self, key: str) -> bytes:
         """The whole object. `ObjectMissingError` where there is none."""
 
@@ -114,6 +118,10 @@ class Wrapper:
     @property
     def url(self) -> str:
         return self.inner.url
+
+    @property
+    def identity(self) -> str:
+        return self.inner.identity
 
     def get(self, key: str) -> bytes:
         return self.inner.get(key)

@@ -62,6 +62,11 @@ class FsspecStore:
         """The URL, without password and query."""
         return self._url
 
+    @property
+    def identity(self) -> str:
+        """The same URL: nothing more is known of what it leads to."""
+        return self.url
+
     def probe_subject(self) -> str:
         """The bucket, container or server, and the packages that speak to it."""
         import fsspec

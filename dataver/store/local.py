@@ -63,6 +63,11 @@ class LocalStore:
         """The absolute path of the folder."""
         return self._root
 
+    @property
+    def identity(self) -> str:
+        """The same path."""
+        return self.url
+
     def probe_subject(self) -> str:
         """The file system that the folder is on, or will be on, and the system's release."""
         path = os.path.realpath(self._root)

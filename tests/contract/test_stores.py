@@ -42,6 +42,12 @@ class TestFsspec(StoreContract):
         return open_store(f"bucket://{tmp_path}/repository")
 
 
+class TestAzure(SharedStoreContract):
+    @pytest.fixture
+    def store(self, azure: str) -> Store:
+        return open_store(azure)
+
+
 class TestTools(StoreContract):
     """The wrappers of the test tools, one upon the other, change nothing unless told to."""
 
