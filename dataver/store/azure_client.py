@@ -7,6 +7,7 @@ here, from what adlfs made of the options and the environment.
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -29,6 +30,13 @@ RETRY_PAUSE_S_MAX = 4.0
 _NUMBERS = frozenset({"blocksize", "max_concurrency", "timeout", "connection_timeout", "read_timeout"})
 _SWITCHES = frozenset({"anon", "version_aware", "assume_container_exists"})
 _FALSE = frozenset({"", "0", "f", "false", "n", "no", "off"})
+_VARIABLES = {
+    name: f"AZURE_STORAGE_{name.upper()}"
+    for name in (
+        "account_name", "account_key", "connection_string", "sas_token",
+        "client_id", "client_secret", "tenant_id",
+    )
+}  # fmt: skip
 _CREDENTIALS = [
     ("connection_string", "AZURE_STORAGE_CONNECTION_STRING", "connection string"),
     ("credential", "", "credential"),
@@ -39,9 +47,14 @@ _CREDENTIALS = [
 _ATTEMPT = re.compile(r"^\s*(\w+Credential):\s*([^.\n]*)", re.MULTILINE)
 
 
+# What the SDK warns of comes back as an error of ours; without this it would also go to standard error.
+logging.getLogger("azure").addHandler(logging.NullHandler())
+
+
 @cache
 def _file_system_class() -> type[AzureBlobFileSystem]:
     from adlfs import AzureBlobFileSystem
+    from azure.core.exceptions import ClientAuthenticationError
     from azure.storage.blob.aio import BlobServiceClient, ExponentialRetry
 
     class Retry(ExponentialRetry):
@@ -55,6 +68,13 @@ def _file_system_class() -> type[AzureBlobFileSystem]:
 
             pause_s = min(RETRY_PAUSE_S * 2 ** settings["count"], RETRY_PAUSE_S_MAX)
             return random.uniform(pause_s / 2, pause_s)  # noqa: S311 - jitter
+
+        def increment(
+            self, settings: dict[str, Any], request: Any, response: Any = None, error: Any = None
+        ) -> bool:
+            # Whoever has no login has none a moment later.
+            refused = isinstance(error, ClientAuthenticationError)
+            return not refused and super().increment(settings, request, response, error)
 
     class FileSystem(AzureBlobFileSystem):  # type: ignore[misc]
         """adlfs, with a client of ours."""
@@ -107,8 +127,10 @@ def connect(url: str, storage_options: Mapping[str, Any]) -> AzureBlobFileSystem
                 "connection_string, sas_token, client_id, client_secret, tenant_id, anon, …"
             )
         options[name] = _typed(name, value)
+    # adlfs would read these itself, but fsspec gives one object to all who ask with the same options.
+    found = {name: os.environ[variable] for name, variable in _VARIABLES.items() if os.environ.get(variable)}
     try:
-        return _file_system_class()(**options)
+        return _file_system_class()(**{**found, **options})
     except DataverError:
         raise
     except Exception as error:  # noqa: BLE001 - the parsers of credentials raise what they like
@@ -163,7 +185,6 @@ def from_azure_error(
     `action`, `what` and `reading` as for `from_client_error`; `credential` is `credential_name`.
     """
     from azure.core.exceptions import (
-        AzureError,
         ClientAuthenticationError,
         HttpResponseError,
         ServiceRequestError,
@@ -182,7 +203,7 @@ def from_azure_error(
         if status in (401, 403) or "Immutable" in code:
             return NotPermittedError(f"{start}: {told}, with {credential}; {_advice(code, credential)}")
         return StoreError(f"{start}: the service answered {told}; wait, and run it again")
-    if isinstance(error, ClientAuthenticationError):
+    if isinstance(error, ClientAuthenticationError) and not isinstance(error.__cause__, ValueError):
         tried = "; ".join(f"{name}: {reason}" for name, reason in _ATTEMPT.findall(str(error)))
         tried = f" (tried {redact(tried)[:600]})" if tried else ""
         return NotPermittedError(f"{start}: {credential} gave no token{tried}; {_advice('', credential)}")
@@ -191,7 +212,7 @@ def from_azure_error(
             f"{start}: the service cannot be reached ({type(error).__name__}); check the network and the "
             "account's name, then run it again"
         )
-    if isinstance(error, ValueError | TypeError) and not isinstance(error, AzureError):
+    if isinstance(error, ValueError | TypeError | ClientAuthenticationError):
         return NotPermittedError(f"{start}: {credential} is malformed ({type(error).__name__}); copy it anew")
     return from_client_error(error, action, what, reading=reading)
 
@@ -206,7 +227,9 @@ def _advice(code: str, credential: str) -> str:
     if code in ("AuthorizationPermissionMismatch", "InsufficientAccountPermissions"):
         return "ask for the role Storage Blob Data Contributor on the container (Reader to read)"
     if code == "AuthorizationFailure":
-        return "the account's network rules or the credential's rights do not allow it; ask its owner"
+        return (
+            "its rights, its expiry or the account's network rules do not allow it; ask the account's owner"
+        )
     if credential == "DefaultAzureCredential":
         return (
             "run `az login`, or give the machine a managed identity, or set AZURE_STORAGE_CONNECTION_STRING, "
