@@ -17,6 +17,7 @@ from dataver.hashing import FileHasher, Kind, digests
 from dataver.objects import Objects
 from dataver.paths import safe_spelling
 from dataver.store.base import View
+from dataver.store.clients import file_system
 from dataver.store.failures import from_client_error
 from dataver.tree import chunk_list
 from dataver.tree.manifest import REFERENCE, Entry
@@ -264,15 +265,14 @@ def read_ranges(ranges: Ranges, size: int, wanted: Sequence[tuple[int, int]]) ->
 
 def reference_blocks(entry: Entry) -> Iterator[list[View]]:
     """All bytes of a file that stayed where it is, verified by its digest in the end."""
-    import fsspec
-
     reference = entry.reference
     if reference is None:
         raise DamagedError(f"{safe_spelling(entry.path)} is a reference to nowhere; run `dataver verify`")
     url, _ = reference
     hasher, size = FileHasher(), 0
     try:
-        with fsspec.open(url, "rb") as file:
+        fs, path = file_system(url, {})
+        with fs.open(path, "rb") as file:
             while data := file.read(REFERENCE_BLOCK_BYTES):
                 hasher.update(data)
                 size += len(data)

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dataver.errors import BadInputError, DamagedError, DataverError, StoreError
 from dataver.store.azure_client import connect, credential_name, error_code, from_azure_error
 from dataver.store.base import ObjectInfo, View, as_views, check_key, check_prefix, place
-from dataver.store.fsspec_ import public_url
+from dataver.store.clients import account, public_url
 
 if TYPE_CHECKING:
     from adlfs import AzureBlobFileSystem
 
     from dataver.store.base import Data
 
-PROTOCOLS = ("az", "abfs", "abfss")
 REQUESTS_MAX = 16
 IN_FLIGHT_BYTES_MAX = 256 << 20
 UNKNOWN_BYTES = IN_FLIGHT_BYTES_MAX // REQUESTS_MAX
@@ -72,16 +71,15 @@ class AzureStore:
     @property
     def identity(self) -> str:
         """The account's address with it: a container's name is unique only in its account."""
-        account = public_url(str(self._fs.service_client.url))
-        return f"{account}/{self._container}/{self._prefix}".rstrip("/")
+        return f"{account(self._fs)}/{self._container}/{self._prefix}".rstrip("/")
 
     def probe_subject(self) -> str:
         """The container, and the packages that speak to it."""
         import adlfs
         from azure.storage.blob import __version__
 
-        account = public_url(str(self._fs.service_client.url))
-        return f"{account}/{self._container} with adlfs {adlfs.__version__}, azure-storage-blob {__version__}"
+        place_ = f"{account(self._fs)}/{self._container}"
+        return f"{place_} with adlfs {adlfs.__version__}, azure-storage-blob {__version__}"
 
     def end_probe(self) -> None:
         """There are no folders that could be left."""
@@ -240,6 +238,35 @@ class AzureStore:
 
         with self._errors("delete", key):
             self._run(remove)
+
+    # What `doctor` asks
+
+    @property
+    def credential(self) -> str:
+        """Which credential is used, and where it came from; no secret."""
+        return self._credential
+
+    def is_hierarchical(self) -> bool:
+        """Whether the account has a hierarchical namespace. Raises as a read does."""
+
+        async def ask() -> bool:
+            async with self._limit(0):
+                container = self._fs.service_client.get_container_client(self._container)
+                return bool((await container.get_account_information()).get("is_hns_enabled"))
+
+        with self._errors("ask about", "account"):
+            return self._run(ask)
+
+    def soft_delete_days(self) -> int:
+        """For how many days the account keeps deleted blobs; 0: not at all. Raises as a read does."""
+
+        async def ask() -> int:
+            async with self._limit(0):
+                policy = (await self._fs.service_client.get_service_properties())["delete_retention_policy"]
+                return int(policy.days or 0) if policy.enabled else 0
+
+        with self._errors("ask about", "account"):
+            return self._run(ask)
 
     # Below: the client
 

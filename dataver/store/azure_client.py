@@ -185,6 +185,7 @@ def from_azure_error(
     `action`, `what` and `reading` as for `from_client_error`; `credential` is `credential_name`.
     """
     from azure.core.exceptions import (
+        AzureError,
         ClientAuthenticationError,
         HttpResponseError,
         ServiceRequestError,
@@ -214,6 +215,8 @@ def from_azure_error(
         )
     if isinstance(error, ValueError | TypeError | ClientAuthenticationError):
         return NotPermittedError(f"{start}: {credential} is malformed ({type(error).__name__}); copy it anew")
+    if isinstance(error, AzureError):
+        return StoreError(f"{start}: {type(error).__name__}; run it again")
     return from_client_error(error, action, what, reading=reading)
 
 

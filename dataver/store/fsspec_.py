@@ -7,7 +7,6 @@ answers shorter than asked for are errors.
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataver.errors import BadInputError, DamagedError, DataverError, StoreError, UnsafeStoreError
 from dataver.store.base import ObjectInfo, View, as_views, check_key, check_prefix, place
+from dataver.store.clients import file_system, public_url
 from dataver.store.failures import from_client_error, redact
 
 if TYPE_CHECKING:
@@ -34,17 +34,17 @@ class FsspecStore:
     """
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
-        import fsspec
-
         self._source = (url, dict(storage_options or {}))
         self._url = public_url(url)
         if "::" in url or "://" not in url:
             raise BadInputError(f"{self._url!r} is not the URL of a store: PROTOCOL://PLACE is expected")
         protocol = url.partition("://")[0]
         try:
-            self._fs, path = fsspec.core.url_to_fs(url, **self._source[1])
+            self._fs, path = file_system(url, self._source[1])
         except ImportError as error:
             raise BadInputError(f"no package for {protocol}:// is installed: {error}") from error
+        except DataverError:
+            raise
         except ValueError as error:
             raise BadInputError(f"cannot open {self._url}: {redact(str(error))}") from None
         except Exception as error:  # noqa: BLE001 - file systems raise what they like when they log in
@@ -228,11 +228,6 @@ class FsspecStore:
                 elif name != path:
                     folders.append(name)
         return found
-
-
-def public_url(url: str) -> str:
-    """`url` as it may be shown and stored: without a password, a query or a fragment."""
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1@", re.split(r"[?#]", url, maxsplit=1)[0]).rstrip("/")
 
 
 def _stored_at(info: Mapping[str, Any]) -> float:
