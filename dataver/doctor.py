@@ -20,7 +20,7 @@ from dataver.log.remembered import Remembered
 from dataver.refs import MAIN, live_ref, require_version
 from dataver.results import Check
 from dataver.session import Session
-from dataver.store.base import Store, Wrapper
+from dataver.store.base import Store, innermost
 from dataver.store.probe import PROBE_PREFIX, GuardedStore
 from dataver.tree.manifest import manifest_link
 
@@ -271,9 +271,8 @@ def _clock(written: _Written) -> str:
 
 
 def _account(store: Store) -> CloudAccount | None:
-    while isinstance(store, Wrapper):
-        store = store.inner
-    return store if isinstance(store, CloudAccount) else None
+    found = innermost(store)
+    return found if isinstance(found, CloudAccount) else None
 
 
 def _namespace(account: CloudAccount) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dataver.errors import BadInputError, DamagedError, DataverError, StoreError
 from dataver.store.azure_client import connect, credential_name, error_code, from_azure_error
-from dataver.store.base import ObjectInfo, View, as_views, check_key, check_prefix, place
+from dataver.store.base import ObjectInfo, View, check_key, check_prefix, one_buffer, place
 from dataver.store.clients import account, public_url
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ class AzureStore:
     are under way at a time; what more threads ask for waits. A container that does not exist is made
     by the first write.
     """
+
+    joins_buffers = True
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
         """Nothing is asked of the service yet. Raises as `connect` does."""
@@ -173,7 +175,7 @@ class AzureStore:
         from azure.core.exceptions import ResourceExistsError
 
         name = self._name(key)
-        value = b"".join(as_views(data))
+        value = one_buffer(data)
         write_id = os.urandom(16).hex()
 
         async def write() -> bool:
@@ -195,7 +197,7 @@ class AzureStore:
 
     def put_hint(self, key: str, data: Data) -> None:
         name = self._name(key)
-        value = b"".join(as_views(data))
+        value = one_buffer(data)
 
         async def write() -> None:
             async with self._limit(len(value)):

@@ -145,6 +145,18 @@ class Wrapper:
         self.inner.delete(key)
 
 
+def innermost(store: Store) -> Store:
+    """The store behind all wrappers."""
+    while isinstance(store, Wrapper):
+        store = store.inner
+    return store
+
+
+def joins_buffers(store: Store) -> bool:
+    """Whether `put_new` makes one buffer of several: who does so first can let go of the several."""
+    return bool(getattr(innermost(store), "joins_buffers", False))
+
+
 def check_key(key: str) -> None:
     """Raise `BadInputError` where `key` is not a key. Every store calls this first."""
     if len(key) > KEY_CHARACTERS_MAX or not _KEY.fullmatch(key):
@@ -164,6 +176,13 @@ def as_views(data: Data) -> list[memoryview]:
     """`data` as byte views of its non-empty buffers, without a copy."""
     buffers = data if isinstance(data, list | tuple) else (data,)
     return [view for view in (memoryview(b).cast("B") for b in buffers) if view.nbytes]
+
+
+def one_buffer(data: Data) -> bytes:
+    """`data` as one buffer, which is the caller's own where it is one of bytes already."""
+    if isinstance(data, list | tuple) and len(data) == 1:
+        data = data[0]
+    return data if isinstance(data, bytes) else b"".join(as_views(data))
 
 
 def place(start: int, length: int, size_bytes: int, what: str) -> tuple[int, int]:

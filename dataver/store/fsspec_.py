@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dataver.errors import BadInputError, DamagedError, DataverError, StoreError, UnsafeStoreError
-from dataver.store.base import ObjectInfo, View, as_views, check_key, check_prefix, place
+from dataver.store.base import ObjectInfo, View, check_key, check_prefix, one_buffer, place
 from dataver.store.clients import file_system, public_url
 from dataver.store.failures import from_client_error, redact
 
@@ -32,6 +32,8 @@ class FsspecStore:
     `open_store` puts the probe in front of its writing methods; used bare, nobody has checked
     that the service creates a key at most once.
     """
+
+    joins_buffers = True
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
         self._source = (url, dict(storage_options or {}))
@@ -120,7 +122,7 @@ class FsspecStore:
                 f"{self._url} cannot be written to: fsspec's {type(self._fs).__name__} cannot create a file "
                 "only where there is none, so commits could overwrite each other; it can be read from"
             )
-        value = b"".join(as_views(data))
+        value = one_buffer(data)
         try:
             with self._errors("write", key):
                 self._fs.pipe_file(path, value, mode="create")
@@ -131,7 +133,7 @@ class FsspecStore:
     def put_hint(self, key: str, data: Data) -> None:
         path = self._path(key)
         with self._errors("write", key):
-            self._fs.pipe_file(path, b"".join(as_views(data)))
+            self._fs.pipe_file(path, one_buffer(data))
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         check_prefix(prefix)
