@@ -30,6 +30,7 @@ from dataver.results import CheckoutResult
 from dataver.session import Session
 from dataver.source import EMPTY_FOLDER, LocalSource, SourceFile
 from dataver.source.base import PART_PREFIX, SPECIAL
+from dataver.source.local import in_repository
 from dataver.targets import Target, target_fault, write_buffers
 from dataver.tree.manifest import FILE, FOLDER, REFERENCE, SYMLINK, Entry, to_entry
 from dataver.tree.walk import find, scan
@@ -93,6 +94,8 @@ class Checkout:
             raise WouldOverwriteError(
                 f"{name} is not a folder; name one that is, or one that does not exist yet"
             )
+        if os.path.basename(self._root) == REPOSITORY_FOLDER or in_repository(self._root):
+            raise BadInputError(f"{name} is for a repository alone; name a folder outside of it")
         cache = StatCache(self._root)
         plan = self._plan(every, wanted, cache)
         if plan.theirs:
