@@ -28,7 +28,7 @@ from dataver.reading import file_blocks, reference_blocks
 from dataver.refs import Resolved
 from dataver.results import CheckoutResult
 from dataver.session import Session
-from dataver.source import EMPTY_FOLDER, LocalSource, SourceFile
+from dataver.source import EMPTY_FOLDER, LocalSource, SourceFile, local_path
 from dataver.source.base import PART_PREFIX, SPECIAL
 from dataver.source.local import in_repository
 from dataver.targets import Target, target_fault, write_buffers
@@ -70,7 +70,10 @@ class Checkout:
     ) -> None:
         self._session = session
         self._resolved = resolved
-        self._root = os.path.realpath(os.fsencode(target))
+        path = local_path(target)
+        if path is None:
+            raise BadInputError(f"{target!s} is not a folder of this machine; name one to check out into")
+        self._root = os.path.realpath(os.fsencode(path))
         self._filter = path_filter(include, exclude)
         self._filtered = bool(include or exclude)
         self._overwrite = overwrite

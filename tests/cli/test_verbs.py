@@ -215,6 +215,7 @@ FAILURES = [
     (2, ("commit", "iris", "iris", "--into", "../up")),
     (2, ("commit", "iris", "iris", "--into", ".dataver")),
     (2, ("commit", "iris", ".dataver/log/00000000000000000000")),
+    (2, ("checkout", "iris", "s3://bucket/folder")),
     (2, ("checkout", "iris", ".dataver")),
     (2, ("checkout", "iris", ".dataver/new")),
     (2, ("checkout", "iris", "elsewhere/.dataver")),
@@ -289,6 +290,11 @@ def test_both_sides_changing_a_file_is_4(run: Run, ok: Ok, iris: Path, place: Pa
     result = run("commit", "iris", "iris")
     assert result.exit_code == 4
     assert "a.csv" in result.stderr
+
+
+def test_checkout_takes_the_url_of_a_folder_here(ok: Ok, iris: Path, place: Path) -> None:
+    ok("checkout", "iris", f"file://{place}/out")
+    assert (place / "out" / "a.csv").read_bytes() == (iris / "a.csv").read_bytes()
 
 
 def test_checkout_over_changed_files_is_6(run: Run, ok: Ok, iris: Path, place: Path) -> None:
