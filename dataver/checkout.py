@@ -28,8 +28,9 @@ from dataver.reading import file_blocks, reference_blocks
 from dataver.refs import Resolved
 from dataver.results import CheckoutResult
 from dataver.session import Session
-from dataver.source import EMPTY_FOLDER, LocalSource, SourceFile
+from dataver.source import EMPTY_FOLDER, LocalSource, SourceFile, local_path
 from dataver.source.base import PART_PREFIX, SPECIAL
+from dataver.source.local import in_repository
 from dataver.targets import Target, target_fault, write_buffers
 from dataver.tree.manifest import FILE, FOLDER, REFERENCE, SYMLINK, Entry, to_entry
 from dataver.tree.walk import find, scan
@@ -69,7 +70,10 @@ class Checkout:
     ) -> None:
         self._session = session
         self._resolved = resolved
-        self._root = os.path.realpath(os.fsencode(target))
+        path = local_path(target)
+        if path is None:
+            raise BadInputError(f"{target!s} is not a folder of this machine; name one to check out into")
+        self._root = os.path.realpath(os.fsencode(path))
         self._filter = path_filter(include, exclude)
         self._filtered = bool(include or exclude)
         self._overwrite = overwrite
@@ -93,6 +97,8 @@ class Checkout:
             raise WouldOverwriteError(
                 f"{name} is not a folder; name one that is, or one that does not exist yet"
             )
+        if os.path.basename(self._root) == REPOSITORY_FOLDER or in_repository(self._root):
+            raise BadInputError(f"{name} is for a repository alone; name a folder outside of it")
         cache = StatCache(self._root)
         plan = self._plan(every, wanted, cache)
         if plan.theirs:

@@ -280,11 +280,16 @@ def reference_blocks(entry: Entry) -> Iterator[list[View]]:
     except DataverError:
         raise
     except FileNotFoundError as error:
-        raise DamagedError(f"{safe_spelling(entry.path)} stayed at {url}, where it is no more") from error
+        raise DamagedError(
+            f"{safe_spelling(entry.path)} stayed at {url}, where it is no more; put it back there"
+        ) from error
     except Exception as error:
         raise from_client_error(error, "read", f"{url}, where {safe_spelling(entry.path)} stayed") from error
     if size != entry.size or hasher.digest() != entry.digest:
-        raise DamagedError(f"{safe_spelling(entry.path)} stayed at {url}, and was changed there since")
+        raise DamagedError(
+            f"{safe_spelling(entry.path)} stayed at {url}, and was changed there since; "
+            "put back there what was committed"
+        )
 
 
 def _read_block(rows: list[ListRow], objects: Objects) -> list[View]:

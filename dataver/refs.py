@@ -112,7 +112,7 @@ def resolve(state: State, ref: Ref, record: Callable[[Digest], VersionRecord]) -
         parents = record(version.id).parents
         if not parents:
             raise RefNotFoundError(
-                f"{ref} goes back {ref.back} versions, but there are only {step} before it"
+                f"{ref} is before the first version, which is {step} back; `dataver log {ref.dataset}` lists them"
             )
         version = require_version(state, dataset, parents[0])
     return Resolved(ref.dataset, dataset, version)

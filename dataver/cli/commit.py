@@ -124,14 +124,15 @@ def committed_lines(result: CommitResult, branch: str, tags: tuple[str, ...] = (
         )
         return
     name = output.name(f"{result.dataset}@{result.version or branch}")
-    start = f"{name}  {output.elided_id(result.id)}  {output.counts_text(result.changed)}"
-    if not result.created:
-        yield f"{name}  {output.elided_id(result.id)}  nothing changed, no new version"
-        return
-    yield (
-        f"{start}  {output.size_text(result.new_bytes)} new of {output.size_text(result.bytes)} "
-        f"(stored {output.size_text(result.stored_bytes)})"
-    )
+    start = f"{name}  {output.elided_id(result.id)}  "
+    if result.created:
+        yield (
+            f"{start}{output.counts_text(result.changed)}  "
+            f"{output.size_text(result.new_bytes)} new of {output.size_text(result.bytes)} "
+            f"(stored {output.size_text(result.stored_bytes)})"
+        )
+    else:
+        yield f"{start}nothing changed, no new version"
     if result.rebased_onto:
         yield f"put on top of {output.elided_id(result.rebased_onto)}, which was committed meanwhile"
     if tags:

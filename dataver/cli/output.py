@@ -94,7 +94,7 @@ def elided_id(digest: str | None) -> str:
 
 def time_text(time: datetime) -> str:
     """`2026-01-31 09:30:00Z`: UTC, in the form that `--at` reads."""
-    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    return time.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "seconds") + "Z"
 
 
 def name(text: str) -> str:

@@ -12,6 +12,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from dataver.digest import Digest
@@ -107,6 +108,7 @@ class Log:
             try:
                 entry = self.entry(0).entry
             except ObjectMissingError:
+                self.refuse_headless()
                 raise RepositoryNotFoundError(
                     f"there is no repository at {self.store.url}; make one with `dataver init`"
                 ) from None
@@ -115,6 +117,18 @@ class Log:
             self._genesis, self._repository = entry.operations[0], entry.repository
             _check_features(self._genesis, self.store.url)
         return self._genesis
+
+    def refuse_headless(self) -> None:
+        """`DamagedError` where entry 0 is gone and others are there: a second one would lose them all."""
+        with suppress(ObjectMissingError):
+            self.store.get(entry_key(1))
+            try:
+                self.store.get(entry_key(0))
+            except ObjectMissingError:
+                raise DamagedError(
+                    f"{entry_key(0)}, the beginning of the repository {self.store.url}, is missing; "
+                    "restore it from another copy of the repository"
+                ) from None
 
     def repository(self) -> bytes:
         """The repository's id: 16 random bytes."""
@@ -231,6 +245,7 @@ class Log:
 
     def create(self, genesis: Genesis, repository: bytes, identity: Identity) -> Tail:
         """Put entry 0. `AlreadyExistsError` where the place has a repository."""
+        self.refuse_headless()
         entry = Entry(
             0,
             NO_ENTRY,

@@ -97,6 +97,7 @@ def test_times_are_utc() -> None:
     local = datetime(2026, 1, 31, 10, 30, 5, 250, tzinfo=timezone(timedelta(hours=1)))
     assert rfc3339(local) == "2026-01-31T09:30:05.000250Z"
     assert output.time_text(local) == "2026-01-31 09:30:05Z"
+    assert output.time_text(datetime(1, 2, 3, tzinfo=UTC)) == "0001-02-03 00:00:00Z"
     assert datetime.fromisoformat(rfc3339(local)) == local.astimezone(UTC)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -224,3 +225,15 @@ def test_arguments_that_are_not_utf8_are_no_traceback(iris: Path, program: Progr
         assert process.returncode in {2, 3}
         assert process.stderr.startswith(b"error: ")
         assert process.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("init",), ("-R", "../iris", "list"), ("doctor",)])
+def test_a_current_folder_that_was_deleted_is_3(arguments: tuple[str, ...], place: Path) -> None:
+    gone = place / "gone"
+    gone.mkdir()
+    script = f"rmdir {gone}; exec {shlex.join([*PROGRAM, *arguments])}"
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=gone, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.splitlines()[-1].startswith("error: the current folder was deleted; ")

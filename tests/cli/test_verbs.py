@@ -33,6 +33,8 @@ def test_commit_says_what_it_did(ok: Ok, iris: Path) -> None:
     assert ok("commit", "iris", "iris", "--dry-run").startswith("iris  would commit 1 added  4 B new of ")
     tagged = ok("commit", "iris", "iris", "--tag", "paper", "--tag", "draft").splitlines()
     assert tagged[-1] == "tagged paper, draft"
+    tagged = ok("commit", "iris", "iris", "--tag", "later").splitlines()
+    assert (tagged[0].endswith("no new version"), tagged[1:]) == (True, ["tagged later"])
 
 
 def test_status_and_diff_name_the_paths(ok: Ok, iris: Path) -> None:
@@ -211,6 +213,12 @@ FAILURES = [
     (2, ("commit", "iris", "iris", "--tag", "v7", "--allow-empty")),
     (2, ("commit", "iris", "iris", "--time", "yesterday")),
     (2, ("commit", "iris", "iris", "--into", "../up")),
+    (2, ("commit", "iris", "iris", "--into", ".dataver")),
+    (2, ("commit", "iris", ".dataver/log/00000000000000000000")),
+    (2, ("checkout", "iris", "s3://bucket/folder")),
+    (2, ("checkout", "iris", ".dataver")),
+    (2, ("checkout", "iris", ".dataver/new")),
+    (2, ("checkout", "iris", "elsewhere/.dataver")),
     (2, ("show", "iris@")),
     (2, ("show", "@v1")),
     (2, ("tag", "iris", "latest")),
@@ -282,6 +290,11 @@ def test_both_sides_changing_a_file_is_4(run: Run, ok: Ok, iris: Path, place: Pa
     result = run("commit", "iris", "iris")
     assert result.exit_code == 4
     assert "a.csv" in result.stderr
+
+
+def test_checkout_takes_the_url_of_a_folder_here(ok: Ok, iris: Path, place: Path) -> None:
+    ok("checkout", "iris", f"file://{place}/out")
+    assert (place / "out" / "a.csv").read_bytes() == (iris / "a.csv").read_bytes()
 
 
 def test_checkout_over_changed_files_is_6(run: Run, ok: Ok, iris: Path, place: Path) -> None:

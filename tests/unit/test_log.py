@@ -88,6 +88,16 @@ def test_checkpoints_name_the_state_before_them(long_log: MemoryStore) -> None:
     assert base.rows == len(replayed(log, CHECKPOINT_EVERY - 1))
 
 
+def test_a_log_without_its_beginning_is_damage_and_gets_no_second_one(long_log: MemoryStore) -> None:
+    store = copy_of(long_log)
+    store.delete(entry_key(0))
+    with pytest.raises(DamagedError, match="beginning"):
+        Log(store).genesis()
+    with pytest.raises(DamagedError, match="beginning"):
+        Log(store).create(GENESIS, b"s" * 16, WHO)
+    assert entry_key(0) not in [info.key for info in store.list("")]
+
+
 def test_every_entry_names_the_one_before(long_log: MemoryStore) -> None:
     log = Log(long_log)
     tails = [log.entry(number) for number in range(ENTRIES + 1)]
