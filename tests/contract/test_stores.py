@@ -48,6 +48,14 @@ class TestAzure(SharedStoreContract):
         return open_store(azure)
 
 
+class TestS3(StoreContract):
+    """A service that speaks S3's language, through the store that takes any file system."""
+
+    @pytest.fixture
+    def store(self, s3: str) -> Store:
+        return open_store(s3)
+
+
 class TestTools(StoreContract):
     """The wrappers of the test tools, one upon the other, change nothing unless told to."""
 

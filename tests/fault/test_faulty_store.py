@@ -1,4 +1,4 @@
-"""A store that fails at any one call, or at several: what is done succeeds, or fails and a repeat succeeds."""
+"""A store that fails at any call, or at several: what is done succeeds, or fails and a repeat succeeds."""
 
 from __future__ import annotations
 
