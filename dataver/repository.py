@@ -30,6 +30,7 @@ from dataver.results import (
 )
 from dataver.session import Session
 from dataver.store import open_store
+from dataver.store.base import write_usd
 
 if TYPE_CHECKING:
     from dataver.publish import Label, Published
@@ -137,7 +138,8 @@ class Repository:
         changes = committer.changes(done)
         files, size_bytes = committer.totals(done)
         requests = 2 * done.packs + 4 if changes else 0
-        forecast = Forecast(done.new_bytes, requests)
+        price = write_usd(self.session.store)
+        forecast = Forecast(done.new_bytes, requests, None if price is None else requests * price)
         parents = [str(done.base.id)] if done.base is not None else []
         return CommitResult(
             dataset, None, "", parents, "", files, size_bytes, done.new_bytes, done.stored_bytes,

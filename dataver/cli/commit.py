@@ -116,7 +116,7 @@ def committed_lines(result: CommitResult, branch: str, tags: tuple[str, ...] = (
     """What a commit, merge or revert did: one line, and one more for each thing out of the ordinary."""
     if result.dry_run is not None:
         forecast = result.dry_run
-        cost = "none here" if forecast.cost_usd is None else f"{forecast.cost_usd:.4f} USD"
+        cost = "none here" if forecast.cost_usd is None else f"about {forecast.cost_usd:.2g} USD"
         yield (
             f"{output.name(result.dataset)}  would commit {output.counts_text(result.changed)}  "
             f"{output.size_text(forecast.new_bytes)} new of {output.size_text(result.bytes)}  "

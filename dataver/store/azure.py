@@ -26,6 +26,8 @@ UNKNOWN_BYTES = IN_FLIGHT_BYTES_MAX // REQUESTS_MAX
 GAP_BYTES_MAX = 128 << 10
 """Ranges so near each other are one request: the bytes between cost less than another one."""
 BLOCK_BYTES_MAX = 8 << 20
+WRITE_USD = 0.065 / 10_000
+"""The list price of a write to the hot tier, locally redundant, in most regions."""
 
 _CONTAINER = re.compile(r"[a-z0-9](?:-?[a-z0-9]){2,62}|\$root|\$web", re.ASCII)
 _WRITE_ID = "dataver_write_id"
@@ -42,6 +44,7 @@ class AzureStore:
     """
 
     joins_buffers = True
+    write_usd = WRITE_USD
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
         """Nothing is asked of the service yet. Raises as `connect` does."""

@@ -157,6 +157,12 @@ def joins_buffers(store: Store) -> bool:
     return bool(getattr(innermost(store), "joins_buffers", False))
 
 
+def write_usd(store: Store) -> float | None:
+    """What a write costs, by the list; None where nobody asks for money."""
+    price: float | None = getattr(innermost(store), "write_usd", None)
+    return price
+
+
 def check_key(key: str) -> None:
     """Raise `BadInputError` where `key` is not a key. Every store calls this first."""
     if len(key) > KEY_CHARACTERS_MAX or not _KEY.fullmatch(key):

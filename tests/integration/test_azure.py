@@ -101,7 +101,7 @@ def compared(answers: list[tuple[str, int, Any]]) -> list[tuple[str, int, Any]]:
     def number(found: re.Match[str]) -> str:
         return known.setdefault(found[0], f"#{len(known)}")
 
-    hidden = {"stored_bytes", "repository", "url", "bytes", "objects", "requests", "message"}
+    hidden = {"stored_bytes", "repository", "url", "bytes", "objects", "requests", "cost_usd", "message"}
     return [
         (line, code, ID_OR_TIME.sub(number, json.dumps(without(document, hidden))))
         for line, code, document in answers
@@ -352,6 +352,12 @@ def test_a_repository_object_is_pickled_by_its_url(azure: str, source: Path) -> 
     again: Repository = pickle.loads(pickle.dumps(open_repository(azure)))
     assert again.version("d").read("sub/b") == b"b"
     assert os.environ["AZURE_STORAGE_CONNECTION_STRING"].encode() not in pickle.dumps(again)
+
+
+def test_a_forecast_knows_what_requests_cost(azure: str, source: Path) -> None:
+    forecast = init(azure).commit("d", source, dry_run=True).dry_run
+    assert forecast is not None
+    assert forecast.cost_usd == pytest.approx(forecast.requests * 6.5e-6)
 
 
 def test_an_overlap_is_a_conflict(azure: str, source: Path, tmp_path: Path) -> None:
