@@ -112,7 +112,7 @@ def resolve(state: State, ref: Ref, record: Callable[[Digest], VersionRecord]) -
         parents = record(version.id).parents
         if not parents:
             raise RefNotFoundError(
-                f"{ref} is before the first version, which is {step} back; `dataver log {ref.dataset}` lists them"
+                f"{ref} is before the first version, which is {step} back; `dataver log` lists them"
             )
         version = require_version(state, dataset, parents[0])
     return Resolved(ref.dataset, dataset, version)

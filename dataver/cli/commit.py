@@ -131,9 +131,11 @@ def committed_lines(result: CommitResult, branch: str, tags: tuple[str, ...] = (
             f"{output.size_text(result.new_bytes)} new of {output.size_text(result.bytes)} "
             f"(stored {output.size_text(result.stored_bytes)})"
         )
-    else:
+    elif result.id:
         yield f"{start}nothing changed, no new version"
+    else:
+        yield f"{output.name(result.dataset)}  nothing to record, no version"
     if result.rebased_onto:
-        yield f"put on top of {output.elided_id(result.rebased_onto)}, which was committed meanwhile"
+        yield f"put on top of {output.elided_id(result.rebased_onto)}, which the source was not made from"
     if tags:
         yield "tagged " + ", ".join(output.name(tag) for tag in tags)

@@ -37,6 +37,13 @@ def test_commit_says_what_it_did(ok: Ok, iris: Path) -> None:
     assert (tagged[0].endswith("no new version"), tagged[1:]) == (True, ["tagged later"])
 
 
+def test_an_empty_folder_is_no_first_version(ok: Ok, place: Path) -> None:
+    ok("init")
+    (place / "empty").mkdir()
+    assert ok("commit", "iris", "empty") == "iris  nothing to record, no version\n"
+    assert ok("list") == ""
+
+
 def test_status_and_diff_name_the_paths(ok: Ok, iris: Path) -> None:
     assert ok("status", "iris", "iris") == "nothing changed\n"
     (iris / "new").write_text("new")
@@ -68,6 +75,10 @@ def test_log_shows_a_line_a_version(ok: Ok, iris: Path) -> None:
     assert "Test Author" in lines[1]
     assert lines[1].endswith("first")
     assert len(ok("log", "iris", "-n", "1").splitlines()) == 1
+    ok("commit", "iris", "iris", "--allow-empty", "-m", "\n\nafter blank lines\n")
+    assert ok("log", "iris", "-n", "1").endswith("  after blank lines\n")
+    ok("commit", "iris", "iris", "--allow-empty", "--author", "Ada")
+    assert ok("log", "iris", "-n", "1").endswith("  Ada\n")
 
 
 def test_show_has_every_fact(ok: Ok, iris: Path) -> None:
@@ -241,6 +252,8 @@ FAILURES = [
     (3, ("diff", "iris@v1", "iris@v9")),
     (3, ("tag", "iris", "nobody", "--delete")),
     (3, ("merge", "iris@nobody")),
+    (3, ("merge", "iris", "--branch", "nobody")),
+    (3, ("revert", "iris", "--branch", "nobody")),
     (3, ("revert", "iris@v9")),
     (3, ("delete", "tulip")),
     (3, ("rename", "tulip", "rose")),
@@ -363,6 +376,14 @@ def test_globs_choose_files(ok: Ok, iris: Path, place: Path) -> None:
     assert [entry["path"] for entry in json.loads(ok("ls", "csv", "-r", "--json"))["files"]] == ["a.csv"]
     ok("checkout", "iris", "out", "--include", "train/**")
     assert sorted(path.name for path in (place / "out").rglob("*")) == ["b.csv", "run.sh", "train"]
+
+
+def test_names_can_be_listed_as_they_were(ok: Ok, run: Run, iris: Path) -> None:
+    ok("alias", "iris@v1", "prod")
+    assert ok("alias", "iris", "--at", "1") == ""
+    assert ok("alias", "iris", "--at", "2").startswith("prod  ")
+    assert ok("branch", "iris", "--at", "1").startswith("main  ")
+    assert run("tag", "iris", "late", "--at", "1").exit_code == 2
 
 
 def test_add_and_into(ok: Ok, iris: Path, place: Path) -> None:
