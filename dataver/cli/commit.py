@@ -117,8 +117,9 @@ def committed_lines(result: CommitResult, branch: str, tags: tuple[str, ...] = (
     if result.dry_run is not None:
         forecast = result.dry_run
         cost = "none here" if forecast.cost_usd is None else f"{forecast.cost_usd:.4f} USD"
+        what = output.counts_text(result.changed)
         yield (
-            f"{output.name(result.dataset)}  would commit {output.counts_text(result.changed)}  "
+            f"{output.name(result.dataset)}  {'would commit ' if forecast.requests else ''}{what}  "
             f"{output.size_text(forecast.new_bytes)} new of {output.size_text(result.bytes)}  "
             f"{output.amount(forecast.requests, 'request')}, cost {cost}"
         )

@@ -29,6 +29,7 @@ def test_commit_says_what_it_did(ok: Ok, iris: Path) -> None:
     assert re.fullmatch(
         r"iris@v2  [0-9a-f]{8}…  nothing changed, no new version\n", ok("commit", "iris", "iris")
     )
+    assert ok("commit", "iris", "iris", "--dry-run").startswith("iris  nothing changed  0 B new of ")
     (iris / "more").write_text("more")
     assert ok("commit", "iris", "iris", "--dry-run").startswith("iris  would commit 1 added  4 B new of ")
     tagged = ok("commit", "iris", "iris", "--tag", "paper", "--tag", "draft").splitlines()
@@ -238,6 +239,8 @@ FAILURES = [
     (2, ("rename", "iris", ".hidden")),
     (2, ("show", "iris", "--at", "yesterday")),
     (2, ("cat", "iris", "train")),
+    (2, ("commit", "iris", "long" * 100)),
+    (7, ("checkout", "iris", "deep/" * 2000)),
     (3, ("show", "iris@v2")),
     (3, ("show", "iris@nobody")),
     (3, ("show", "iris@main~5")),
