@@ -217,7 +217,7 @@ def _read(session: Session) -> str:
 def _index(session: Session) -> str:
     segments = session.log.state().segments()
     keys = sum(segment.keys for segment in segments)
-    detail = f"{len(segments)} segments of {keys:,} chunks and records"
+    detail = f"{len(segments)} segment{'' if len(segments) == 1 else 's'} of {keys:,} chunks and records"
     if len(segments) > SEGMENTS_MAX:
         raise _NotOkError(detail, "commit once more: commits merge segments")
     return detail

@@ -108,12 +108,11 @@ def resolve(state: State, ref: Ref, record: Callable[[Digest], VersionRecord]) -
     """What `ref` means in `state`; `record` reads version records, for `~N`."""
     dataset = require_dataset(state, ref.dataset)
     version = _select(state, dataset, ref)
-    for step in range(ref.back):
+    for _ in range(ref.back):
         parents = record(version.id).parents
         if not parents:
             raise RefNotFoundError(
-                f"{ref} is before the first version, which is {step} back; "
-                f"`dataver log {ref.dataset}` lists them"
+                f"{ref} is before the first version; `dataver log {ref.dataset}` lists those there are"
             )
         version = require_version(state, dataset, parents[0])
     return Resolved(ref.dataset, dataset, version)

@@ -117,8 +117,9 @@ def committed_lines(result: CommitResult, branch: str, tags: tuple[str, ...] = (
     if result.dry_run is not None:
         forecast = result.dry_run
         cost = "none here" if forecast.cost_usd is None else f"about {forecast.cost_usd:.2g} USD"
+        what = output.counts_text(result.changed)
         yield (
-            f"{output.name(result.dataset)}  would commit {output.counts_text(result.changed)}  "
+            f"{output.name(result.dataset)}  {'would commit ' if forecast.requests else ''}{what}  "
             f"{output.size_text(forecast.new_bytes)} new of {output.size_text(result.bytes)}  "
             f"{output.amount(forecast.requests, 'request')}, cost {cost}"
         )
@@ -131,9 +132,11 @@ def committed_lines(result: CommitResult, branch: str, tags: tuple[str, ...] = (
             f"{output.size_text(result.new_bytes)} new of {output.size_text(result.bytes)} "
             f"(stored {output.size_text(result.stored_bytes)})"
         )
-    else:
+    elif result.id:
         yield f"{start}nothing changed, no new version"
+    else:
+        yield f"{output.name(result.dataset)}  nothing to record, no version"
     if result.rebased_onto:
-        yield f"put on top of {output.elided_id(result.rebased_onto)}, which was committed meanwhile"
+        yield f"put on top of {output.elided_id(result.rebased_onto)}, which the source was not made from"
     if tags:
         yield "tagged " + ", ".join(output.name(tag) for tag in tags)

@@ -32,7 +32,9 @@ class Remembered:
     def __init__(self, place: str) -> None:
         self._path: Path | None = None
         if not place.startswith("memory:"):
-            self._path = cache_folder() / "repositories" / blake3_digest(place.encode()).hex()
+            # A folder's name need not be UTF-8.
+            name = blake3_digest(place.encode("utf-8", "surrogateescape")).hex()
+            self._path = cache_folder() / "repositories" / name
 
     def load(self) -> Seen | None:
         """What was seen last, or None. A file that cannot be read is as good as none."""

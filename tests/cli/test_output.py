@@ -82,6 +82,16 @@ def test_columns_align_whatever_the_colour() -> None:
     assert list(output.columns([])) == []
 
 
+def test_columns_align_wide_and_combining_signs() -> None:
+    rows = [("\u65e5\u672c", "x"), ("e\u0301abc", "x"), ("abcd", "x"), ("a", "")]
+    assert [line.rstrip("x") for line in output.columns(rows)] == [
+        "\u65e5\u672c  ",
+        "e\u0301abc  ",
+        "abcd  ",
+        "a",
+    ]
+
+
 def test_changes_lines_end_with_the_counts() -> None:
     changes = Changes(["new"], ["mod"], [], [("old", "re\nnamed")])
     lines = [click.unstyle(line) for line in output.changes_lines(changes)]

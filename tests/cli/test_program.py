@@ -227,6 +227,19 @@ def test_arguments_that_are_not_utf8_are_no_traceback(iris: Path, program: Progr
         assert process.stderr.count(b"\n") == 1
 
 
+def test_a_repository_may_be_at_a_place_that_is_not_utf8(iris: Path, program: Program) -> None:
+    for arguments in (
+        ["init", b"place\xff"],
+        ["-R", b"place\xff", "commit", "iris", "iris"],
+        ["-R", b"place\xff", "checkout", "iris", b"out\xff"],
+        ["-R", b"place\xff", "doctor"],
+        ["-R", b"place\xff", "verify", "--deep"],
+    ):
+        process = program(*arguments)
+        assert process.returncode == 0, process.stderr
+    assert (iris.parent / os.fsdecode(b"out\xff") / "a.csv").read_bytes() == (iris / "a.csv").read_bytes()
+
+
 @pytest.mark.parametrize("arguments", [("list",), ("init",), ("-R", "../iris", "list"), ("doctor",)])
 def test_a_current_folder_that_was_deleted_is_3(arguments: tuple[str, ...], place: Path) -> None:
     gone = place / "gone"
