@@ -52,6 +52,7 @@ FEATURES: frozenset[str] = frozenset()
 FORMAT = 1
 RETRY_S_MAX = 600.0
 DECIDE_S_MAX = 60.0
+_FINAL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOTDIR, errno.ENOENT, errno.ENAMETOOLONG})
 
 Plan = Callable[[State], "tuple[Operation, ...] | None"]
 """Given the newest state: what to append, or None for nothing. Runs again after a lost race."""
@@ -372,7 +373,7 @@ class Log:
 def _refused(failure: StoreError) -> bool:
     """Whether the file system said no for good, so that waiting for an answer is of no use."""
     cause = failure.__cause__
-    return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return isinstance(cause, OSError) and cause.errno in _FINAL
 
 
 def _check_features(genesis: Genesis, url: str) -> None:

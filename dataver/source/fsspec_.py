@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["FsspecReader", "FsspecSource"]
 
 _READ_AHEAD_BYTES = 8 << 20
+_ABSENT = frozenset({404, 410})
 _WEB = ("http", "https")
 
 
@@ -87,6 +88,8 @@ class FsspecSource:
             raise
         except ValueError as error:
             raise BadInputError(f"cannot open {self.name}: {redact(str(error))}") from None
+        except FileNotFoundError:
+            raise PathNotFoundError(f"{self.name} does not exist") from None
         except Exception as error:  # noqa: BLE001 - file systems raise what they like when they log in
             raise from_client_error(error, "open", self.name) from None
         self._threads.fs = fs
@@ -242,7 +245,12 @@ class FsspecSource:
             yield
         except DataverError:
             raise
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            # For the web every failure is a missing file; the cause says whether it was one.
+            cause = error.__cause__ if self._web else None
+            absent = isinstance(cause, FileNotFoundError) or getattr(cause, "status", None) in _ABSENT
+            if isinstance(cause, Exception) and not absent:
+                raise from_client_error(cause, action, what) from None
             raise PathNotFoundError(f"{what} does not exist") from None
         except Exception as error:  # noqa: BLE001 - every client library has exceptions of its own
             # Without the cause: its text and its frames may hold credentials.
