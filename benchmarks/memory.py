@@ -2,10 +2,10 @@
 
     python -m benchmarks.memory 4096        as many MiB
 
-Such a machine gets a page from its host when the page is first written to, which costs several times as much as
-the copy into it; a page that was in use a moment ago costs nothing more. Many kernels tell the host what is free
-some seconds later, and the host takes it back. So whether a command writes 1 GiB in 0.3 s or in 2.5 s is decided by
-what ran before it, unless the pages that it will get are touched right before.
+Such a machine gets a page from its host when the page is first written to, which costs several times as
+much as the copy into it; a page that was in use a moment ago costs nothing more. A kernel may tell the host
+what has been free for some seconds, and the host takes that back. So what ran before decides whether a
+command writes 1 GiB in 0.3 s or in 2.5 s, unless the pages that it will get are touched right before it.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def free_bytes() -> int:
 
 
 def touch(size_bytes: int, margin_bytes: int = MARGIN_BYTES) -> int:
-    """Has the kernel clear so many bytes of free pages, while `margin_bytes` are left; gives the bytes touched.
+    """Has the kernel clear so many bytes of free pages, while `margin_bytes` are left.
 
-    All of them are free again afterwards, and nothing was driven out of the page cache. Linux only; elsewhere
-    nothing is done.
+    Gives the bytes touched. All are free again afterwards, and nothing was driven out of the page cache.
+    Linux only; elsewhere nothing is done.
     """
     if not sys.platform.startswith("linux"):
         return 0

@@ -21,7 +21,6 @@ from dataver.filling import fill
 from dataver.format.segment import Place
 from dataver.globs import path_filter
 from dataver.hashing import blake3_digest
-from dataver.ingest import digest_files
 from dataver.objects import Objects
 from dataver.paths import REPOSITORY_FOLDER, check_paths, host_problem, safe_spelling
 from dataver.progress import Progress, Silent
@@ -221,6 +220,8 @@ class Checkout:
         ]
         if not unknown:
             return
+        from dataver.ingest import digest_files
+
         self._progress.begin("comparing", len(unknown), sum(file.size for file in unknown))
         try:
             source = LocalSource(self._root, ignore=False)

@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from itertools import groupby, islice
 from typing import NamedTuple
 
 from dataver.compression import Codec
@@ -33,6 +33,8 @@ PART_CHUNKS = 128
 """A part is what one thread looks up and writes at a time."""
 RUN_BYTES_MAX = 1 << 20
 """About so many bytes are decoded before they are written: more would not stay in the processor's cache."""
+COPY_BYTES_MIN = 256 << 10
+"""Fewer raw bytes between compressed ones are read with those."""
 READ_BACK_BYTES = 1 << 20
 PARTS_WAITING_MAX = 4
 
@@ -66,8 +68,9 @@ def fill(entry: Entry, objects: Objects, fd: int, *, helpers: int, advance: Adva
         advance(check.up_to(stop))
     if check.size_bytes != entry.size or check.hasher.digest() != entry.digest:
         raise damaged_chunk(entry, objects) or DamagedError(
-            f"{safe_spelling(entry.path)} as written does not match its digest {Digest(entry.digest)}, though "
-            "each of its chunks does: check this machine's memory and disk, then run `dataver verify --deep`"
+            f"{safe_spelling(entry.path)} as written does not match its digest {Digest(entry.digest)}, "
+            "though each of its chunks does; check this machine's memory and disk, then run "
+            "`dataver verify --deep`"
         )
 
 
@@ -138,10 +141,10 @@ class _Filler:
             if place.length != row.size_bytes:
                 raise self._objects.damaged(row.digest, "its length is not the one in the list of chunks")
         start = part.start
-        for first, last in _runs(places):
-            run = places[first:last]
-            if run[0].codec != Codec.RAW or not self._copy(run, start):
-                digests = b"".join(row.digest for row in part.rows[first:last])
+        for first, end, copied in _runs(places):
+            run = places[first:end]
+            if not copied or not self._copy(run, start):
+                digests = b"".join(row.digest for row in part.rows[first:end])
                 write_at(self._fd, self._objects.read(digests, run), start)
             start += sum(place.length for place in run)
             yield start
@@ -158,22 +161,35 @@ def _done(part: tuple[int, Future[None]]) -> int:
     return part[0]
 
 
-def _runs(places: Sequence[Place]) -> Iterator[tuple[int, int]]:
-    """Neighbours that are written together, as (first, end): raw ones of one pack, or a few whole frames."""
-    first, size = 0, 0
-    for number, place in enumerate(places):
-        before = places[number - 1]
-        if number > first and (
-            place.pack != before.pack
-            or (place.codec == Codec.RAW) != (before.codec == Codec.RAW)
-            or (
-                size >= RUN_BYTES_MAX
-                and place.codec != Codec.RAW
-                and place.frame_offset != before.frame_offset
-            )
-        ):
-            yield first, number
+class _Run(NamedTuple):
+    """Places `first` to `end` of a part, which are written together; `copied`, if the store can do that."""
+
+    first: int
+    end: int
+    copied: bool
+
+
+def _runs(places: Sequence[Place]) -> Iterator[_Run]:
+    """Long stretches of raw chunks of one pack, to be copied, and what is between them, a few frames each."""
+    begin = first = 0
+    for (_, raw), stretch in groupby(places, lambda place: (place.pack, place.codec == Codec.RAW)):
+        lengths = [place.length for place in stretch]
+        end = first + len(lengths)
+        if raw and sum(lengths) >= COPY_BYTES_MIN:
+            yield from _frames(places, begin, first)
+            yield _Run(first, end, copied=True)
+            begin = end
+        first = end
+    yield from _frames(places, begin, len(places))
+
+
+def _frames(places: Sequence[Place], first: int, end: int) -> Iterator[_Run]:
+    """Runs of about `RUN_BYTES_MAX` that end where a frame does."""
+    size = 0
+    for number in range(first, end):
+        if size >= RUN_BYTES_MAX and places[number].frame_offset != places[number - 1].frame_offset:
+            yield _Run(first, number, copied=False)
             first, size = number, 0
-        size += place.length
-    if places:
-        yield first, len(places)
+        size += places[number].length
+    if first < end:
+        yield _Run(first, end, copied=False)

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from dataver.chunk_index import ChunkIndex
 from dataver.compression import Codec, decompress
-from dataver.digest import DIGEST_BYTES, Digest
+from dataver.digest import Digest
 from dataver.errors import DamagedError, NewerFormatError, ObjectMissingError
 from dataver.format.limits import FRAME_BYTES_MAX
 from dataver.format.segment import Place
@@ -147,7 +147,7 @@ class Objects:
         start = spans[0].start
         end = max(span.start + span.length for span in spans)
         block = memoryview(self._get(pack, start, end - start))
-        frame_offset, frame = -1, b""
+        frame_offset, frame, unread = -1, b"", False
         for number, span in zip(group, spans, strict=True):
             place = places[number]
             stored = block[span.start - start : span.start - start + span.length]
@@ -157,8 +157,9 @@ class Objects:
             if place.frame_offset != frame_offset:
                 frame_offset = place.frame_offset
                 frame = self._kept((pack, frame_offset)) or self._decode(place, stored)
+            unread = place.offset + place.length < place.raw_bytes
             yield number, memoryview(frame)[place.offset : place.offset + place.length]
-        if frame and place.offset + place.length < place.raw_bytes:
+        if unread:
             # Whoever reads on from here begins in the frame that this group ended in.
             self._keep((pack, frame_offset), frame)
 

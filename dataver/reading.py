@@ -58,8 +58,8 @@ def file_blocks(entry: Entry, objects: Objects) -> Iterator[list[View]]:
         yield block
     if size != entry.size or hasher.digest() != entry.digest:
         raise damaged_chunk(entry, objects) or DamagedError(
-            f"{safe_spelling(entry.path)} does not match its digest {Digest(entry.digest)}, though each of its "
-            "chunks does; run `dataver verify --deep`"
+            f"{safe_spelling(entry.path)} does not match its digest {Digest(entry.digest)}, though each of "
+            "its chunks does; run `dataver verify --deep`"
         )
 
 
