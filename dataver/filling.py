@@ -12,8 +12,9 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from itertools import groupby, islice
 from typing import NamedTuple
 
@@ -64,8 +65,9 @@ def fill(entry: Entry, objects: Objects, fd: int, *, helpers: int, advance: Adva
     check = _ReadBack(fd)
     parts = _parts(entry, objects)
     steps = filler.write_with(helpers, parts) if helpers else filler.write_all(parts)
-    for stop in steps:
-        advance(check.up_to(stop))
+    with closing(steps):  # No helper writes any more when this function ends, however it does.
+        for stop in steps:
+            advance(check.up_to(stop))
     if check.size_bytes != entry.size or check.hasher.digest() != entry.digest:
         raise damaged_chunk(entry, objects) or DamagedError(
             f"{safe_spelling(entry.path)} as written does not match its digest {Digest(entry.digest)}, "
@@ -110,12 +112,12 @@ class _Filler:
         self._fd = fd
         self._copying = threading.Lock()
 
-    def write_all(self, parts: Iterator[_Part]) -> Iterator[int]:
+    def write_all(self, parts: Iterator[_Part]) -> Generator[int, None, None]:
         """Write part after part; gives up to where the file is written, some times in each."""
         for part in parts:
             yield from self.write(part)
 
-    def write_with(self, helpers: int, parts: Iterator[_Part]) -> Iterator[int]:
+    def write_with(self, helpers: int, parts: Iterator[_Part]) -> Generator[int, None, None]:
         """Have other threads write; gives up to where the file is written, in order."""
         waiting: deque[tuple[int, Future[None]]] = deque()
         with ThreadPoolExecutor(helpers, thread_name_prefix="dataver-fill") as pool:

@@ -181,6 +181,8 @@ def write_at(fd: int, buffers: Sequence[Buffer], start: int) -> None:
     views = [memoryview(buffer) for buffer in buffers]
     while views:
         written = os.pwritev(fd, views[:_BUFFERS_MAX], start)
+        if written <= 0:
+            raise OSError(errno.EIO, "the file system took no bytes")
         start += written
         while views and written >= len(views[0]):
             written -= len(views[0])
