@@ -273,7 +273,7 @@ class Checkout:
         small = [entry for entry in files if entry.kind != REFERENCE and entry.chunks is None]
         large = [entry for entry in files if entry.kind == REFERENCE or entry.chunks is not None]
         # Threads that write a file together have to wait for each other: only where some would be idle.
-        helpers = self._jobs if len(large) < self._jobs else 0
+        helpers = self._jobs // len(large) if 0 < len(large) < self._jobs else 0
         with ThreadPoolExecutor(self._jobs, thread_name_prefix="dataver-checkout") as pool:
             work = [pool.submit(self._write_large, entry, objects, helpers) for entry in large]
             work += [

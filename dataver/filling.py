@@ -62,7 +62,7 @@ def fill(entry: Entry, objects: Objects, fd: int, *, helpers: int, advance: Adva
     this thread how many bytes more are hashed, and may raise to end the work. `OSError`s are of the file.
     """
     filler = _Filler(objects, fd)
-    check = _ReadBack(fd)
+    check = _ReadBack(fd, min(entry.size, READ_BACK_BYTES))
     parts = _parts(entry, objects)
     steps = filler.write_with(helpers, parts) if helpers else filler.write_all(parts)
     with closing(steps):  # No helper writes any more when this function ends, however it does.
@@ -85,11 +85,11 @@ def _parts(entry: Entry, objects: Objects) -> Iterator[_Part]:
 class _ReadBack:
     """Hashes the file from its beginning, as far as it was written."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, buffer_bytes: int) -> None:
         self.hasher = FileHasher()
         self.size_bytes = 0
         self._fd = fd
-        self._buffer = memoryview(bytearray(READ_BACK_BYTES))
+        self._buffer = memoryview(bytearray(buffer_bytes))
 
     def up_to(self, stop: int) -> int:
         """Read on until byte `stop`; how many bytes that were."""
