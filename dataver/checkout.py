@@ -24,7 +24,7 @@ from dataver.hashing import blake3_digest
 from dataver.objects import Objects
 from dataver.paths import REPOSITORY_FOLDER, check_paths, host_problem, safe_spelling
 from dataver.progress import Progress, Silent
-from dataver.reading import reference_blocks
+from dataver.reading import blocks
 from dataver.refs import Resolved
 from dataver.results import CheckoutResult
 from dataver.session import Session
@@ -37,6 +37,8 @@ from dataver.worktree import Base, CacheRow, StatCache, base, set_base
 
 BATCH_FILES = 256
 BATCH_BYTES = 8 << 20
+READ_BACK_BYTES_MIN = 1 << 20
+"""Of shorter files the bytes are hashed on their way: they fit the processor's cache, and calls cost more."""
 LEFTOVER_AGE_NS = 3600 * 10**9
 """Temporary files of a checkout that was killed go after so long; younger ones may be in use."""
 
@@ -273,7 +275,8 @@ class Checkout:
         small = [entry for entry in files if entry.kind != REFERENCE and entry.chunks is None]
         large = [entry for entry in files if entry.kind == REFERENCE or entry.chunks is not None]
         # Threads that write a file together have to wait for each other: only where some would be idle.
-        helpers = self._jobs // len(large) if 0 < len(large) < self._jobs else 0
+        long = sum(entry.size >= READ_BACK_BYTES_MIN for entry in large)
+        helpers = self._jobs // long if 0 < long < self._jobs else 0
         with ThreadPoolExecutor(self._jobs, thread_name_prefix="dataver-checkout") as pool:
             work = [pool.submit(self._write_large, entry, objects, helpers) for entry in large]
             work += [
@@ -327,10 +330,10 @@ class Checkout:
 
     def _write_large(self, entry: Entry, objects: Objects, helpers: int) -> None:
         def copy(fd: int) -> None:
-            if entry.kind != REFERENCE:
+            if entry.kind != REFERENCE and entry.size >= READ_BACK_BYTES_MIN:
                 fill(entry, objects, fd, helpers=helpers, advance=self._advance)
                 return
-            for buffers in reference_blocks(entry):
+            for buffers in blocks(entry, objects):
                 write_buffers(fd, buffers)
                 self._advance(sum(map(len, buffers)))
 
