@@ -58,7 +58,10 @@ def file_blocks(entry: Entry, objects: Objects) -> Iterator[list[View]]:
             size += len(data)
         yield block
     if size != entry.size or hasher.digest() != entry.digest:
-        raise _which(entry, objects)
+        raise damaged_chunk(entry, objects) or DamagedError(
+            f"{safe_spelling(entry.path)} does not match its digest {Digest(entry.digest)}, though each of "
+            "its chunks does; run `dataver verify --deep`"
+        )
 
 
 def _blocks(rows: Iterator[ListRow], objects: Objects) -> Iterator[list[View]]:
@@ -296,12 +299,12 @@ def _read_block(rows: list[ListRow], objects: Objects) -> list[View]:
     return objects.chunks(b"".join(row.digest for row in rows))
 
 
-def _which(entry: Entry, objects: Objects) -> DamagedError:
-    """Name the chunk that is wrong, or the list of chunks where each is right."""
-    for _, row in file_rows(entry, objects):
-        if len(objects.chunk(row.digest)) != row.size_bytes:
-            return objects.damaged(row.digest, "its length is not the one in the list of chunks")
-    return DamagedError(
-        f"{safe_spelling(entry.path)} does not match its digest {Digest(entry.digest)}, though each of its "
-        "chunks does; run `dataver verify --deep`"
-    )
+def damaged_chunk(entry: Entry, objects: Objects) -> DamagedError | None:
+    """The error that names the chunk of a file that is wrong, None where each is right. Reads them all."""
+    try:
+        for _, row in file_rows(entry, objects):
+            if len(objects.chunk(row.digest)) != row.size_bytes:
+                return objects.damaged(row.digest, "its length is not the one in the list of chunks")
+    except DamagedError as error:
+        return error
+    return None

@@ -136,6 +136,26 @@ class LocalStore:
             finally:
                 os.close(fd)
 
+    def copy_ranges(self, key: str, ranges: Sequence[tuple[int, int]], fd: int) -> int:
+        """Have the kernel write parts of an object to the file open at `fd`, from its position on.
+
+        How many bytes: fewer than asked for where it cannot, or where object or file are not well.
+        """
+        copied = 0
+        try:
+            source = self._open(key)
+        except OSError:
+            return 0
+        try:
+            for start, length in ranges:
+                count = posix.send(fd, source, start, length)
+                copied += count
+                if count < length:
+                    break
+        finally:
+            os.close(source)
+        return copied
+
     def put_new(self, key: str, data: Data, *, barrier: bool = True) -> bool:
         final = self._path(key)
         folder = os.path.dirname(final)
