@@ -56,6 +56,7 @@ class CommitOptions:
     exclude: Sequence[str] = ()
     reference: bool = False
     dry_run: bool = False
+    stats: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,8 @@ class Committer:
             assert isinstance(sink, Counter)
             return Committed(None, basis.version, edits, ingested.new_bytes, sink.stored_bytes, sink.packs)
         self._remember_digests(cache, files, ingested)
-        published = self._publish(edits, packs, ingested, stored)
+        statistics = self._statistics(ingested, state, watcher) if options.stats else {}
+        published = self._publish(edits, packs, ingested, stored, statistics)
         if published.version is not None and not options.add:
             self._remember_base(published)
         return Committed(published, basis.version, edits, ingested.new_bytes, stored, len(packs))
@@ -257,6 +259,26 @@ class Committer:
             ingested.entries = [entry._replace(path=self._into + entry.path) for entry in ingested.entries]
         return ingested
 
+    def _statistics(self, ingested: Ingested, state: State, progress: Progress) -> dict[bytes, bytes]:
+        """The records of the Parquet files that were read and have none yet."""
+        from dataver.format.table_statistics import statistics_key
+        from dataver.tables.collect import collect
+        from dataver.tables.footer import PARQUET_SUFFIXES
+
+        suffixes = tuple(suffix.encode() for suffix in PARQUET_SUFFIXES)
+        tables = {
+            entry.digest: file
+            for file, entry in zip(ingested.files, ingested.entries, strict=True)
+            if file.kind == FILE and file.path.lower().endswith(suffixes)
+        }
+        keys = b"".join(map(statistics_key, tables))
+        known = self._session.index(state, writing=True).find_many(keys) if tables else []
+        wanted = [
+            (file, digest) for (digest, file), place in zip(tables.items(), known, strict=True) if not place
+        ]
+        jobs = self._session.jobs or default_jobs()
+        return collect(self._source, wanted, jobs=jobs, progress=progress) if wanted else {}
+
     def _edits(
         self, entries: dict[bytes, Entry], before: dict[bytes, Entry], nodes: NodeStore, root: Link | None
     ) -> dict[bytes, Row | None]:
@@ -278,9 +300,10 @@ class Committer:
         packs: list[StoredPack],
         ingested: Ingested,
         stored_bytes: int,
+        statistics: dict[bytes, bytes],
     ) -> Published:
         change = Change(edits, self._basis)
-        written = Written(packs, ingested.list_nodes, ingested.new_bytes, stored_bytes)
+        written = Written(packs, ingested.list_nodes, ingested.new_bytes, stored_bytes, statistics)
         return Publisher(
             self._session, self._name, self._options.branch, change, self._label, written, self._announce
         ).publish()

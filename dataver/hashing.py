@@ -39,6 +39,7 @@ class Kind(Enum):
     VERSION = "dataver 2026 v1 version"
     RUN = "dataver 2026 v1 run"
     LOG_ENTRY = "dataver 2026 v1 log entry"
+    TABLE_STATISTICS = "dataver 2026 v1 table statistics"
 
 
 def blake3_digest(buffer: Buffer) -> Digest:

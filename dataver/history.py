@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from dataver.digest import Digest
-from dataver.errors import RefNotFoundError
+from dataver.errors import BadInputError, RefNotFoundError
+from dataver.format.limits import TIME_US_MAX, TIME_US_MIN
 from dataver.format.node import Row
 from dataver.format.operations import ALIAS, BRANCH, TAG
 from dataver.format.version import VersionRecord
@@ -31,9 +32,20 @@ def to_time(time_us: int) -> datetime:
     return EPOCH + timedelta(microseconds=time_us)
 
 
-def to_microseconds(time: datetime) -> int:
-    """An aware time as whole microseconds since 1970."""
-    return (time - EPOCH) // timedelta(microseconds=1)
+def read_time(time: datetime | str) -> int:
+    """A time, or its spelling in RFC 3339, as whole microseconds since 1970; UTC where no zone is named."""
+    if isinstance(time, str):
+        try:
+            time = datetime.fromisoformat(time)
+        except ValueError as error:
+            raise BadInputError(
+                f"{time!r} is not a time: RFC 3339 is expected, as 2026-01-31T09:30:00Z"
+            ) from error
+    aware = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    time_us = (aware - EPOCH) // timedelta(microseconds=1)
+    if not TIME_US_MIN <= time_us <= TIME_US_MAX:
+        raise BadInputError(f"{aware.isoformat()} is not in the years 1 to 9999, UTC")
+    return time_us
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ edits are made there; where they do, it is a conflict.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 
 from dataver.compact import choose, merge
@@ -114,12 +114,16 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Data that was put before: packs and chunk lists that the edits refer to, and their counts."""
+    """Data that was put before: packs and chunk lists that the edits refer to, and their counts.
+
+    `statistics` are records beside the version, each with what it is found under.
+    """
 
     packs: Sequence[StoredPack] = ()
     list_nodes: Mapping[bytes, bytes] | None = None
     new_bytes: int = 0
     stored_bytes: int = 0
+    statistics: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +311,8 @@ class Publisher:
         wanted: dict[bytes, bytes] = dict(self._written.list_nodes or {})
         _collect(nodes, root, wanted)
         wanted[version] = record.encode()
+        # Last, so that what every reader needs stands together.
+        wanted.update(self._written.statistics)
         digests = [digest for digest in wanted if digest not in self._stored_digests]
         places = self._session.index(state, writing=True).find_many(b"".join(digests))
         writer = RecordWriter(self._session.store, nonce=self._session.nonce)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from dataver.errors import BadInputError, ConflictError
-from dataver.format.limits import TIME_US_MAX, TIME_US_MIN
 from dataver.format.operations import ALIAS, BRANCH, TAG
 from dataver.log.log import Log
 from dataver.log.state import KIND_NAMES
@@ -33,8 +32,10 @@ from dataver.store import open_store
 from dataver.store.base import write_usd
 
 if TYPE_CHECKING:
+    import pyarrow
+
     from dataver.publish import Label, Published
-    from dataver.tables.footer import TableChange
+    from dataver.tables.changes import TableChange
     from dataver.version import Version
 
 Time = datetime | str
@@ -104,6 +105,7 @@ class Repository:
         reference: bool = False,
         dry_run: bool = False,
         allow_empty: bool = False,
+        stats: bool = False,
         progress: Progress | None = None,
         jobs: int | None = None,
         storage_options: Mapping[str, Any] | None = None,
@@ -114,7 +116,8 @@ class Repository:
         changed against its base is committed: `base`, else the version this source was last
         checked out from or committed as on this machine, else the head. `add` deletes nothing;
         `into` puts the files below a path; `reference` leaves the bytes where they are. Paths that
-        `include` and `exclude` leave out stay as they are in the base.
+        `include` and `exclude` leave out stay as they are in the base. `stats` records what the
+        columns of new Parquet files hold, which is computed on demand otherwise.
 
         Raises `ConflictError` where others changed the same paths meanwhile, `AlreadyExistsError`
         for a tag that is taken, `BadInputError` for files that cannot be in a version.
@@ -126,7 +129,9 @@ class Repository:
         _require_place(source, "source")
         self._set_jobs(jobs)
         place = open_source(source, storage_options=storage_options, include=include, exclude=exclude)
-        options = CommitOptions(branch, add, into, base, tuple(include), tuple(exclude), reference, dry_run)
+        options = CommitOptions(
+            branch, add, into, base, tuple(include), tuple(exclude), reference, dry_run, stats
+        )
         label = self._label(message, author, time, meta, tags, allow_empty)
         committer = Committer(self.session, dataset, place, options, label)
         done = committer.commit(progress)
@@ -211,23 +216,28 @@ class Repository:
         old, new = self.session.resolve(a, state), self.session.resolve(b, state)
         return compare(self.session, state, old.version, new.version)
 
-    def diff_tables(self, a: str, b: str) -> list[TableChange]:
+    def diff_tables(self, a: str, b: str, *, compute: bool = False) -> list[TableChange]:
         """How the Parquet files that were modified from `a` to `b` changed: schema and row counts.
 
-        Only footers are read. Files that are not Parquet on both sides are left out.
+        And what moved in their columns, where statistics of both sides are at hand, or with
+        `compute`, which reads the files. Else only footers are read. Files that are not Parquet on
+        both sides are left out.
         """
-        from dataver.tables.footer import compare_footers, read_footer
+        from dataver.tabular import diff_tables
 
-        old, new = self.version(a), self.version(b)
-        found = []
-        for path in self.diff(a, b).modified:
-            if not path.endswith((".parquet", ".pq")):
-                continue
-            with old.open(path) as before, new.open(path) as after:
-                footers = read_footer(before), read_footer(after)
-            if footers[0] is not None and footers[1] is not None:
-                found.append(compare_footers(path, footers[0], footers[1]))
-        return found
+        return diff_tables(self.version(a), self.version(b), self.diff(a, b).modified, compute=compute)
+
+    def diff_rows(self, a: str, b: str, *, key: Sequence[str] | str, path: str = "") -> pyarrow.Table:
+        """The rows of Parquet files that were added, removed or changed from `a` to `b`, by their key.
+
+        Columns: `change`, those of `key`, `columns` (the names of what differs), `before` and
+        `after`. Only row groups that differ are read, at `path` if given, and held in memory. `key`
+        names one column or several that tell rows apart; `BadInputError` where they do not.
+        """
+        from dataver.tabular import diff_rows
+
+        columns = [key] if isinstance(key, str) else list(key)
+        return diff_rows(self.version(a), self.version(b), self.diff(a, b), columns, path)
 
     def checkout(
         self,
@@ -364,12 +374,13 @@ class Repository:
         tags: Sequence[str],
         allow_empty: bool,
     ) -> Label:
+        from dataver.history import read_time
         from dataver.publish import Label
 
         if isinstance(tags, str):
             raise BadInputError(f"the tags are {tags!r}, one text; pass a list, as in [{tags!r}]")
         pairs = tuple(sorted((meta or {}).items(), key=str))
-        time_us = None if time is None else _microseconds(time)
+        time_us = None if time is None else read_time(time)
         return Label(message, self.session.who(author), time_us, pairs, tuple(tags), allow_empty)
 
     def _unchanged(self, dataset: str, branch: str) -> CommitResult:
@@ -419,31 +430,17 @@ def _require_place(place: str | os.PathLike[str], name: str) -> None:
         raise BadInputError(f"the {name} is empty; '.' is the current folder")
 
 
-def _microseconds(time: Time) -> int:
-    from dataver.history import to_microseconds
-
-    if isinstance(time, str):
-        try:
-            time = datetime.fromisoformat(time)
-        except ValueError as error:
-            raise BadInputError(
-                f"{time!r} is not a time: RFC 3339 is expected, as 2026-01-31T09:30:00Z"
-            ) from error
-    time_us = to_microseconds(time if time.tzinfo is not None else time.replace(tzinfo=UTC))
-    if not TIME_US_MIN <= time_us <= TIME_US_MAX:
-        raise BadInputError(f"{time.isoformat()} is not in the years 1 to 9999, UTC")
-    return time_us
-
-
 def _entry_number(log: Log, at: str) -> int:
     """The entry that `--at` means: its number, or the last one made by a time."""
+    from dataver.history import read_time
+
     if at.isascii() and at.isdigit():
         newest = log.tail().entry.number
         # Python refuses to read numbers of thousands of digits.
         if len(at) > 20 or int(at) > newest:
             raise BadInputError(f"there is no log entry {at[:40]}; the newest is {newest}")
         return int(at)
-    return log.number_at(_microseconds(at))
+    return log.number_at(read_time(at))
 
 
 def init(url: str | None = None, *, storage_options: Mapping[str, Any] | None = None) -> Repository:

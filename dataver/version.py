@@ -20,6 +20,7 @@ from dataver.reading import blocks, file_ranges, list_cache, read_file, read_ran
 from dataver.refs import Resolved
 from dataver.results import CheckoutResult, FileEntry, Listing, VersionInfo
 from dataver.streams import VersionFile
+from dataver.tables.footer import PARQUET_SUFFIXES
 from dataver.tree.manifest import FOLDER, KIND_NAMES, SYMLINK, Entry, ManifestNodes, manifest_link
 
 if TYPE_CHECKING:
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
     from dataver.log.state import State
     from dataver.repository import Repository
     from dataver.store.base import View
+    from dataver.tables.view import TableStatistics
 
 TABLE_SUFFIXES = {
-    "parquet": (".parquet", ".pq", ".parq"),
+    "parquet": PARQUET_SUFFIXES,
     "csv": (".csv",),
     "json": (".json", ".jsonl", ".ndjson"),
     "feather": (".feather", ".arrow", ".ipc"),
@@ -265,7 +267,7 @@ class Version:
         system = fsspec.get_filesystem_class("dataver").of(self)
         root = f"{self.dataset_name}@{self.id}"
         tables = [
-            f"{root}/{table}" for table in self._tables(path, TABLE_SUFFIXES.get(format, (f".{format}",)))
+            f"{root}/{table}" for table in self.tables(path, TABLE_SUFFIXES.get(format, (f".{format}",)))
         ]
         if not tables:
             raise PathNotFoundError(f"{self.name} has no {format} files at {safe_spelling(path)!r}")
@@ -281,7 +283,37 @@ class Version:
         """The Parquet files at a path as one table, in memory. `options` as for `dataset`."""
         return self.dataset(path, **options).to_table()
 
-    def _tables(self, path: str, suffixes: tuple[str, ...]) -> list[str]:
+    def schema(self, path: str = "") -> pyarrow.Schema:
+        """The schema of the Parquet files at a path, from their footers; they must agree."""
+        from dataver.tabular import schema
+
+        return schema(self, path)
+
+    def num_rows(self, path: str = "") -> int:
+        """How many rows the Parquet files at a path have together, from their footers."""
+        from dataver.tabular import footers
+
+        return sum(footer.rows for _, footer in footers(self, path))
+
+    def stats(self, path: str = "") -> TableStatistics:
+        """What the Parquet files at a path hold, of one schema, as one table: see `TableStatistics`.
+
+        What is neither in the repository nor in this machine's cache is computed, which reads the
+        file, and kept in the cache. `BadInputError` for files that are no tables or do not agree.
+        """
+        from dataver.tabular import statistics
+
+        return statistics(self, path)
+
+    def objects(self) -> Objects:
+        """Verified reads by digest, for layers above."""
+        return self._reader.objects
+
+    def tables(self, path: str = "", suffixes: tuple[str, ...] = PARQUET_SUFFIXES) -> list[str]:
+        """The paths of the Parquet files at a path: that file, or all below that folder.
+
+        Names that begin with `.` or `_` are left out, as pyarrow does it.
+        """
         found = self._follow(to_path(path))
         if found.kind != FOLDER:
             return [path]

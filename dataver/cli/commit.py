@@ -50,6 +50,11 @@ DOCUMENT = (
 @click.option("--dry-run", is_flag=True, help="Forecast new bytes, requests and cost; commit nothing.")
 @click.option("--allow-empty", is_flag=True, help="Make a version also where nothing changed.")
 @click.option(
+    "--stats/--no-stats",
+    default=False,
+    help="Record what the columns of new Parquet files hold; default: computed when asked for.",
+)
+@click.option(
     "--source-option",
     metavar="KEY=VALUE",
     multiple=True,
@@ -74,6 +79,7 @@ def command(
     reference: bool,
     dry_run: bool,
     allow_empty: bool,
+    stats: bool,
     source_option: tuple[str, ...],
     jobs: int | None,
 ) -> None:
@@ -105,6 +111,7 @@ def command(
             reference=reference,
             dry_run=dry_run,
             allow_empty=allow_empty,
+            stats=stats,
             progress=progress,
             jobs=jobs,
             storage_options=source_options or None,

@@ -33,6 +33,7 @@ VERBS = {
     "show": "Show one version.",
     "ls": "List the files and folders of a version.",
     "cat": "Write one file's bytes to standard output.",
+    "stats": "Show what the columns of Parquet files hold.",
     "diff": "Show what differs between two versions.",
     "checkout": "Write a version's files into a folder.",
     "tag": "Name a version for ever.",

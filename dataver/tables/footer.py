@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dataver.chunking.parquet_footer import MalformedFooterError, column_extents
+from dataver.errors import BadInputError, DataverError
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+PARQUET_SUFFIXES = (".parquet", ".pq", ".parq")
 FOOTER_BYTES_MAX = 8 << 20
 STRUCTURE_ITEMS_MAX = 1_000_000
 _MAGIC = b"PAR1"
+_ENCRYPTED = b"PARE"
 _TRAILER_BYTES = 8
+
+
+class NoTableError(BadInputError):
+    """These bytes are no Parquet file that can be read; the message says why, as in "it is truncated"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,79 +33,85 @@ class TableFooter:
     columns: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TableChange:
-    """How a table changed; `rows` is before and after, `retyped` (column, type before, type after)."""
-
-    path: str
-    rows: tuple[int, int]
-    added: tuple[str, ...]
-    dropped: tuple[str, ...]
-    retyped: tuple[tuple[str, str, str], ...]
-
-    def to_json(self) -> dict[str, object]:
-        """`{"path", "rows": [before, after], "columns": {"added", "dropped", "retyped"}}`."""
-        return {
-            "path": self.path,
-            "rows": list(self.rows),
-            "columns": {
-                "added": list(self.added),
-                "dropped": list(self.dropped),
-                "retyped": [list(change) for change in self.retyped],
-            },
-        }
-
-
 def read_footer(file: BinaryIO) -> TableFooter | None:
-    """What the footer says, or None for a file that is not Parquet or is malformed.
+    """What the footer says, or None for a file that is not Parquet or is malformed."""
+    try:
+        table = open_table(file)
+    except NoTableError:
+        return None
+    return TableFooter(
+        table.metadata.num_rows, tuple((field.name, str(field.type)) for field in table.schema_arrow)
+    )
 
-    Reads the footer only. A footer of a stranger may claim more than it holds, and pyarrow takes
-    hundreds of megabytes for such a one: so a bounded reader goes over it first.
+
+def open_table(file: BinaryIO, **options: Any) -> pq.ParquetFile:
+    """Open a Parquet file, reading its footer only; `options` are those of `pyarrow.parquet.ParquetFile`.
+
+    A footer of a stranger may claim more than it holds, and pyarrow takes hundreds of megabytes for
+    such a one: so a bounded reader goes over it first. `NoTableError` for what cannot be read.
     """
-    size = file.seek(0, io.SEEK_END)
-    if size < 2 * len(_MAGIC) + _TRAILER_BYTES:
-        return None
-    file.seek(size - _TRAILER_BYTES)
-    trailer = file.read(_TRAILER_BYTES)
-    length = int.from_bytes(trailer[:4], "little")
-    if trailer[4:] != _MAGIC or length > min(FOOTER_BYTES_MAX, size - _TRAILER_BYTES):
-        return None
-    file.seek(size - _TRAILER_BYTES - length)
-    footer = file.read(length)
+    footer = _footer(file)
     try:
         column_extents(footer)
-    except MalformedFooterError:
-        return None
-    return _parse(_MAGIC + footer + trailer)
-
-
-def _parse(data: bytes) -> TableFooter | None:
+    except MalformedFooterError as error:
+        raise NoTableError("its footer is malformed") from error
+    metadata = _metadata(footer)
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        metadata = pq.ParquetFile(
-            pa.BufferReader(data),
+        table = pq.ParquetFile(file, metadata=metadata, **options)
+        _ = table.schema_arrow
+    except DataverError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise NoTableError(f"its footer is malformed: {first_line(error)}") from error
+    return table
+
+
+def _footer(file: BinaryIO) -> bytes:
+    """The bytes of the footer, before its length and the magic at the end."""
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    head = file.read(len(_MAGIC))
+    if head not in (_MAGIC, _ENCRYPTED):
+        raise NoTableError("it is not Parquet")
+    if size < 2 * len(_MAGIC) + _TRAILER_BYTES:
+        raise NoTableError("it is truncated")
+    file.seek(size - _TRAILER_BYTES)
+    trailer = file.read(_TRAILER_BYTES)
+    if trailer[4:] == _ENCRYPTED:
+        raise NoTableError("it is encrypted")
+    if trailer[4:] != _MAGIC:
+        raise NoTableError("it is truncated")
+    length = int.from_bytes(trailer[:4], "little")
+    if length > size - _TRAILER_BYTES - len(_MAGIC):
+        raise NoTableError("its footer is malformed")
+    if length > FOOTER_BYTES_MAX:
+        raise NoTableError(f"its footer has {length:,} bytes, and {FOOTER_BYTES_MAX:,} are the most")
+    file.seek(size - _TRAILER_BYTES - length)
+    return file.read(length)
+
+
+def _metadata(footer: bytes) -> pq.FileMetaData:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(
+            pa.BufferReader(_MAGIC + footer + len(footer).to_bytes(4, "little") + _MAGIC),
             thrift_string_size_limit=FOOTER_BYTES_MAX,
             thrift_container_size_limit=STRUCTURE_ITEMS_MAX,
         ).metadata
-        schema = metadata.schema.to_arrow_schema()
-    except (pa.ArrowException, OSError, ValueError):
-        return None
-    return TableFooter(metadata.num_rows, tuple((field.name, str(field.type)) for field in schema))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise NoTableError(f"its footer is malformed: {first_line(error)}") from error
 
 
-def compare_footers(path: str, old: TableFooter, new: TableFooter) -> TableChange:
-    """What differs between two tables' footers."""
-    before, after = dict(old.columns), dict(new.columns)
-    return TableChange(
-        path,
-        (old.rows, new.rows),
-        tuple(name for name in after if name not in before),
-        tuple(name for name in before if name not in after),
-        tuple(
-            (name, kind, after[name])
-            for name, kind in before.items()
-            if name in after and after[name] != kind
-        ),
-    )
+def first_line(error: BaseException) -> str:
+    """The first line of what a foreign library says, not too long."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def schema_of(table: pq.ParquetFile) -> pa.Schema:
+    """The schema without what its writer noted beside it, which differs from file to file."""
+    return table.schema_arrow.remove_metadata()

@@ -21,6 +21,7 @@ from dataver.format.pack import (
     parse_frame_header,
 )
 from dataver.format.segment import Place
+from dataver.format.table_statistics import STATISTICS_MAGIC, is_found_under
 from dataver.format.version import VERSION_MAGIC
 from dataver.hashing import Kind, blake3_digest, digests, kind_digest, xxh3_64
 from dataver.keys import pack_key
@@ -147,7 +148,8 @@ def _check_frame(
     for position, chunk in enumerate(chunks):
         digest = expected[DIGEST_BYTES * position : DIGEST_BYTES * (position + 1)]
         if not _is_of(footer.kind, digest, chunk):
-            check.problems.append(f"{Digest(digest)} in {what} does not match its digest")
+            thing = "table statistics " if chunk[:4] == STATISTICS_MAGIC else ""
+            check.problems.append(f"{thing}{Digest(digest)} in {what} does not match its digest")
             check.lost.add(digest)
 
 
@@ -188,7 +190,10 @@ def _is_of(kind: PackKind | None, digest: bytes, data: memoryview) -> bool:
         return True
     if kind == PackKind.DATA:
         return False
-    likely = _KIND_OF_MAGIC.get(bytes(data[:4]))
+    magic = bytes(data[:4])
+    if magic == STATISTICS_MAGIC and is_found_under(digest, data):
+        return True
+    likely = _KIND_OF_MAGIC.get(magic)
     if likely is not None and kind_digest(likely, data) == digest:
         return True
     return any(kind_digest(other, data) == digest for other in Kind if other is not likely)

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 
 import dataver
 from dataver.cli import main
-from dataver.tables.footer import TableFooter, compare_footers, read_footer
+from dataver.tables.changes import compare_footers
+from dataver.tables.footer import TableFooter, read_footer
 
 
 def parquet(**columns: object) -> bytes:
@@ -73,6 +74,7 @@ def test_diff_tables_on_the_command_line(tmp_path: Path) -> None:
             "path": "t.parquet",
             "rows": [2, 3],
             "columns": {"added": ["c"], "dropped": ["b"], "retyped": [["a", "int64", "double"]]},
+            "moved": None,
         }
     ]
     text = CliRunner().invoke(main, ["-R", place, "diff", "t@v1", "t@v2", "--tables"]).stdout

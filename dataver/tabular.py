@@ -1,0 +1,289 @@
+"""The tables of a version: their schemas, what they hold, and which rows differ from another version's."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dataver.config import default_jobs
+from dataver.errors import (
+    BadInputError,
+    DamagedError,
+    NewerFormatError,
+    ObjectMissingError,
+    PathNotFoundError,
+)
+from dataver.format.table_statistics import FileStatistics, decode, statistics_key
+from dataver.paths import safe_spelling
+from dataver.reading import file_rows
+from dataver.tables import cache
+from dataver.tables.footer import (
+    PARQUET_SUFFIXES,
+    NoTableError,
+    TableFooter,
+    open_table,
+    read_footer,
+    schema_of,
+)
+from dataver.tree.manifest import REFERENCE
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from dataver.results import Changes
+    from dataver.tables.changes import TableChange
+    from dataver.tables.view import TableStatistics
+    from dataver.version import Version
+
+RowGroup = tuple[Any, ...]
+"""What tells the bytes of a row group and how they are read: equal ones hold equal rows."""
+
+
+@contextmanager
+def _opened(version: Version, path: str) -> Iterator[pq.ParquetFile]:
+    """A Parquet file of a version, read by its footer. `BadInputError` names what is none."""
+    with version.open(path) as file:
+        try:
+            yield open_table(file)
+        except NoTableError as error:
+            raise _no_table(version, path, str(error)) from error
+
+
+def _no_table(version: Version, path: str, reason: str) -> BadInputError:
+    return BadInputError(f"{safe_spelling(path)} in {version.name} is no table that can be read: {reason}")
+
+
+def _paths(version: Version, path: str) -> list[str]:
+    paths = version.tables(path)
+    if not paths:
+        raise PathNotFoundError(f"{version.name} has no Parquet files at {safe_spelling(path)!r}")
+    return paths
+
+
+def footers(version: Version, path: str = "") -> list[tuple[str, TableFooter]]:
+    """What the footer of each table at a path says."""
+    found = []
+    for table in _paths(version, path):
+        with _opened(version, table) as opened:
+            columns = tuple((field.name, str(field.type)) for field in opened.schema_arrow)
+            found.append((table, TableFooter(opened.metadata.num_rows, columns)))
+    return found
+
+
+def all_footers(version: Version, path: str = "") -> list[tuple[str, TableFooter | None]]:
+    """`footers`, with None for each file that is no table that can be read."""
+    found: list[tuple[str, TableFooter | None]] = []
+    for table in version.tables(path):
+        with version.open(table) as file:
+            found.append((table, read_footer(file)))
+    return found
+
+
+def schema(version: Version, path: str = "") -> pa.Schema:
+    """The schema that all tables at a path have."""
+    first, *others = _paths(version, path)
+    with _opened(version, first) as opened:
+        found = schema_of(opened)
+    for table in others:
+        with _opened(version, table) as opened:
+            if not found.equals(schema_of(opened)):
+                raise _disagree(first, table)
+    return found
+
+
+def _disagree(a: str, b: str) -> BadInputError:
+    return BadInputError(
+        f"{safe_spelling(a)} and {safe_spelling(b)} have different columns, so they are not one table; "
+        "name one file, or a folder whose tables agree"
+    )
+
+
+# Statistics
+
+
+def statistics(version: Version, path: str = "") -> TableStatistics:
+    """What all tables at a path hold, as one table. See `Version.stats`."""
+    from dataver.tables.statistics import merge
+    from dataver.tables.view import view
+
+    paths = _paths(version, path)
+    found = file_statistics(version, paths, compute=True)
+    parts: list[FileStatistics] = []
+    for table, part in zip(paths, found, strict=True):
+        assert part is not None
+        if part.reason:
+            raise _no_table(version, table, part.reason)
+        if parts and _columns(part) != _columns(parts[0]):
+            raise _disagree(paths[0], table)
+        parts.append(part)
+    return view(merge(parts), len(parts))
+
+
+def _columns(part: FileStatistics) -> list[tuple[str, str]]:
+    return [(column.name, column.type) for column in part.columns]
+
+
+def file_statistics(version: Version, paths: Sequence[str], *, compute: bool) -> list[FileStatistics | None]:
+    """Of each file: from this machine's cache, else the repository, else computed, or None without that."""
+    digests = [version.entry(path).digest for path in paths]
+    known: dict[bytes, FileStatistics] = {}
+    for digest in dict.fromkeys(digests):
+        cached = cache.load(digest)
+        if cached is not None:
+            known[digest] = cached
+    known.update(_stored(version, [digest for digest in dict.fromkeys(digests) if digest not in known]))
+    if compute:
+        missing = {digest: path for digest, path in zip(digests, paths, strict=True) if digest not in known}
+        if missing:
+            jobs = version.repository.session.jobs or default_jobs()
+            with ThreadPoolExecutor(jobs, thread_name_prefix="dataver-statistics") as pool:
+                made = pool.map(lambda item: _computed(version, *item), missing.items())
+                known.update(zip(missing, made, strict=True))
+    return [known.get(digest) for digest in digests]
+
+
+def _stored(version: Version, digests: Sequence[bytes]) -> dict[bytes, FileStatistics]:
+    """What the repository keeps. What is missing or damaged is computed again: it is no evidence."""
+    if not digests:
+        return {}
+    objects = version.objects()
+    places = objects.index.find_many(b"".join(map(statistics_key, digests)))
+    found = {}
+    for digest, place in zip(digests, places, strict=True):
+        if place is None:
+            continue
+        try:
+            for _, data in objects.read_places([place]):
+                found[digest] = decode(bytes(data), digest)
+        except (DamagedError, NewerFormatError, ObjectMissingError):
+            continue
+    return found
+
+
+def _computed(version: Version, digest: bytes, path: str) -> FileStatistics:
+    from dataver.tables.statistics import encode_bounded
+    from dataver.tables.statistics import file_statistics as compute
+
+    with version.open(path) as file:
+        data = encode_bounded(digest, compute(file))
+    cache.save(digest, data)
+    return decode(data, digest)
+
+
+# Differences
+
+
+def diff_tables(
+    old: Version, new: Version, modified: Sequence[str], *, compute: bool = False
+) -> list[TableChange]:
+    """How each modified table changed. See `Repository.diff_tables`."""
+    from dataver.tables.changes import compare_footers, compare_statistics
+    from dataver.tables.view import view
+
+    both = []
+    for path in modified:
+        if not path.lower().endswith(PARQUET_SUFFIXES):
+            continue
+        with old.open(path) as before, new.open(path) as after:
+            pair = read_footer(before), read_footer(after)
+        if pair[0] is not None and pair[1] is not None:
+            both.append((path, pair[0], pair[1]))
+    paths = [path for path, _, _ in both]
+    sides = [file_statistics(side, paths, compute=compute) for side in (old, new)]
+    found = []
+    for (path, before_footer, after_footer), a, b in zip(both, *sides, strict=True):
+        moved = None
+        if a is not None and b is not None and not a.reason and not b.reason:
+            moved = compare_statistics(view(a), view(b))
+        found.append(compare_footers(path, before_footer, after_footer, moved))
+    return found
+
+
+def diff_rows(old: Version, new: Version, changes: Changes, key: Sequence[str], path: str = "") -> pa.Table:
+    """The rows that differ between the changed tables of two versions. See `Repository.diff_rows`."""
+    from dataver.tables.rows import compare_rows
+
+    if not key or len(set(key)) < len(key):
+        raise BadInputError("the key is one column or several different ones")
+    pairs: list[tuple[str | None, str | None]] = [
+        *((name, name) for name in changes.modified),
+        *((name, None) for name in changes.deleted),
+        *((None, name) for name in changes.added),
+    ]
+    befores: list[pa.Table] = []
+    afters: list[pa.Table] = []
+    place = path.strip("/")
+    for before, after in pairs:
+        name = before or after or ""
+        inside = not place or name == place or name.startswith(f"{place}/")
+        if inside and name.lower().endswith(PARQUET_SUFFIXES):
+            for tables, found in zip((befores, afters), _differing(old, new, before, after), strict=True):
+                tables += found
+    if not befores and not afters:
+        where = f" at {safe_spelling(path)!r}" if path else ""
+        raise PathNotFoundError(f"no Parquet file differs between {old.name} and {new.name}{where}")
+    return compare_rows(befores, afters, key, (old.name, new.name))
+
+
+class _Side(NamedTuple):
+    """A table of one version, and what tells each of its row groups."""
+
+    table: pq.ParquetFile
+    groups: list[RowGroup]
+
+    def read(self, common: Counter[RowGroup]) -> pa.Table:
+        """All rows save those of so many of these row groups."""
+        left, wanted = Counter(common), []
+        for number, group in enumerate(self.groups):
+            if left[group] > 0:
+                left[group] -= 1
+            else:
+                wanted.append(number)
+        return self.table.read_row_groups(wanted).replace_schema_metadata(None)
+
+
+def _differing(
+    old: Version, new: Version, before: str | None, after: str | None
+) -> tuple[list[pa.Table], list[pa.Table]]:
+    """The rows of one changed file before and after, without the row groups that both have."""
+    if before is None or after is None:
+        version, path = (new, after) if before is None else (old, before)
+        assert path is not None
+        with _opened(version, path) as table:
+            rows = [table.read().replace_schema_metadata(None)]
+        return ([], rows) if before is None else (rows, [])
+    with _opened(old, before) as a, _opened(new, after) as b:
+        sides = _Side(a, _row_groups(old, before, a)), _Side(b, _row_groups(new, after, b))
+        common: Counter[RowGroup] = Counter()
+        if schema_of(a).equals(schema_of(b)):
+            common = Counter(sides[0].groups) & Counter(sides[1].groups)
+        return [sides[0].read(common)], [sides[1].read(common)]
+
+
+def _row_groups(version: Version, path: str, table: pq.ParquetFile) -> list[RowGroup]:
+    """What tells each row group: how it is laid out, and the digests of the chunks that it lies in.
+
+    A chunk that reaches over an end of it counts whole, so that a row group may seem to differ where
+    only its neighbour does; never the other way round.
+    """
+    entry, objects = version.entry(path), version.objects()
+    found: list[RowGroup] = []
+    for number in range(table.metadata.num_row_groups):
+        group = table.metadata.row_group(number)
+        columns = [group.column(place) for place in range(group.num_columns)]
+        starts = [min(c.data_page_offset, c.dictionary_page_offset or c.data_page_offset) for c in columns]
+        stops = [at + c.total_compressed_size for at, c in zip(starts, columns, strict=True)]
+        if entry.kind == REFERENCE or not columns or min(starts) < 0 or max(stops) > entry.size:
+            found.append((version.id, path, number))
+            continue
+        chunks = list(file_rows(entry, objects, min(starts), max(stops)))
+        layout = tuple(
+            (at - chunks[0][0], c.total_compressed_size, c.compression, c.encodings, c.num_values)
+            for at, c in zip(starts, columns, strict=True)
+        )
+        found.append((group.num_rows, layout, tuple(row.digest for _, row in chunks)))
+    return found
