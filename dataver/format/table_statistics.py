@@ -34,6 +34,7 @@ STATISTICS_BYTES_MAX = 7 << 20
 REGISTER_COUNTS = (0, 1024, 4096)
 POINTS_MAX = 512
 TOPS_MAX = 256
+COUNT_MAX = 1 << 48
 
 Value = int | float | str | bytes | Decimal | bool | None
 
@@ -174,10 +175,11 @@ def decode(data: Buffer, file_digest: bytes) -> FileStatistics:
     reader = Reader(data, what)
     reader.expect(STATISTICS_MAGIC, "magic")
     number = reader.u8()
+    key = kind_digest(Kind.TABLE_STATISTICS, STATISTICS_MAGIC + bytes([number]) + file_digest)
+    if len(data) > STATISTICS_BYTES_MAX or not is_found_under(key, data):
+        reader.fail("its bytes do not match its digest")
     if number != STATISTICS_VERSION:
         raise NewerFormatError(f"{what} have version {number}; this release reads {STATISTICS_VERSION}")
-    if len(data) > STATISTICS_BYTES_MAX or not is_found_under(statistics_key(file_digest), data):
-        reader.fail("its bytes do not match its digest")
     reader.raw(DIGEST_BYTES)
     reason, rows, count = reader.text(), reader.u64(), reader.u32()
     if count > reader.remaining:
@@ -194,6 +196,8 @@ def decode(data: Buffer, file_digest: bytes) -> FileStatistics:
 def _read_column(reader: Reader) -> ColumnStatistics:
     name, kind, reason = reader.text(), reader.text(), reader.text()
     values, nulls, nan, plus, minus = (reader.u64() for _ in range(5))
+    if nan + plus + minus > values or max(values, nulls) > COUNT_MAX:
+        reader.fail("its counts do not add up")
     low, high = _read_value(reader), _read_value(reader)
     mean = squares = None
     if reader.u8():
@@ -212,6 +216,8 @@ def _read_column(reader: Reader) -> ColumnStatistics:
     weights: tuple[int, ...] = struct.unpack(f"<{points}Q", reader.raw(8 * points))
     if any(a >= b for a, b in pairwise(places)) or not all(weights):
         reader.fail("its points do not ascend")
+    if max(sum(weights), sum(count for _, count in counts)) > values or max(missed, error) > COUNT_MAX:
+        reader.fail("it counts more values than there are")
     return ColumnStatistics(
         name, kind, reason, values, nulls, nan, plus, minus, low, high, mean, squares, registers,
         TopValues(counts, missed), Quantiles(places, weights, error),

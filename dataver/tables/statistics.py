@@ -212,4 +212,7 @@ def _extreme(parts: Sequence[ColumnStatistics], *, least: bool) -> Value:
     found = [part.min if least else part.max for part in parts if _finite(part)]
     if not found or None in found:
         return None
-    return min(found) if least else max(found)  # type: ignore[type-var] # they are of one type
+    try:
+        return min(found) if least else max(found)  # type: ignore[type-var] # a type error is answered
+    except TypeError:  # only somebody who forges records mixes types
+        return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,15 @@ from dataver.format.node import encode as encode_node
 from dataver.format.operations import KINDS, ConfigSet, Genesis, Operation, Unknown
 from dataver.format.pack import Frame, PackBuilder, PackKind
 from dataver.format.segment import SegmentFrame
+from dataver.format.table_statistics import (
+    ColumnStatistics,
+    FileStatistics,
+    Quantiles,
+    TopValues,
+    Value,
+    statistics_key,
+)
+from dataver.format.table_statistics import encode as encode_statistics
 from dataver.format.version import VersionRecord
 from dataver.hashing import Kind, blake3_digest, kind_digest, xxh3_64
 from dataver.log.nodes import THIS_PACK
@@ -65,6 +75,8 @@ def plain(value: Any) -> Any:
     """Values as JSON has them: bytes in hex, tuples as lists, operations and records by their fields."""
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value).hex()
+    if isinstance(value, Decimal):
+        return str(value)
     if isinstance(value, Unknown):
         return {"tag": value.tag.decode(), "flags": value.flags, "body": value.body.hex()}
     if isinstance(value, Operation):
@@ -217,6 +229,31 @@ def versions() -> list[Vector]:
         vector(name, "version", record.encode(), record.id(), **plain(record))
         for name, record in records.items()
     ]
+
+
+def table_statistics() -> list[Vector]:
+    """Of a file that is no table, and of one with a column of each kind of value."""
+    samples: list[tuple[Value, Value]] = [(-3, 2**63), (-0.5, 1e300), ("a", "\u2603"), (b"", b"\xff")]
+    samples += [(Decimal("-1.50"), Decimal("2.25")), (False, True), (None, None)]
+    columns = tuple(
+        ColumnStatistics(
+            f"c{number}", "type", "", 10, 2, 1, 2, 3, low, high, 0.25, 1.5, bytes(1023) + b"\x05",
+            TopValues(((high, 2), (low, 1)), 1), Quantiles((-1.5, 0.0), (1, 3), 2),
+        )
+        for number, (low, high) in enumerate(samples)
+    )  # fmt: skip
+    records = {
+        "statistics of no table": FileStatistics(reason="it is truncated"),
+        "statistics of a table": FileStatistics(12, (*columns, ColumnStatistics("n", "null", "why not")), ""),
+    }
+    digest = digest_of("file")
+    return [
+        vector(
+            name, "table statistics", encode_statistics(digest, record), statistics_key(digest),
+            file=digest, **plain(record),
+        )
+        for name, record in records.items()
+    ]  # fmt: skip
 
 
 def operations() -> tuple[Operation, ...]:
@@ -379,6 +416,7 @@ def make() -> list[Vector]:
         *nodes(),
         *lists(),
         *versions(),
+        *table_statistics(),
         *entries(),
         *packs(),
         *segments(),

@@ -21,6 +21,7 @@ from dataver.format.entry import decode_entry
 from dataver.format.pack import HEADER_BYTES, TRAILER_BYTES, footer_length, parse_footer, parse_frame_header
 from dataver.format.segment import HEADER_BYTES as SEGMENT_HEADER_BYTES
 from dataver.format.segment import Segment
+from dataver.format.table_statistics import decode as decode_statistics
 from dataver.format.version import decode_version
 from dataver.hashing import Kind, blake3_digest, kind_digest
 from dataver.tree.schema import MANIFEST, STATE
@@ -55,6 +56,7 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "state identity": lambda data: STATE.decode_identity(data, "it"),
     "chunk list": lambda data: chunk_list.decode(data, "it"),
     "version": lambda data: decode_version(data, "it"),
+    "table statistics": lambda data: decode_statistics(data, (data[5:37] + bytes(32))[:32]),
     "log entry": lambda data: decode_entry(data, "it"),
     "pack": read_pack,
     "segment": read_segment,
@@ -65,6 +67,8 @@ def reseal(kind: str, data: bytes) -> bytes:
     """Somebody who forges bytes forges the digest with them, where the object holds one."""
     if kind == "log entry" and len(data) > DIGEST_BYTES + 5:
         return data[:-DIGEST_BYTES] + kind_digest(Kind.LOG_ENTRY, data[:-DIGEST_BYTES])
+    if kind == "table statistics" and len(data) > DIGEST_BYTES:
+        return data[:-DIGEST_BYTES] + kind_digest(Kind.TABLE_STATISTICS, data[:-DIGEST_BYTES])
     if kind == "segment" and len(data) > SEGMENT_HEADER_BYTES:
         digest = blake3_digest(data[SEGMENT_HEADER_BYTES:])
         return data[: SEGMENT_HEADER_BYTES - DIGEST_BYTES] + digest + data[SEGMENT_HEADER_BYTES:]

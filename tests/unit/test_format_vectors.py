@@ -16,6 +16,8 @@ from dataver.format.entry import decode_entry, entry_digest
 from dataver.format.node import Row
 from dataver.format.pack import HEADER_BYTES, footer_length, parse_footer, parse_frame_header
 from dataver.format.segment import Segment
+from dataver.format.table_statistics import decode as decode_statistics
+from dataver.format.table_statistics import encode as encode_statistics
 from dataver.format.version import decode_version
 from dataver.tree.schema import MANIFEST, STATE
 from tests.golden.make_vectors import VECTORS, dump, plain
@@ -125,6 +127,18 @@ def test_chunk_lists(vector: Vector) -> None:
     level, rows = chunk_list.decode(data_of(vector), "it")
     assert {"level": level, "rows": plain(rows)} == vector["fields"]
     assert chunk_list.encode(level, rows) == data_of(vector)
+
+
+@pytest.mark.parametrize("vector", of_kind("table statistics"))
+def test_table_statistics(vector: Vector) -> None:
+    data, fields = data_of(vector), dict(vector["fields"])
+    file = bytes.fromhex(fields.pop("file"))
+    record = decode_statistics(data, file)
+    assert plain(record) == fields
+    assert encode_statistics(file, record) == data
+    context = "dataver 2026 v1 table statistics"
+    assert blake3(data[:37], derive_key_context=context).hexdigest() == vector["digest"]
+    assert blake3(data[:-32], derive_key_context=context).digest() == data[-32:]
 
 
 @pytest.mark.parametrize("vector", of_kind("version"))
