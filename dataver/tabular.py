@@ -23,16 +23,15 @@ from dataver.tables import cache
 from dataver.tables.footer import (
     PARQUET_SUFFIXES,
     NoTableError,
+    OpenTable,
     TableFooter,
     open_table,
     read_footer,
-    schema_of,
 )
 from dataver.tree.manifest import REFERENCE
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     from dataver.results import Changes
     from dataver.tables.changes import TableChange
@@ -44,13 +43,22 @@ RowGroup = tuple[Any, ...]
 
 
 @contextmanager
-def _opened(version: Version, path: str) -> Iterator[pq.ParquetFile]:
+def _opened(version: Version, path: str) -> Iterator[OpenTable]:
     """A Parquet file of a version, read by its footer. `BadInputError` names what is none."""
     with version.open(path) as file:
         try:
             yield open_table(file)
         except NoTableError as error:
             raise _no_table(version, path, str(error)) from error
+
+
+@contextmanager
+def _readable(version: Version, path: str) -> Iterator[OpenTable]:
+    """`_opened`, for its rows to be read."""
+    with _opened(version, path) as table:
+        if table.encrypted:
+            raise _no_table(version, path, "some of its columns are encrypted")
+        yield table
 
 
 def _no_table(version: Version, path: str, reason: str) -> BadInputError:
@@ -69,8 +77,8 @@ def footers(version: Version, path: str = "") -> list[tuple[str, TableFooter]]:
     found = []
     for table in _paths(version, path):
         with _opened(version, table) as opened:
-            columns = tuple((field.name, str(field.type)) for field in opened.schema_arrow)
-            found.append((table, TableFooter(opened.metadata.num_rows, columns)))
+            columns = tuple((field.name, str(field.type)) for field in opened.schema)
+            found.append((table, TableFooter(opened.rows, columns)))
     return found
 
 
@@ -87,10 +95,10 @@ def schema(version: Version, path: str = "") -> pa.Schema:
     """The schema that all tables at a path have."""
     first, *others = _paths(version, path)
     with _opened(version, first) as opened:
-        found = schema_of(opened)
+        found = opened.schema
     for table in others:
         with _opened(version, table) as opened:
-            if not found.equals(schema_of(opened)):
+            if not found.equals(opened.schema):
                 raise _disagree(first, table)
     return found
 
@@ -232,7 +240,7 @@ def diff_rows(old: Version, new: Version, changes: Changes, key: Sequence[str], 
 class _Side(NamedTuple):
     """A table of one version, and what tells each of its row groups."""
 
-    table: pq.ParquetFile
+    table: OpenTable
     groups: list[RowGroup]
 
     def read(self, common: Counter[RowGroup]) -> pa.Table:
@@ -243,7 +251,7 @@ class _Side(NamedTuple):
                 left[group] -= 1
             else:
                 wanted.append(number)
-        return self.table.read_row_groups(wanted).replace_schema_metadata(None)
+        return self.table.parquet.read_row_groups(wanted).replace_schema_metadata(None)
 
 
 def _differing(
@@ -253,18 +261,18 @@ def _differing(
     if before is None or after is None:
         version, path = (new, after) if before is None else (old, before)
         assert path is not None
-        with _opened(version, path) as table:
-            rows = [table.read().replace_schema_metadata(None)]
+        with _readable(version, path) as table:
+            rows = [table.parquet.read().replace_schema_metadata(None)]
         return ([], rows) if before is None else (rows, [])
-    with _opened(old, before) as a, _opened(new, after) as b:
+    with _readable(old, before) as a, _readable(new, after) as b:
         sides = _Side(a, _row_groups(old, before, a)), _Side(b, _row_groups(new, after, b))
         common: Counter[RowGroup] = Counter()
-        if schema_of(a).equals(schema_of(b)):
+        if a.schema.equals(b.schema):
             common = Counter(sides[0].groups) & Counter(sides[1].groups)
         return [sides[0].read(common)], [sides[1].read(common)]
 
 
-def _row_groups(version: Version, path: str, table: pq.ParquetFile) -> list[RowGroup]:
+def _row_groups(version: Version, path: str, table: OpenTable) -> list[RowGroup]:
     """What tells each row group: how it is laid out, and the digests of the chunks that it lies in.
 
     A chunk that reaches over an end of it counts whole, so that a row group may seem to differ where
@@ -272,18 +280,13 @@ def _row_groups(version: Version, path: str, table: pq.ParquetFile) -> list[RowG
     """
     entry, objects = version.entry(path), version.objects()
     found: list[RowGroup] = []
-    for number in range(table.metadata.num_row_groups):
-        group = table.metadata.row_group(number)
-        columns = [group.column(place) for place in range(group.num_columns)]
-        starts = [min(c.data_page_offset, c.dictionary_page_offset or c.data_page_offset) for c in columns]
-        stops = [at + c.total_compressed_size for at, c in zip(starts, columns, strict=True)]
-        if entry.kind == REFERENCE or not columns or min(starts) < 0 or max(stops) > entry.size:
+    for number, group in enumerate(table.groups):
+        start = min((column.start for column in group.columns), default=0)
+        stop = max((column.start + column.size_bytes for column in group.columns), default=0)
+        if entry.kind == REFERENCE or not 0 < start < stop <= entry.size:
             found.append((version.id, path, number))
             continue
-        chunks = list(file_rows(entry, objects, min(starts), max(stops)))
-        layout = tuple(
-            (at - chunks[0][0], c.total_compressed_size, c.compression, c.encodings, c.num_values)
-            for at, c in zip(starts, columns, strict=True)
-        )
-        found.append((group.num_rows, layout, tuple(row.digest for _, row in chunks)))
+        chunks = list(file_rows(entry, objects, start, stop))
+        layout = tuple(column._replace(start=column.start - chunks[0][0]) for column in group.columns)
+        found.append((group.rows, layout, tuple(row.digest for _, row in chunks)))
     return found

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import NamedTuple
 
-__all__ = ["MalformedFooterError", "column_extents"]
+__all__ = ["ColumnChunk", "MalformedFooterError", "RowGroup", "column_extents", "row_groups"]
 
 # Types of the compact protocol.
 _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT, _UUID = range(1, 14)
@@ -23,12 +24,39 @@ _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _ST
 _ROW_GROUPS = 4
 _COLUMNS = 1
 _COLUMN_METADATA = 3
+_GROUP_ROWS, _CRYPTO_METADATA = 3, 8
+_TYPE, _ENCODINGS, _PATH, _CODEC, _VALUES, _TOTAL_UNCOMPRESSED_SIZE = range(1, 7)
 _TOTAL_COMPRESSED_SIZE, _DATA_PAGE_OFFSET, _DICTIONARY_PAGE_OFFSET = 7, 9, 11
 
 _FIXED_BYTES = {_TRUE: 1, _FALSE: 1, _BYTE: 1, _DOUBLE: 8, _UUID: 16}
 _DEPTH_MAX = 32
 _COLUMN_CHUNKS_MAX = 1 << 18
 _VARINT_BYTES_MAX = 10
+
+
+class ColumnChunk(NamedTuple):
+    """The data of one column in one row group: where they lie, and how they are read.
+
+    `path` are the names from the top of the schema down. `size_bytes` are those in the file,
+    `plain_bytes` those of the pages when decompressed, as far as the footer is true.
+    """
+
+    path: tuple[bytes, ...]
+    start: int
+    size_bytes: int
+    plain_bytes: int
+    values: int
+    type: int
+    codec: int
+    encodings: tuple[int, ...]
+    encrypted: bool
+
+
+class RowGroup(NamedTuple):
+    """A row group as the footer describes it."""
+
+    rows: int
+    columns: tuple[ColumnChunk, ...]
 
 
 class MalformedFooterError(ValueError):
@@ -98,6 +126,80 @@ def _metadata_extents(reader: _Reader) -> Iterator[tuple[int, int]]:
         yield start, start + size_bytes
 
 
+def row_groups(footer: bytes) -> list[RowGroup]:
+    """Every row group with its column chunks. pyarrow ends the process on some that it cannot describe."""
+    reader = _Reader(footer)
+    found: list[RowGroup] = []
+    total = 0
+    try:
+        for field, kind in reader.fields():
+            if field != _ROW_GROUPS:
+                reader.skip(kind)
+                continue
+            for _ in reader.structs(kind):
+                found.append(_row_group(reader))
+                total += 1 + len(found[-1].columns)
+                if total > _COLUMN_CHUNKS_MAX:
+                    raise MalformedFooterError("more column chunks than any real file has")
+            break
+    except IndexError:
+        raise MalformedFooterError("the footer ends too early") from None
+    return found
+
+
+def _row_group(reader: _Reader) -> RowGroup:
+    rows = 0
+    columns: list[ColumnChunk] = []
+    for field, kind in reader.fields():
+        if field == _COLUMNS:
+            columns.extend(_column_chunk(reader) for _ in reader.structs(kind))
+        elif field == _GROUP_ROWS and kind == _I64:
+            rows = reader.integer()
+        else:
+            reader.skip(kind)
+    return RowGroup(rows, tuple(columns))
+
+
+def _column_chunk(reader: _Reader) -> ColumnChunk:
+    chunk, encrypted = None, False
+    for field, kind in reader.fields():
+        if field == _COLUMN_METADATA and kind == _STRUCT:
+            chunk = _described(reader)
+        else:
+            encrypted = encrypted or field == _CRYPTO_METADATA
+            reader.skip(kind)
+    if chunk is None:
+        chunk = ColumnChunk((), 0, 0, 0, 0, 0, 0, (), True)
+    return chunk._replace(encrypted=encrypted or chunk.encrypted)
+
+
+def _described(reader: _Reader) -> ColumnChunk:
+    numbers: dict[int, int] = {}
+    path: tuple[bytes, ...] = ()
+    encodings: tuple[int, ...] = ()
+    for field, kind in reader.fields():
+        if kind in (_I32, _I64):
+            numbers[field] = reader.integer()
+        elif field == _PATH and kind == _LIST:
+            path = tuple(reader.binaries())
+        elif field == _ENCODINGS and kind == _LIST:
+            encodings = tuple(reader.integers())
+        else:
+            reader.skip(kind)
+    start, dictionary = numbers.get(_DATA_PAGE_OFFSET, 0), numbers.get(_DICTIONARY_PAGE_OFFSET, 0)
+    return ColumnChunk(
+        path,
+        min(start, dictionary) if dictionary else start,
+        max(numbers.get(_TOTAL_COMPRESSED_SIZE, 0), 0),
+        max(numbers.get(_TOTAL_UNCOMPRESSED_SIZE, 0), 0),
+        numbers.get(_VALUES, 0),
+        numbers.get(_TYPE, 0),
+        numbers.get(_CODEC, 0),
+        encodings,
+        False,
+    )
+
+
 class _Reader:
     """A cursor over compact Thrift. Running over the end is an `IndexError`."""
 
@@ -126,6 +228,26 @@ class _Reader:
         """A signed integer."""
         value = self._varint()
         return value >> 1 ^ -(value & 1)
+
+    def integers(self) -> Iterator[int]:
+        """The items of a list of integers."""
+        count, item_kind = self._list_header()
+        if count and item_kind not in (_I32, _I64):
+            raise MalformedFooterError("a list of integers was expected")
+        for _ in range(count):
+            yield self.integer()
+
+    def binaries(self) -> Iterator[bytes]:
+        """The items of a list of texts."""
+        count, item_kind = self._list_header()
+        if count and item_kind != _BINARY:
+            raise MalformedFooterError("a list of texts was expected")
+        for _ in range(count):
+            size_bytes = self._varint()
+            start, self._at = self._at, self._at + size_bytes
+            if self._at > len(self._data):
+                raise MalformedFooterError("a text ends behind the footer")
+            yield self._data[start : self._at]
 
     def skip(self, kind: int) -> None:
         """Pass over the value of a field of this type."""

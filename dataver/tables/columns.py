@@ -207,13 +207,15 @@ class _Coded(_Base):
         if not pa.types.is_dictionary(array.type):
             array = array.dictionary_encode()
         elif array.dictionary.null_count:
-            array = array.dictionary_decode().dictionary_encode()
+            array = _decoded(array).dictionary_encode()
         indices = array.indices.drop_null().to_numpy(zero_copy_only=False)
         self._values += len(indices)
         self._nulls += len(array) - len(indices)
         if not len(indices):
             return
         counts = np.bincount(indices, minlength=len(array.dictionary))
+        if len(counts) > len(array.dictionary):
+            raise ValueError("an index leads out of its dictionary")
         present = np.flatnonzero(counts)
         counts = counts[present]
         present = self._open(array.dictionary, present)
@@ -297,5 +299,11 @@ class _Decimals(_Coded):
 
 def _values(array: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
+        array = _decoded(array)
     return array.drop_null() if array.null_count else array
+
+
+def _decoded(array: pa.Array) -> pa.Array:
+    """A dictionary's values in the places of its indices, which a damaged file may have wrong."""
+    array.validate(full=True)
+    return array.dictionary_decode()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from dataver.chunking.parquet_footer import MalformedFooterError, column_extents
+from dataver.chunking.parquet_footer import MalformedFooterError, RowGroup, row_groups
 from dataver.errors import BadInputError, DataverError
 
 if TYPE_CHECKING:
@@ -39,12 +39,32 @@ def read_footer(file: BinaryIO) -> TableFooter | None:
         table = open_table(file)
     except NoTableError:
         return None
-    return TableFooter(
-        table.metadata.num_rows, tuple((field.name, str(field.type)) for field in table.schema_arrow)
-    )
+    return TableFooter(table.rows, tuple((field.name, str(field.type)) for field in table.schema))
 
 
-def open_table(file: BinaryIO, **options: Any) -> pq.ParquetFile:
+class OpenTable(NamedTuple):
+    """A Parquet file that is open: for pyarrow to read, and its row groups as they are laid out."""
+
+    parquet: pq.ParquetFile
+    groups: list[RowGroup]
+
+    @property
+    def rows(self) -> int:
+        """How many rows it has."""
+        return int(self.parquet.metadata.num_rows)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Its schema, without what its writer noted beside it, which differs from file to file."""
+        return self.parquet.schema_arrow.remove_metadata()
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether some of its data are encrypted, or not described, though the footer can be read."""
+        return any(column.encrypted for group in self.groups for column in group.columns)
+
+
+def open_table(file: BinaryIO, **options: Any) -> OpenTable:
     """Open a Parquet file, reading its footer only; `options` are those of `pyarrow.parquet.ParquetFile`.
 
     A footer of a stranger may claim more than it holds, and pyarrow takes hundreds of megabytes for
@@ -52,7 +72,7 @@ def open_table(file: BinaryIO, **options: Any) -> pq.ParquetFile:
     """
     footer = _footer(file)
     try:
-        column_extents(footer)
+        groups = row_groups(footer)
     except MalformedFooterError as error:
         raise NoTableError("its footer is malformed") from error
     metadata = _metadata(footer)
@@ -60,12 +80,14 @@ def open_table(file: BinaryIO, **options: Any) -> pq.ParquetFile:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.ParquetFile(file, metadata=metadata, **options)
-        _ = table.schema_arrow
+        table = OpenTable(pq.ParquetFile(file, metadata=metadata, **options), groups)
+        _ = table.schema
     except DataverError:
         raise
     except (pa.ArrowException, OSError, ValueError) as error:
         raise NoTableError(f"its footer is malformed: {first_line(error)}") from error
+    if metadata.num_row_groups != len(groups):
+        raise NoTableError("its footer is malformed")
     return table
 
 
@@ -110,8 +132,3 @@ def _metadata(footer: bytes) -> pq.FileMetaData:
 def first_line(error: BaseException) -> str:
     """The first line of what a foreign library says, not too long."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
-
-
-def schema_of(table: pq.ParquetFile) -> pa.Schema:
-    """The schema without what its writer noted beside it, which differs from file to file."""
-    return table.schema_arrow.remove_metadata()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import pyarrow as pa
 
@@ -19,7 +19,7 @@ from dataver.format.table_statistics import (
     encode,
 )
 from dataver.tables.columns import Column, column_of
-from dataver.tables.footer import NoTableError, first_line, open_table
+from dataver.tables.footer import NoTableError, OpenTable, first_line, open_table
 from dataver.tables.leaves import leaf_arrays, leaf_types
 from dataver.tables.sketch import (
     FULL,
@@ -33,9 +33,6 @@ from dataver.tables.sketch import (
     merge_registers,
     merge_tops,
 )
-
-if TYPE_CHECKING:
-    import pyarrow.parquet as pq
 
 BATCH_ROWS_MAX = 1 << 16
 BATCH_BYTES = 32 << 20
@@ -52,30 +49,32 @@ def file_statistics(file: BinaryIO) -> FileStatistics:
     """
     try:
         table = open_table(file, buffer_size=_BUFFER_BYTES)
-        schema = table.schema_arrow
+        schema = table.schema
         texts = [field.name for field in schema if _is_text(field.type)]
         if texts:
             # Values are then looked at once each, and no small page can stand for large ones.
             table = open_table(file, buffer_size=_BUFFER_BYTES, read_dictionary=texts)
     except NoTableError as error:
         return FileStatistics(reason=str(error))
+    if table.encrypted:
+        return FileStatistics(table.rows, (), "some of its columns are encrypted")
     reading = _Reading(table, schema)
     if reading.count > COLUMNS_MAX:
-        return FileStatistics(table.metadata.num_rows, (), f"it has {reading.count:,} columns")
-    return FileStatistics(table.metadata.num_rows, reading.columns())
+        return FileStatistics(table.rows, (), f"it has {reading.count:,} columns")
+    return FileStatistics(table.rows, reading.columns())
 
 
 class _Reading:
     """One table, read once. `schema` is the one without dictionaries for texts."""
 
-    def __init__(self, table: pq.ParquetFile, schema: pa.Schema) -> None:
+    def __init__(self, table: OpenTable, schema: pa.Schema) -> None:
         self._table = table
         self._schema = schema
         self._leaves = [list(leaf_types(field.name, field.type)) for field in schema]
         self.count = sum(map(len, self._leaves))
         self._detail = detail_for(self.count)
         self._found: list[list[ColumnStatistics]] = [[] for _ in self._leaves]
-        self._sizes: dict[str, int] = {}
+        self._sizes: dict[bytes, int] = {}
 
     def columns(self) -> tuple[ColumnStatistics, ...]:
         """The statistics of every leaf column."""
@@ -87,17 +86,14 @@ class _Reading:
         return tuple([column for columns in self._found for column in columns])
 
     def _measure(self) -> None:
-        """Add up what each column's data take, by the first part of its path."""
-        metadata = self._table.metadata
-        for number in range(metadata.num_row_groups):
-            group = metadata.row_group(number)
-            for place in range(group.num_columns):
-                column = group.column(place)
-                name = column.path_in_schema.split(".")[0]
-                self._sizes[name] = self._sizes.get(name, 0) + max(column.total_uncompressed_size, 0)
+        """Add up what each column's data take, by the first name of its path."""
+        for group in self._table.groups:
+            for column in group.columns:
+                name = column.path[0] if column.path else b""
+                self._sizes[name] = self._sizes.get(name, 0) + column.plain_bytes
 
     def _size(self, number: int) -> int:
-        return self._sizes.get(self._schema.field(number).name.split(".")[0], 0)
+        return self._sizes.get(self._schema.field(number).name.encode(), 0)
 
     def _groups(self) -> Iterator[list[int]]:
         """Columns that are read together: few, and small ones."""
@@ -138,8 +134,8 @@ class _Reading:
         names = [self._schema.field(number).name for number in sinks]
         # So many rows that a batch is no larger than it should be.
         size = sum(map(self._size, sinks))
-        rows = BATCH_BYTES * max(self._table.metadata.num_rows, 1) // max(size, 1)
-        batches = self._table.iter_batches(
+        rows = BATCH_BYTES * max(self._table.rows, 1) // max(size, 1)
+        batches = self._table.parquet.iter_batches(
             batch_size=max(1, min(BATCH_ROWS_MAX, rows)), columns=names, use_threads=False
         )
         for batch in batches:
