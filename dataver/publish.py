@@ -311,20 +311,25 @@ class Publisher:
         wanted: dict[bytes, bytes] = dict(self._written.list_nodes or {})
         _collect(nodes, root, wanted)
         wanted[version] = record.encode()
-        # Last, so that what every reader needs stands together.
-        wanted.update(self._written.statistics)
+        self._put(wanted, state)
+        if self._written.statistics:
+            # In a pack of their own: damage to it harms no file, and what all readers need stands together.
+            self._put(self._written.statistics, state)
+        if self._data_packs:
+            segment = write_segment(self._session.store, self._data_packs, nonce=self._session.nonce)
+            self._segments.append(IndexAdd(segment.name, segment.keys, segment.size_bytes))
+        self._data_packs = []
+
+    def _put(self, wanted: Mapping[bytes, bytes], state: State) -> None:
+        """Put those records that the repository does not have into packs that await their segment."""
         digests = [digest for digest in wanted if digest not in self._stored_digests]
         places = self._session.index(state, writing=True).find_many(b"".join(digests))
         writer = RecordWriter(self._session.store, nonce=self._session.nonce)
         for digest, place in zip(digests, places, strict=True):
             if place is None:
                 writer.add(digest, wanted[digest])
-        packs = [*self._data_packs, *writer.close()]
+        self._data_packs += writer.close()
         self._stored_digests.update(digests)
-        self._data_packs = []
-        if packs:
-            segment = write_segment(self._session.store, packs, nonce=self._session.nonce)
-            self._segments.append(IndexAdd(segment.name, segment.keys, segment.size_bytes))
 
     def _index_operations(self, state: State) -> list[Operation]:
         operations: list[Operation] = list(self._segments)

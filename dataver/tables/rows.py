@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -38,7 +39,7 @@ def compare_rows(
     values = [[side[field.name] for field in others] for side in sides]
     both = pc.and_(before.is_valid(), after.is_valid())
     differ = [pc.and_(both, _different(a.take(before), b.take(after))) for a, b in zip(*values, strict=True)]
-    changed = pa.array([False] * len(pairs))
+    changed = pa.array(np.zeros(len(pairs), bool))
     for column in differ:
         changed = pc.or_(changed, column)
     kept = pc.or_(pc.invert(both), changed)
@@ -108,7 +109,7 @@ def _paired(sides: Sequence[pa.Table], key: Sequence[str]) -> pa.Table:
     keys = [f"k{number}" for number in range(len(key))]
     found = []
     for side, number in zip(sides, ("i", "j"), strict=True):
-        rows = pa.array(range(len(side)), pa.int64())
+        rows = pa.array(np.arange(len(side), dtype=np.int64))
         found.append(side.select(list(key)).rename_columns(keys).append_column(number, rows))
     return found[0].join(found[1], keys=keys, join_type="full outer", coalesce_keys=True)
 
