@@ -12,9 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 import dataver
-from dataver import results
+from dataver import results, tables
 from dataver.fs import DataverFileSystem
 from dataver.progress import Progress
+from dataver.tables.changes import ColumnMove, TableChange
+from dataver.tables.view import TableColumn, TableStatistics
 
 # A signature that is longer gets a line for each parameter.
 WIDTH = 98
@@ -30,7 +32,7 @@ A `Time` is a `datetime` or a text in RFC 3339; one without a zone is UTC.
 """
 
 # Members without an underscore that serve dataver's own layers.
-INTERNAL = {"tree_of_files", "entry"}
+INTERNAL = {"tree_of_files", "entry", "objects"}
 
 
 def reference() -> str:
@@ -48,6 +50,10 @@ def reference() -> str:
         value = getattr(results, name)
         if isinstance(value, type) and dataclasses.is_dataclass(value):
             parts += [f"### {name}\n", fields(value), text(value)]
+    parts += ["## Tables\n", text(tables)]
+    for cls in (TableStatistics, TableColumn, TableChange, ColumnMove):
+        parts += [f"### {cls.__name__}\n", fields(cls), text(cls)]
+        parts += [part.replace("### ", "#### ", 1) for part in members(cls)]
     parts += ["## Progress\n", text(Progress), *members(Progress)]
     parts += ["## The fsspec protocol `dataver`\n", text(DataverFileSystem)]
     return "\n".join(parts).rstrip("\n") + "\n"

@@ -1,1 +1,1 @@
-"""What is known of Parquet files from their footers, without reading their data."""
+"""What is known of Parquet files: from their footers alone, and what their columns hold."""

@@ -56,9 +56,11 @@ def column_of(name: str, kind: pa.DataType, detail: Detail) -> Column:
         return _Integers(name, kind, detail)
     if types.is_decimal(kind):
         return _Decimals(name, kind, detail)
-    if types.is_string(kind) or types.is_large_string(kind):
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
         return _Texts(name, kind, detail)
-    if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
+    if types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind):
+        return _Bytes(name, kind, detail)
+    if types.is_fixed_size_binary(kind):
         return _Bytes(name, kind, detail)
     if types.is_null(kind):
         return _Nulls(name)
@@ -276,8 +278,8 @@ class _Texts(_Coded):
     """Texts, as their UTF-8, which sorts as the texts do."""
 
     def _spelled(self, dictionary: pa.Array) -> list[Any]:
-        large = pa.types.is_large_string(dictionary.type)
-        return list(dictionary.cast(pa.large_binary() if large else pa.binary()).to_pylist())
+        kinds = {pa.large_string(): pa.large_binary(), pa.string_view(): pa.binary_view()}
+        return list(dictionary.cast(kinds.get(dictionary.type, pa.binary())).to_pylist())
 
     def _spell(self, value: Any) -> Value:
         return bytes(value).decode("utf-8", "replace")

@@ -147,7 +147,12 @@ class _Reading:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
+    """Whether values are texts or bytes of any length."""
+    types = pa.types
+    return bool(
+        types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+        or types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind)
+    )  # fmt: skip
 
 
 def encode_bounded(file_digest: bytes, statistics: FileStatistics) -> bytes:
