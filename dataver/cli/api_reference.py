@@ -51,9 +51,9 @@ def reference() -> str:
         if isinstance(value, type) and dataclasses.is_dataclass(value):
             parts += [f"### {name}\n", fields(value), text(value)]
     parts += ["## Tables\n", text(tables)]
-    for cls in (TableStatistics, TableColumn, TableChange, ColumnMove):
-        parts += [f"### {cls.__name__}\n", fields(cls), text(cls)]
-        parts += [part.replace("### ", "#### ", 1) for part in members(cls)]
+    for table in (TableStatistics, TableColumn, TableChange, ColumnMove):
+        parts += [f"### {table.__name__}\n", fields(table), text(table)]
+        parts += [part.replace("### ", "#### ", 1) for part in members(table)]
     parts += ["## Progress\n", text(Progress), *members(Progress)]
     parts += ["## The fsspec protocol `dataver`\n", text(DataverFileSystem)]
     return "\n".join(parts).rstrip("\n") + "\n"

@@ -100,12 +100,18 @@ def table_lines(table: TableChange) -> Iterator[str]:
         yield f"  retyped column  {output.safe(name)}: {output.safe(old_type)} -> {output.safe(new_type)}"
     moves: dict[str, list[str]] = {}
     for move in table.moved or ():
-        text = f"{move.what} {cell(move.before)} -> {cell(move.after)}"
+        show = share_text if move.what == "nulls" else cell
+        text = f"{move.what} {show(move.before)} -> {show(move.after)}"
         moves.setdefault(move.column, []).append(text)
     for name, texts in moves.items():
         yield f"  moved column    {output.safe(name)}: {', '.join(texts)}"
     if table.moved is None:
         yield output.dim("  its statistics are not at hand; --compute reads the files for them")
+
+
+def share_text(share: float) -> str:
+    """A share in percent, with three digits."""
+    return f"{100 * share:.3g} %"
 
 
 def show_rows(
