@@ -231,10 +231,17 @@ def diff_rows(old: Version, new: Version, changes: Changes, key: Sequence[str], 
         if inside and name.lower().endswith(PARQUET_SUFFIXES):
             for tables, found in zip((befores, afters), _differing(old, new, before, after), strict=True):
                 tables += found
-    if not befores and not afters:
-        where = f" at {safe_spelling(path)!r}" if path else ""
-        raise PathNotFoundError(f"no Parquet file differs between {old.name} and {new.name}{where}")
+    if place and not befores and not afters:
+        _check_place(old, new, place)
     return compare_rows(befores, afters, key, (old.name, new.name))
+
+
+def _check_place(old: Version, new: Version, place: str) -> None:
+    """`PathNotFoundError` where neither version has anything at a path."""
+    try:
+        new.listing(place)
+    except PathNotFoundError:
+        old.listing(place)
 
 
 class _Side(NamedTuple):

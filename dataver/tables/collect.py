@@ -23,15 +23,16 @@ def collect(
     Never fails: a file that changed since it was hashed, or that cannot be read, is left out.
     """
     found: dict[bytes, bytes] = {}
+    pool = ThreadPoolExecutor(jobs, thread_name_prefix="dataver-statistics")
     progress.begin("statistics", len(files), sum(file.size for file, _ in files))
     try:
-        with ThreadPoolExecutor(jobs, thread_name_prefix="dataver-statistics") as pool:
-            records = pool.map(lambda pair: _record(source, *pair), files)
-            for (file, digest), record in zip(files, records, strict=True):
-                progress.advance(1, file.size)
-                if record is not None:
-                    found[statistics_key(digest)] = record
+        records = pool.map(lambda pair: _record(source, *pair), files)
+        for (file, digest), record in zip(files, records, strict=True):
+            progress.advance(1, file.size)
+            if record is not None:
+                found[statistics_key(digest)] = record
     finally:
+        pool.shutdown(wait=True, cancel_futures=True)
         progress.end()
     return found
 

@@ -26,6 +26,8 @@ def compare_rows(
     two sides in errors: `BadInputError` for a key that is missing, has nulls, or stands twice, and
     for tables that do not fit together.
     """
+    if not old and not new:
+        return _nothing(key)
     schema = _schema([*old, *new])
     for name in key:
         if schema.get_field_index(name) < 0:
@@ -52,6 +54,16 @@ def compare_rows(
         columns[name] = _rows(others, [column.take(place) for column in values[side]], place)
     table = pa.table(columns).filter(kept)
     return table.sort_by([(name, "ascending") for name in key])
+
+
+def _nothing(key: Sequence[str]) -> pa.Table:
+    """The result where no table differs."""
+    names = pa.array([], pa.list_(pa.string()))
+    rows = pa.nulls(0, pa.struct([]))
+    keys = dict.fromkeys(key, pa.nulls(0))
+    return pa.table(
+        {"change": pa.array([], pa.string()), **keys, "columns": names, "before": rows, "after": rows}
+    )
 
 
 def _schema(tables: Sequence[pa.Table]) -> pa.Schema:

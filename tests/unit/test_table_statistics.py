@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import csv
 
 from dataver.digest import DIGEST_BYTES
 from dataver.errors import DamagedError
@@ -29,6 +31,7 @@ from dataver.format.table_statistics import (
     decode,
     encode,
 )
+from dataver.hashing import blake3_digest
 from dataver.tables import sketch, statistics
 from dataver.tables.leaves import leaf_arrays
 from dataver.tables.statistics import encode_bounded, file_statistics, merge
@@ -487,3 +490,36 @@ def test_real_files_against_pandas(path: Path) -> None:
 
 def test_there_are_real_files() -> None:
     assert SHIPPED
+
+
+def test_tables_of_scikit_learn_against_pandas() -> None:
+    """Where it is installed: the tables of the demo, as the demo makes Parquet of them."""
+    try:
+        shipped = files("scikit-learn") or []
+    except PackageNotFoundError:
+        pytest.skip("scikit-learn is not installed")
+    for place in shipped:
+        if place.name not in ("iris.csv", "wine_data.csv"):
+            continue
+        names = [f"c{number}" for number in range(5 if place.name == "iris.csv" else 14)]
+        options = csv.ReadOptions(column_names=names, skip_rows=1)
+        table = csv.read_csv(str(place.locate()), read_options=options)
+        found, frame = view(computed(table)), table.to_pandas()
+        for name in names:
+            one, real = found.column(name), frame[name]
+            assert (one.values, one.min, one.max) == (len(real), real.min(), real.max())
+            assert (one.distinct, dict(one.top)) == (real.nunique(), real.value_counts().to_dict())
+            assert one.mean == pytest.approx(real.mean())
+            assert one.std == pytest.approx(real.std(ddof=0))
+
+
+def test_what_is_kept_of_a_column_is_pinned() -> None:
+    """Sketches of one release merge with those of another: the way they are made is part of the format."""
+    numbers = np.arange(200_000, dtype=np.int64) * 2_654_435_761 % 1_000_003
+    found = computed(
+        pa.table({"n": numbers, "f": numbers / 8, "s": [f"{n % 5000}" for n in numbers.tolist()]})
+    )
+    kept = b"".join(
+        column.registers + repr((column.top, column.quantiles)).encode() for column in found.columns
+    )
+    assert str(blake3_digest(kept)) == "59c21e222cb0d89ac64a09389eb9e218cd4a2aa71954db7721d65ea4b86e0804"

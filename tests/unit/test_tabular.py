@@ -327,9 +327,14 @@ def test_rows_that_differ_and_no_others_are_read(
     assert (changed["after"], changed["before"]["x"]) == ({"x": None}, old["x"][70_000].as_py())
     only = repository.diff_rows("t@v1", "t@v2", key=["id"], path="new.parquet")
     assert rows_of(only) == [("added", 10**6, [])]
-    for path in ("same.parquet", "nowhere"):
-        with pytest.raises(PathNotFoundError):
-            repository.diff_rows("t@v1", "t@v2", key=["id"], path=path)
+    none = repository.diff_rows("t@v1", "t@v2", key=["id"], path="same.parquet")
+    assert (none.num_rows, none.column_names) == (0, found.column_names)
+    assert repository.diff_rows("t@v2", "t@v2", key="id").num_rows == 0
+    with pytest.raises(PathNotFoundError):
+        repository.diff_rows("t@v1", "t@v2", key=["id"], path="nowhere")
+    for key in ([], ["id", "id"]):
+        with pytest.raises(BadInputError):
+            repository.diff_rows("t@v1", "t@v2", key=key)
 
 
 def test_bad_keys_say_what_is_wrong() -> None:
