@@ -28,6 +28,10 @@ _GROUP_ROWS, _CRYPTO_METADATA = 3, 8
 _TYPE, _ENCODINGS, _PATH, _CODEC, _VALUES, _TOTAL_UNCOMPRESSED_SIZE = range(1, 7)
 _TOTAL_COMPRESSED_SIZE, _DATA_PAGE_OFFSET, _DICTIONARY_PAGE_OFFSET = 7, 9, 11
 
+_ENCODING_STATS = 13
+_DATA_PAGES = {0, 3}
+_DICTIONARY_ENCODINGS = {2, 8}
+
 _FIXED_BYTES = {_TRUE: 1, _FALSE: 1, _BYTE: 1, _DOUBLE: 8, _UUID: 16}
 _DEPTH_MAX = 32
 _COLUMN_CHUNKS_MAX = 1 << 18
@@ -38,7 +42,8 @@ class ColumnChunk(NamedTuple):
     """The data of one column in one row group: where they lie, and how they are read.
 
     `path` are the names from the top of the schema down. `size_bytes` are those in the file,
-    `plain_bytes` those of the pages when decompressed, as far as the footer is true.
+    `plain_bytes` those of the pages when decompressed, as far as the footer is true. `coded`: all
+    pages are indices into a dictionary, by the footer's own word.
     """
 
     path: tuple[bytes, ...]
@@ -49,6 +54,7 @@ class ColumnChunk(NamedTuple):
     type: int
     codec: int
     encodings: tuple[int, ...]
+    coded: bool
     encrypted: bool
 
 
@@ -169,7 +175,7 @@ def _column_chunk(reader: _Reader) -> ColumnChunk:
             encrypted = encrypted or field == _CRYPTO_METADATA
             reader.skip(kind)
     if chunk is None:
-        chunk = ColumnChunk((), 0, 0, 0, 0, 0, 0, (), True)
+        chunk = ColumnChunk((), 0, 0, 0, 0, 0, 0, (), False, True)
     return chunk._replace(encrypted=encrypted or chunk.encrypted)
 
 
@@ -177,6 +183,7 @@ def _described(reader: _Reader) -> ColumnChunk:
     numbers: dict[int, int] = {}
     path: tuple[bytes, ...] = ()
     encodings: tuple[int, ...] = ()
+    coded = False
     for field, kind in reader.fields():
         if kind in (_I32, _I64):
             numbers[field] = reader.integer()
@@ -184,6 +191,10 @@ def _described(reader: _Reader) -> ColumnChunk:
             path = tuple(reader.binaries())
         elif field == _ENCODINGS and kind == _LIST:
             encodings = tuple(reader.integers())
+        elif field == _ENCODING_STATS and kind == _LIST:
+            pages = [_page_encoding(reader) for _ in reader.structs(kind)]
+            data = {encoding for page, encoding in pages if page in _DATA_PAGES}
+            coded = bool(data) and data <= _DICTIONARY_ENCODINGS
         else:
             reader.skip(kind)
     start, dictionary = numbers.get(_DATA_PAGE_OFFSET, 0), numbers.get(_DICTIONARY_PAGE_OFFSET, 0)
@@ -196,8 +207,20 @@ def _described(reader: _Reader) -> ColumnChunk:
         numbers.get(_TYPE, 0),
         numbers.get(_CODEC, 0),
         encodings,
+        coded,
         False,
     )
+
+
+def _page_encoding(reader: _Reader) -> tuple[int, int]:
+    """The type of some pages, and how they are encoded."""
+    numbers: dict[int, int] = {}
+    for field, kind in reader.fields():
+        if kind == _I32:
+            numbers[field] = reader.integer()
+        else:
+            reader.skip(kind)
+    return numbers.get(1, -1), numbers.get(2, -1)
 
 
 class _Reader:

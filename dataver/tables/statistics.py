@@ -50,9 +50,10 @@ def file_statistics(file: BinaryIO) -> FileStatistics:
     try:
         table = open_table(file, buffer_size=_BUFFER_BYTES)
         schema = table.schema
-        texts = [field.name for field in schema if _is_text(field.type)]
+        texts = _coded_texts(table, schema)
         if texts:
-            # Values are then looked at once each, and no small page can stand for large ones.
+            # Of these each value is looked at once. Of others pyarrow would build a dictionary itself,
+            # of all values of a row group.
             table = open_table(file, buffer_size=_BUFFER_BYTES, read_dictionary=texts)
     except NoTableError as error:
         return FileStatistics(reason=str(error))
@@ -144,6 +145,17 @@ class _Reading:
             for array, columns in zip(batch.columns, sinks.values(), strict=True):
                 for leaf, column in zip(leaf_arrays(array), columns, strict=True):
                     column.add(leaf)
+
+
+def _coded_texts(table: OpenTable, schema: pa.Schema) -> list[str]:
+    """The columns of texts and bytes that are dictionaries and indices in the file, too."""
+    plain = {
+        column.path[0]
+        for group in table.groups
+        for column in group.columns
+        if column.path and not column.coded
+    }
+    return [field.name for field in schema if _is_text(field.type) and field.name.encode() not in plain]
 
 
 def _is_text(kind: pa.DataType) -> bool:

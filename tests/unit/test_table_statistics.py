@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import math
 import struct
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -33,6 +35,7 @@ from dataver.format.table_statistics import (
 )
 from dataver.hashing import blake3_digest
 from dataver.tables import sketch, statistics
+from dataver.tables.footer import open_table
 from dataver.tables.leaves import leaf_arrays
 from dataver.tables.statistics import encode_bounded, file_statistics, merge
 from dataver.tables.view import TableColumn, view
@@ -371,6 +374,35 @@ def test_a_column_of_large_values_is_read_in_small_batches(monkeypatch: pytest.M
     found = column(blobs, use_dictionary=False, compression="none")
     assert found.distinct == 100
     assert max(rows) <= 10
+
+
+def test_a_large_row_group_takes_little_memory(tmp_path: Path) -> None:
+    """Three million distinct texts, which a reader that codes them itself would hold all at once."""
+    texts = pa.array(np.arange(3_000_000)).cast(pa.string())
+    path = tmp_path / "large.parquet"
+    pq.write_table(pa.table({"s": texts}), path, row_group_size=len(texts))
+    code = (
+        "import sys, pyarrow; from dataver.tables.statistics import file_statistics\n"
+        "found = file_statistics(open(sys.argv[1], 'rb'))\n"
+        "print(found.columns[0].values, pyarrow.default_memory_pool().max_memory())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    values, memory_bytes = map(int, done.stdout.split())
+    assert values == len(texts)
+    assert memory_bytes < 40 << 20
+
+
+def test_texts_that_are_coded_in_the_file_are_read_as_they_are() -> None:
+    columns = {"few": ["a", "b"] * 50_000, "many": [f"user-{n:09}" for n in range(100_000)]}
+    sink = written(pa.table({**columns, "plain": columns["few"]}), use_dictionary=["few", "many"])
+    table = open_table(sink)
+    assert [chunk.coded for chunk in table.groups[0].columns] == [True, False, False]
+    found = view(file_statistics(sink))
+    assert found.column("few").kept.top == found.column("plain").kept.top
+    assert found.column("few").kept.registers == found.column("plain").kept.registers
+    assert found.column("many").distinct == pytest.approx(100_000, rel=0.06)
 
 
 # What is no table, or not all of one
