@@ -12,6 +12,7 @@ from dataver.config import default_jobs
 from dataver.errors import (
     BadInputError,
     DamagedError,
+    DataverError,
     NewerFormatError,
     ObjectMissingError,
     PathNotFoundError,
@@ -25,6 +26,7 @@ from dataver.tables.footer import (
     NoTableError,
     OpenTable,
     TableFooter,
+    first_line,
     open_table,
     read_footer,
 )
@@ -54,11 +56,18 @@ def _opened(version: Version, path: str) -> Iterator[OpenTable]:
 
 @contextmanager
 def _readable(version: Version, path: str) -> Iterator[OpenTable]:
-    """`_opened`, for its rows to be read."""
+    """`_opened`, for its rows to be read in the body."""
+    import pyarrow as pa
+
     with _opened(version, path) as table:
         if table.encrypted:
             raise _no_table(version, path, "some of its columns are encrypted")
-        yield table
+        try:
+            yield table
+        except DataverError:
+            raise
+        except (pa.ArrowException, OSError) as error:
+            raise _no_table(version, path, first_line(error)) from error
 
 
 def _no_table(version: Version, path: str, reason: str) -> BadInputError:
@@ -86,8 +95,11 @@ def all_footers(version: Version, path: str = "") -> list[tuple[str, TableFooter
     """`footers`, with None for each file that is no table that can be read."""
     found: list[tuple[str, TableFooter | None]] = []
     for table in version.tables(path):
-        with version.open(table) as file:
-            found.append((table, read_footer(file)))
+        try:
+            with version.open(table) as file:
+                found.append((table, read_footer(file)))
+        except (BadInputError, PathNotFoundError):  # a symlink that leads to no file of the version
+            found.append((table, None))
     return found
 
 

@@ -243,6 +243,28 @@ def test_bad_files_are_committed_and_read_as_bytes(repository: Repository, folde
     assert repository.verify(deep=True).ok
 
 
+def test_links_that_lead_nowhere_are_no_tables(repository: Repository, folder: Path) -> None:
+    put(folder, "a.parquet", table())
+    (folder / "b.parquet").symlink_to("a.parquet")
+    (folder / "c.parquet").symlink_to("nothing")
+    repository.commit("t", folder, stats=True)
+    version = repository.version("t")
+    rows = [(name, footer and footer.rows) for name, footer in tabular.all_footers(version)]
+    assert rows == [("a.parquet", 1000), ("b.parquet", 1000), ("c.parquet", None)]
+    assert version.stats("b.parquet") == version.stats("a.parquet")
+
+
+def test_rows_of_damaged_pages_are_refused(repository: Repository, folder: Path) -> None:
+    put(folder, "a.parquet", table(), compression="zstd")
+    repository.commit("t", folder)
+    data = bytearray((folder / "a.parquet").read_bytes())
+    data[30:300] = bytes(270)
+    (folder / "a.parquet").write_bytes(data)
+    repository.commit("t", folder)
+    with pytest.raises(BadInputError, match=r"a\.parquet in t@v2 is no table that can be read"):
+        repository.diff_rows("t@v1", "t@v2", key="id")
+
+
 def test_a_folder_is_one_table_or_none(repository: Repository, folder: Path) -> None:
     put(folder, "one/a.parquet", table())
     put(folder, "one/b.parquet", table(7))
