@@ -60,6 +60,10 @@ class Contents:
         while batch := list(islice(changed, ENTRIES_AT_ONCE)):
             self._want_entries(batch)
 
+    def forget(self) -> None:
+        """Ask for everything again in the next walks, also for what was asked for before."""
+        self._lists.clear()
+
     def _check_root(self, version: VersionState) -> None:
         node = self._source.nodes.load(manifest_link(version.manifest))
         _, link = MANIFEST.encode(node.level, node.rows)

@@ -105,8 +105,8 @@ def _plan_ref(made: Plan, ref: RefState, state: State, *, named: bool) -> None:
         made.moves.append(Move(ref, None))
     elif there.kind != ref.kind:
         raise AlreadyExistsError(
-            f"{full} is a {KIND_NAMES[there.kind]} in the repository that is copied to and a "
-            f"{KIND_NAMES[ref.kind]} in the other one; nothing was copied. Delete one of them"
+            f"{full} is a {KIND_NAMES[there.kind]} where it is copied to, and another kind of name, "
+            f"{KIND_NAMES[ref.kind]}, in the other repository; nothing was copied. Delete one of them"
         )
     elif there.target == ref.target:
         return

@@ -100,6 +100,8 @@ class Transfer:
             try:
                 self._session.log.append(lambda state: self._entry(state, copier), self._session.who(None))
             except _MovedOnError:
+                if not self._walked:
+                    contents.forget()
                 self._target = self._target.at(self._session.newest())
                 continue
             return
