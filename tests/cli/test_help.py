@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 READING_VERBS = {"status", "list", "log", "show", "ls", "cat", "diff", "checkout", "verify"}
 WRITING_VERBS = {
     *("init", "commit", "tag", "alias", "branch", "merge", "revert", "rename", "delete"),
-    "doctor",
+    *("push", "pull", "doctor"),
 }
 HEAVY = {
     *("numpy", "pyarrow", "fsspec", "zstandard", "rich", "pyfastcdc", "pathspec", "pandas", "asyncio"),
