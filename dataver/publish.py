@@ -245,7 +245,7 @@ class Publisher:
         self._store(nodes, root, version, record, state)
         if self._announce is not None:
             self._announce(dataset, version, head.id if moved and head is not None else None)
-        number = self._number(state, dataset, head) if self._branch == MAIN else 0
+        number = self._number(state, dataset, head if is_there else None) if self._branch == MAIN else 0
         files, size_bytes, written = root.rows, root.size_bytes, self._written
         added = VersionAdd(
             dataset, version, Digest(root.digest), files, size_bytes, written.new_bytes, written.stored_bytes
@@ -274,7 +274,10 @@ class Publisher:
         return ours
 
     def _number(self, state: State, dataset: bytes, head: VersionState | None) -> int:
-        """The next number. Also above that of the other line, which came with it from where it was given."""
+        """The next number on `main`, whose head is `head`.
+
+        Also above that of the other line, which brought it from where it was given.
+        """
         if head is None:
             return state.next_number(dataset, 0)
         onto = None if self._change.onto is None else state.version(dataset, self._change.onto)

@@ -59,5 +59,7 @@ def transfer_lines(result: TransferResult, receiver: str) -> Iterator[str]:
     if not (result.refs or result.versions):
         yield "nothing to copy"
         return
+    if not (result.versions or result.objects):
+        return
     versions, objects = output.amount(result.versions, "version"), output.amount(result.objects, "object")
     yield f"{versions}, {objects} copied, {output.size_text(result.bytes)}"

@@ -189,14 +189,18 @@ class State:
         value = self.get(NUMBER + dataset + number.to_bytes(8, "big"))
         return None if value is None else Digest(value)
 
+    def numbers(self, dataset: bytes) -> Iterator[tuple[int, Digest]]:
+        """Every `vN` that was given, with the version it means, in order."""
+        for key, value in self.items(NUMBER + dataset):
+            yield int.from_bytes(key[-8:], "big"), Digest(value)
+
     def next_number(self, dataset: bytes, after: int) -> int:
         """The number for the next version on `main`: above `after`, and never given before.
 
         `after` 0 means that nobody knows what was given: above all that was.
         """
         if not after:
-            given = (int.from_bytes(key[-8:], "big") for key, _ in self.items(NUMBER + dataset))
-            return max(given, default=0) + 1
+            return max((number for number, _ in self.numbers(dataset)), default=0) + 1
         number = after + 1
         while self.numbered(dataset, number) is not None:
             number += 1

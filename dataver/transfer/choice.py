@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from dataver.digest import Digest
-from dataver.errors import BadInputError
+from dataver.errors import BadInputError, DamagedError
 from dataver.format.operations import BRANCH
-from dataver.log.state import RefState
-from dataver.refs import LATEST, MAIN, live_ref, parse_ref, require_dataset
+from dataver.log.state import KIND_NAMES, RefState
+from dataver.refs import LATEST, MAIN, check_ref_name, live_ref, parse_ref, require_dataset
 from dataver.transfer.side import Side
 
 
@@ -61,9 +61,27 @@ def _choose_all(source: Side, choice: Choice, depth: int | None) -> None:
     choice.whole = True
     for ref in source.state.refs(choice.dataset):
         if not ref.deleted:
-            choice.refs[ref.name] = ref
+            choice.refs[ref.name] = _checked(ref, source)
             if depth is None or ref.kind == BRANCH:
                 choice.add_head(ref.target, depth)
+    if MAIN not in choice.refs:
+        # Versions that came by their numbers alone have no other name.
+        for number, version in source.state.numbers(choice.dataset):
+            choice.add_head(version, 1)
+            choice.alone[f"{choice.name}@v{number}"] = version
+
+
+def _checked(ref: RefState, source: Side) -> RefState:
+    """Nobody vouches for a repository: a name that no writer makes goes no further."""
+    try:
+        check_ref_name(ref.name)
+    except BadInputError as error:
+        raise DamagedError(f"{source.url} is damaged: {error}; run `dataver verify` there") from error
+    if ref.kind not in KIND_NAMES:
+        raise DamagedError(
+            f"{source.url} is damaged: {ref.name} is no kind of name; run `dataver verify` there"
+        )
+    return ref
 
 
 def _choose_ref(source: Side, choice: Choice, text: str, depth: int) -> None:
@@ -77,5 +95,5 @@ def _choose_ref(source: Side, choice: Choice, text: str, depth: int) -> None:
         selector = f"v{version.number}" if version.number else str(version.id)
         choice.alone[f"{choice.name}@{selector}"] = version.id
     else:
-        choice.refs[name.name] = name
+        choice.refs[name.name] = _checked(name, source)
         choice.named.add(name.name)

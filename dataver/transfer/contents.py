@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from itertools import islice
 from typing import NamedTuple
 
-from dataver.digest import Digest
+from dataver.digest import DIGEST_BYTES, Digest
 from dataver.errors import DamagedError
 from dataver.format import chunk_list
 from dataver.format.chunk_list import ListRow
@@ -148,6 +148,11 @@ class Contents:
             root = entry.chunks
             if root is None:
                 self._copier.want(entry.digest, entry.size, self._version)
+            elif len(root) != DIGEST_BYTES:
+                raise DamagedError(
+                    f"{safe_spelling(entry.path)} in {self._source.url} names no list of chunks; nothing was "
+                    "recorded. Run `dataver verify` there"
+                )
             elif root not in self._lists:
                 listed.setdefault(root, entry)
         for root, node in zip(

@@ -464,6 +464,23 @@ def test_a_part_is_copied_on_as_a_part(ada: Person, ben: Person, five: list[str]
     assert ben.numbers() == ["v5", "v4", "v3", "v2", "v1"]
 
 
+def test_versions_that_have_numbers_alone_travel_on(
+    ada: Person, ben: Person, five: list[str], tmp_path: Path
+) -> None:
+    ben.repository.pull(["d@v2", "d@v4"], source=ada.repository)
+    third = init(str(tmp_path / "third"))
+    done = ben.repository.push(to=third)
+    assert done.refs == [RefMove("d@v2", None, five[1]), RefMove("d@v4", None, five[3])]
+    assert contents(third, "d@v4") == {"a": "4"}
+    assert third.verify(deep=True).ok
+    # The next version on main comes after all that have numbers.
+    third.checkout("d@v2", tmp_path / "copy")
+    (tmp_path / "copy" / "b").write_text("1")
+    assert third.commit("d", tmp_path / "copy").version == "v5"
+    ben.commit("b", "1")
+    assert ben.numbers("d") == ["v5"]
+
+
 def test_a_gap_between_parts(ada: Person, ben: Person, five: list[str]) -> None:
     ben.repository.pull(["d@v1"], source=ada.repository)
     ben.repository.pull(["d"], source=ada.repository, depth=1)
