@@ -196,18 +196,9 @@ class Repository:
 
         Only footers are read. Files that are not Parquet on both sides are left out.
         """
-        from dataver.tables.footer import compare_footers, read_footer
+        from dataver.version import compare_tables
 
-        old, new = self.version(a), self.version(b)
-        found = []
-        for path in self.diff(a, b).modified:
-            if not path.endswith((".parquet", ".pq")):
-                continue
-            with old.open(path) as before, new.open(path) as after:
-                footers = read_footer(before), read_footer(after)
-            if footers[0] is not None and footers[1] is not None:
-                found.append(compare_footers(path, footers[0], footers[1]))
-        return found
+        return compare_tables(self.version(a), self.version(b), self.diff(a, b).modified)
 
     def checkout(
         self,

@@ -9,7 +9,15 @@ from dataver.digest import Digest
 from dataver.errors import BadInputError, DamagedError
 from dataver.format.operations import BRANCH
 from dataver.log.state import KIND_NAMES, RefState
-from dataver.refs import LATEST, MAIN, check_ref_name, live_ref, parse_ref, require_dataset
+from dataver.refs import (
+    LATEST,
+    MAIN,
+    check_dataset_name,
+    check_ref_name,
+    live_ref,
+    parse_ref,
+    require_dataset,
+)
 from dataver.transfer.side import Side
 
 
@@ -46,7 +54,7 @@ def choose(source: Side, wanted: Sequence[str], depth: int | None) -> list[Choic
     if depth is not None and depth < 1:
         raise BadInputError(f"a depth of {depth} has no version in it; 1 is the least")
     found: dict[bytes, Choice] = {}
-    for text in wanted or [name for name, _ in source.state.datasets()]:
+    for text in wanted or _datasets(source):
         ref = parse_ref(text)
         dataset = require_dataset(source.state, ref.dataset)
         choice = found.setdefault(dataset, Choice(ref.dataset, dataset))
@@ -55,6 +63,17 @@ def choose(source: Side, wanted: Sequence[str], depth: int | None) -> list[Choic
         else:
             _choose_all(source, choice, depth)
     return list(found.values())
+
+
+def _datasets(source: Side) -> list[str]:
+    """The names of all datasets. Nobody vouches for a repository: those that no writer makes go no further."""
+    names = [name for name, _ in source.state.datasets()]
+    for name in names:
+        try:
+            check_dataset_name(name)
+        except BadInputError as error:
+            raise DamagedError(f"{source.url} is damaged: {error}; run `dataver verify` there") from error
+    return names
 
 
 def _choose_all(source: Side, choice: Choice, depth: int | None) -> None:
@@ -72,7 +91,7 @@ def _choose_all(source: Side, choice: Choice, depth: int | None) -> None:
 
 
 def _checked(ref: RefState, source: Side) -> RefState:
-    """Nobody vouches for a repository: a name that no writer makes goes no further."""
+    """A ref whose name and kind a writer could have made."""
     try:
         check_ref_name(ref.name)
     except BadInputError as error:

@@ -19,7 +19,7 @@ from dataver.hashing import digests as plain_digests
 from dataver.hashing import xxh3_64
 from dataver.journal import Journal, ResumedIndex
 from dataver.keys import pack_key
-from dataver.objects import COALESCE_GAP_BYTES, RANGE_BYTES_MAX
+from dataver.objects import COALESCE_GAP_BYTES
 from dataver.packs import PackWriter, StoredPack, read_footer
 from dataver.progress import Progress
 from dataver.session import Session
@@ -29,6 +29,9 @@ from dataver.verify.workers import in_order
 
 BATCH_OBJECTS = 16_384
 """So many chunks and records are looked up, and their frames gathered, at a time."""
+RANGE_BYTES_MAX = 4 << 20
+"""Frames that lie near each other are read together up to so many bytes; as many reads as there are
+threads are under way."""
 FOOTERS_KEPT = 64
 
 

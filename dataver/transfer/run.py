@@ -31,7 +31,7 @@ from dataver.transfer.plan import Diverged, Plan, plan
 from dataver.transfer.rebase import Rebased, rebase
 from dataver.transfer.side import Side
 
-READS_AT_ONCE_MIN = 4
+READS_AT_ONCE_MIN = 16
 """Reads wait for the source more than for this machine."""
 ATTEMPTS_MAX = 20
 
@@ -77,7 +77,8 @@ class Transfer:
 
     def run(self) -> TransferResult:
         """Do it. `ConflictError` where a branch diverged, `AlreadyExistsError` for tags that differ."""
-        jobs = max(self._session.jobs or default_jobs(), READS_AT_ONCE_MIN)
+        asked = max(self._source.session.jobs, self._session.jobs)
+        jobs = asked or max(default_jobs(), READS_AT_ONCE_MIN)
         named: set[bytes] | None = None
         with ThreadPoolExecutor(jobs, thread_name_prefix="dataver-transfer") as pool:
             copier = Copier(self._source, self._session, self._journal, pool, jobs, self._progress)
