@@ -124,24 +124,26 @@ def _ancestors(
     heap: list[tuple[int, int, int, bytes]] = []
     seen: set[bytes] = set()
 
-    def push(id: Digest, entry: int | None) -> None:
+    def push(id: Digest, entry: int | None, *, alone: bool) -> None:
         if id in seen or is_absent(state, dataset, id):
             return
         seen.add(id)
         version = require_version(state, dataset, id)
         # A parent that was copied from elsewhere may have come after its child, or together with it.
         entry = version.entry if entry is None else min(entry, version.entry)
-        heapq.heappush(heap, (-entry, -session.record(id, state).time_us, -version.number, id))
+        time_us = 0 if alone else session.record(id, state).time_us  # Alone it is next, whatever the time.
+        heapq.heappush(heap, (-entry, -time_us, -version.number, id))
 
     for start in starts:
-        push(start, None)
+        push(start, None, alone=False)
     while heap:
         entry, _, _, key = heapq.heappop(heap)
         id = Digest(key)
         record = session.record(id, state)
         yield require_version(state, dataset, id), record
-        for parent in () if id in stop else record.parents:
-            push(parent, -entry)
+        parents = () if id in stop else record.parents
+        for parent in parents:
+            push(parent, -entry, alone=not heap and len(parents) == 1)
 
 
 def merge_base(session: Session, state: State, dataset: bytes, a: Digest, b: Digest) -> VersionState | None:

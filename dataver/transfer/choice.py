@@ -66,7 +66,7 @@ def choose(source: Side, wanted: Sequence[str], depth: int | None) -> list[Choic
 
 
 def _datasets(source: Side) -> list[str]:
-    """The names of all datasets. Nobody vouches for a repository: those that no writer makes go no further."""
+    """The names of all datasets. Nobody vouches for a repository: what no writer makes goes no further."""
     names = [name for name, _ in source.state.datasets()]
     for name in names:
         try:

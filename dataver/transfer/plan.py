@@ -9,6 +9,7 @@ from dataver.digest import Digest
 from dataver.errors import AlreadyExistsError, ConflictError
 from dataver.format.operations import ALIAS, BRANCH, TAG
 from dataver.log.state import KIND_NAMES, RefState, State, VersionState
+from dataver.refs import live_ref
 from dataver.results import RefKept, RefMove
 from dataver.transfer.ancestry import Ancestry, Relation
 from dataver.transfer.choice import Choice
@@ -53,7 +54,11 @@ def plan(choice: Choice, source: Side, target: Side, depth: int | None) -> Plan:
     name, create = _match(choice, source, target)
     ancestry = Ancestry(choice.dataset, source, target)
     made = Plan(name, choice.dataset, create, ancestry)
-    wanted = ancestry.wanted(choice.heads, fill=choice.whole and depth is None)
+    heads = dict(choice.heads)
+    for ref in choice.refs.values() if depth is None else ():
+        if ref.kind == BRANCH and live_ref(target.state, choice.dataset, ref.name) is not None:
+            heads[ref.target] = None  # A branch that is there goes on without a gap.
+    wanted = ancestry.wanted(heads, fill=choice.whole and depth is None)
     made.versions = [ancestry.source_version(version) for version in wanted.versions]
     coming = set(wanted.versions)
     state = target.state

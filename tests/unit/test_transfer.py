@@ -396,6 +396,21 @@ def test_a_branch_beside_main_is_rebased_and_merged(ada: Person, ben: Person) ->
     assert ben.repository.show("d@side").id == ada.repository.show("d@side").id
 
 
+def test_a_merge_of_here_is_one_change_of_the_rebased_line(apart: tuple[Person, Person]) -> None:
+    ada, ben = apart
+    ada.commit("s1", "side", branch="side", base="d@v2")
+    ada.commit("s2", "side", branch="side")
+    ada.repository.merge("d@side", message="sides")
+    ada.repository.pull(["d@main"], source=ben.repository, rebase=True)
+    log = list(ada.repository.log("d"))
+    assert [version.message for version in log][:4] == ["sides", "a ada's", "c ben's", "b ben's"]
+    assert all(len(version.parents) <= 1 for version in log)
+    assert contents(ada.repository) == {
+        "a": "ada's", "b": "ben's", "c": "ben's", "s1": "side", "s2": "side",
+    }  # fmt: skip
+    assert ada.repository.push(to=ben.repository).versions == 4
+
+
 def test_a_pull_moves_what_can_move(apart: tuple[Person, Person]) -> None:
     ada, ben = apart
     ben.repository.tag("d@v2", "paper")
@@ -429,6 +444,15 @@ def test_a_ref_is_that_one_version(ada: Person, ben: Person, five: list[str]) ->
     with pytest.raises(RefNotFoundError, match=f"whose parent {five[0]} is not here"):
         ben.repository.show("d@v3~2")
     assert ben.repository.show("d@v3~1").id == five[1]
+
+
+def test_a_branch_that_is_there_goes_on_without_a_gap(ada: Person, ben: Person, five: list[str]) -> None:
+    ben.repository.pull(["d@main"], source=ada.repository)
+    assert ben.numbers() == ["v5"]
+    ada.commit("a", "6")
+    last = ada.commit("a", "7")
+    assert ben.repository.pull(["d@main"], source=ada.repository).refs == [RefMove("d@main", five[4], last)]
+    assert ben.numbers() == ["v7", "v6", "v5"]
 
 
 def test_the_last_versions_alone(ada: Person, ben: Person, five: list[str]) -> None:
