@@ -43,7 +43,7 @@ from dataver.log.nodes import StateNodes, root_link
 from dataver.log.remembered import Remembered, Seen
 from dataver.log.state import State, value_row
 from dataver.packs import Nonce, random_nonce
-from dataver.store.base import Store
+from dataver.store.base import Store, ensure_safe
 from dataver.tree.build import build
 from dataver.tree.update import update
 
@@ -330,6 +330,7 @@ class Log:
 
     def _put(self, entry: Entry) -> bool:
         """Create the entry; False if another one has its number. Decides lost answers by the write id."""
+        ensure_safe(self.store)
         key, data = entry_key(entry.number), entry.encode()
         started = time.monotonic()
         pause_s = 0.05

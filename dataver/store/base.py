@@ -152,6 +152,18 @@ def innermost(store: Store) -> Store:
     return store
 
 
+def ensure_safe(store: Store) -> None:
+    """Have the probe done that is before the first write; raises as it does, with nothing written.
+
+    Else the first write would do it, and a failure of the probe were taken for one of that write.
+    """
+    while isinstance(store, Wrapper):
+        probe = getattr(store, "ensure_safe", None)
+        if probe is not None:
+            probe()
+        store = store.inner
+
+
 def joins_buffers(store: Store) -> bool:
     """Whether `put_new` makes one buffer of several: who does so first can let go of the several."""
     return bool(getattr(innermost(store), "joins_buffers", False))
