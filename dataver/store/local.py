@@ -189,6 +189,10 @@ class LocalStore:
         folder = prefix.rpartition("/")[0]
         return self._walk(folder, prefix)
 
+    def rely_on(self, key: str) -> None:
+        """Also make the name of this object, which another process put, durable with the next barrier."""
+        self._remember([os.path.dirname(self._path(key))])
+
     def delete(self, key: str) -> None:
         path = self._path(key)
         with os_errors("delete", self._what(key)), suppress(FileNotFoundError, NotADirectoryError):
