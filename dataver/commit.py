@@ -11,6 +11,7 @@ from dataver.chunk_index import ChunkIndex
 from dataver.config import default_jobs
 from dataver.digest import Digest
 from dataver.errors import AlreadyExistsError, BadInputError
+from dataver.files import to_path
 from dataver.format.node import Row
 from dataver.format.operations import TAG
 from dataver.format.pack import PackKind
@@ -20,13 +21,14 @@ from dataver.ingest import EMPTY_DIGEST, Ingested, digest_files, ingest
 from dataver.journal import Journal, ResumedIndex, rely_on
 from dataver.log.state import State, VersionState
 from dataver.packs import PackWriter, StoredPack
-from dataver.paths import RelativePath
+from dataver.paths import check_paths
 from dataver.progress import Progress, Silent
 from dataver.publish import Basis, Change, Label, Published, Publisher, Written
 from dataver.refs import MAIN, check_dataset_name, check_ref_name, live_ref, parse_ref, require_version
 from dataver.results import Changes, CommitResult, Forecast
 from dataver.session import Session
 from dataver.source import EMPTY_FOLDER, FILE, Source, SourceFile
+from dataver.store.base import write_usd
 from dataver.tree.manifest import (
     CHUNKS_TAG,
     FOLDER,
@@ -90,7 +92,8 @@ class Committer:
         self._source = source
         self._options = options
         self._label = label
-        self._into = bytes(RelativePath.parse(options.into)) + b"/" if options.into else b""
+        into = to_path(options.into)
+        self._into = into + b"/" if into else b""
         self._filter = path_filter(options.include, options.exclude)
         self._started_ns = time.time_ns()
         self._old: dict[bytes, Entry] = {}
@@ -108,6 +111,9 @@ class Committer:
         root = self._root = basis.root(nodes)
         before = self._before(nodes, root)
         files = self._source.files()
+        if self._into:
+            # A path that is good in the source may be too long, or in a `.dataver`, below another.
+            check_paths([self._into + file.path for file in files])
         cache = StatCache(self._source.key)
         work = self._sort(files, cache, before)
         size = sum(file.size for file in work.to_read)
@@ -168,7 +174,9 @@ class Committer:
         """What a dry run answers with."""
         changes = self.changes(done)
         files, size_bytes = self.totals(done)
-        forecast = Forecast(done.new_bytes, 2 * done.packs + 4 if changes else 0)
+        requests = 2 * done.packs + 4 if changes else 0
+        price = write_usd(self._session.store)
+        forecast = Forecast(done.new_bytes, requests, None if price is None else requests * price)
         parents = [str(done.base.id)] if done.base is not None else []
         return CommitResult(
             self._name, None, "", parents, "", files, size_bytes, done.new_bytes, done.stored_bytes,

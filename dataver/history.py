@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from dataver.digest import Digest
-from dataver.errors import BadInputError
+from dataver.errors import RefNotFoundError
 from dataver.format.node import Row
 from dataver.format.operations import ALIAS, BRANCH, TAG
 from dataver.format.version import VersionRecord
-from dataver.log.state import State, VersionState
+from dataver.log.state import RefState, State, VersionState
 from dataver.publish import Basis, Change, Label, Published, Publisher, Written
 from dataver.refs import Resolved, is_absent, live_ref, require_dataset, require_version
 from dataver.results import Changes, VersionInfo
@@ -214,11 +214,7 @@ def merge(session: Session, theirs: Resolved, branch: str, label: Label) -> Publ
     """
     state = session.newest()
     dataset = require_dataset(state, theirs.name)
-    head = live_ref(state, dataset, branch)
-    if head is None or head.kind != BRANCH:
-        raise BadInputError(
-            f"{theirs.name} has no branch {branch!r}; `dataver branch REF {branch}` makes one"
-        )
+    head = _require_branch(state, dataset, theirs.name, branch)
     base = merge_base(session, state, dataset, head.target, theirs.version.id)
     if base is not None and base.id == theirs.version.id:
         return None
@@ -227,15 +223,19 @@ def merge(session: Session, theirs: Resolved, branch: str, label: Label) -> Publ
     return Publisher(session, theirs.name, branch, change, label, Written()).publish()
 
 
+def _require_branch(state: State, dataset: bytes, name: str, branch: str) -> RefState:
+    """The head of a branch of the dataset `name`, which must be there."""
+    head = live_ref(state, dataset, branch)
+    if head is None or head.kind != BRANCH:
+        raise RefNotFoundError(f"{name} has no branch {branch!r}; `dataver branch REF {branch}` makes one")
+    return head
+
+
 def revert(session: Session, target: Resolved, branch: str, label: Label) -> Published:
     """A new version on a branch with the tree of an old one."""
     state = session.newest()
     dataset = require_dataset(state, target.name)
-    head = live_ref(state, dataset, branch)
-    if head is None or head.kind != BRANCH:
-        raise BadInputError(
-            f"{target.name} has no branch {branch!r}; `dataver branch REF {branch}` makes one"
-        )
+    head = _require_branch(state, dataset, target.name, branch)
     base = require_version(state, dataset, head.target)
     change = Change(_edits(session, state, base, target.version), Basis(base))
     return Publisher(session, target.name, branch, change, label, Written()).publish()

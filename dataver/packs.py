@@ -30,7 +30,7 @@ from dataver.format.pack import (
 from dataver.format.segment import SegmentFrame
 from dataver.hashing import blake3_digest
 from dataver.keys import pack_key, segment_key
-from dataver.store.base import Store
+from dataver.store.base import Store, joins_buffers
 
 if TYPE_CHECKING:
     from dataver.format.binary import Buffer
@@ -132,11 +132,15 @@ class PackWriter:
         self, builder: PackBuilder, frames: list[Frame], lengths: list[int], digests: list[Buffer]
     ) -> StoredPack:
         name, parts = builder.finish()
+        size = sum(map(len, parts))
+        if joins_buffers(self._store):
+            # The parts are windows of files, which can go before the pack has gone over the network.
+            parts = [b"".join(parts)]
         if not self._store.put_new(pack_key(name), parts, barrier=False):
             raise StoreError(f"{pack_key(name)} exists already, though its name is new; nothing was recorded")
         if self._tell is not None:
             self._tell(name)
-        return StoredPack(name, sum(map(len, parts)), tuple(frames), tuple(lengths), b"".join(digests))
+        return StoredPack(name, size, tuple(frames), tuple(lengths), b"".join(digests))
 
 
 class RecordWriter:

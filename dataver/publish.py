@@ -256,7 +256,8 @@ class Publisher:
             version, state.number + 1, number, added.manifest, files, size_bytes, written.new_bytes,
             written.stored_bytes, b"",
         )  # fmt: skip
-        onto = head.id if head is not None and moved else None
+        # A merge has the head for a parent, wherever that was.
+        onto = head.id if head is not None and moved and self._change.onto is None else None
         self._outcome = Published(made, record, root, head, True, onto)
         return (added, move)
 

@@ -108,11 +108,11 @@ def resolve(state: State, ref: Ref, record: Callable[[Digest], VersionRecord]) -
     """What `ref` means in `state`; `record` reads version records, for `~N`."""
     dataset = require_dataset(state, ref.dataset)
     version = _select(state, dataset, ref)
-    for step in range(ref.back):
+    for _ in range(ref.back):
         parents = record(version.id).parents
         if not parents:
             raise RefNotFoundError(
-                f"{ref} goes back {ref.back} versions, but there are only {step} before it"
+                f"{ref} is before the first version; `dataver log {ref.dataset}` lists those there are"
             )
         if is_absent(state, dataset, parents[0]):
             raise RefNotFoundError(

@@ -383,6 +383,8 @@ class Repository:
         from dataver.moments import microseconds
         from dataver.publish import Label
 
+        if isinstance(tags, str):
+            raise BadInputError(f"the tags are {tags!r}, one text; pass a list, as in [{tags!r}]")
         pairs = tuple(sorted((meta or {}).items(), key=str))
         time_us = None if time is None else microseconds(time)
         return Label(message, self.session.who(author), time_us, pairs, tuple(tags), allow_empty)

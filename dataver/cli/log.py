@@ -54,12 +54,13 @@ def log_lines(versions: Iterable[VersionInfo]) -> Iterator[str]:
 def row(version: VersionInfo) -> tuple[str, ...]:
     """Version, id, time, author, changes (where they are known), then names and the message's first line."""
     names = [*version.tags, *version.aliases, *(name for name in version.branches if name != "main")]
-    badges = f"[{', '.join(map(output.safe, names))}] " if names else ""
+    badges = f"[{', '.join(map(output.safe, names))}]" if names else ""
+    message = output.safe(version.message.strip().partition("\n")[0])
     return (
         output.name(version.version or "-"),
         output.dim(output.short_id(version.id)),
         output.time_text(version.time),
         output.safe(version.author.partition(" <")[0]),
         "" if version.changed is None else output.counts_text(version.changed),
-        click.style(badges, fg="yellow") + output.safe(version.message.partition("\n")[0]),
+        f"{click.style(badges, fg='yellow')} {message}" if badges else message,
     )

@@ -63,6 +63,11 @@ class LocalStore:
         """The absolute path of the folder."""
         return self._root
 
+    @property
+    def identity(self) -> str:
+        """The same path."""
+        return self.url
+
     def probe_subject(self) -> str:
         """The file system that the folder is on, or will be on, and the system's release."""
         path = os.path.realpath(self._root)
@@ -130,6 +135,26 @@ class LocalStore:
                 return memoryview(mmap.mmap(fd, size, prot=mmap.PROT_READ) if size else b"")
             finally:
                 os.close(fd)
+
+    def copy_ranges(self, key: str, ranges: Sequence[tuple[int, int]], fd: int) -> int:
+        """Have the kernel write parts of an object to the file open at `fd`, from its position on.
+
+        How many bytes: fewer than asked for where it cannot, or where object or file are not well.
+        """
+        copied = 0
+        try:
+            source = self._open(key)
+        except OSError:
+            return 0
+        try:
+            for start, length in ranges:
+                count = posix.send(fd, source, start, length)
+                copied += count
+                if count < length:
+                    break
+        finally:
+            os.close(source)
+        return copied
 
     def put_new(self, key: str, data: Data, *, barrier: bool = True) -> bool:
         final = self._path(key)

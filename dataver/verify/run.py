@@ -109,7 +109,7 @@ class Run:
         try:
             self._session.log.tail()
         except RollbackError as error:
-            seen = Remembered(self._store.url).load()
+            seen = Remembered(self._store.identity).load()
             key = HINT_KEY if seen is None else entry_key(seen.number)
             self.findings.add(key, plain(error), WHOLE_REPOSITORY)
         except NewerFormatError as error:
