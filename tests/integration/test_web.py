@@ -50,3 +50,15 @@ def test_it_is_read_and_never_written(url: str, tmp_path: Path) -> None:
 def test_one_that_is_not_there_is_a_failure_of_ours(url: str) -> None:
     with pytest.raises(DataverError):
         open_repository(f"{url}/nothing")
+
+
+def test_it_can_be_pulled_from(url: str, tmp_path: Path) -> None:
+    here = init(str(tmp_path / "here"))
+    assert here.pull(source=url).versions == 1
+    version = here.version("d@v1")
+    assert {entry.path: version.read(entry.path) for entry in version.files()} == FILES
+    assert here.verify(deep=True).ok
+    (tmp_path / "data" / "more").write_text("more")
+    here.commit("d", tmp_path / "data")
+    with pytest.raises(StoreError):
+        here.push(to=url)
