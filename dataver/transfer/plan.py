@@ -65,7 +65,7 @@ def plan(choice: Choice, source: Side, target: Side, depth: int | None) -> Plan:
     made.absent = tuple(v for v in wanted.absent if not state.is_absent(choice.dataset, v))
     made.present = tuple(v for v in wanted.versions if state.is_absent(choice.dataset, v))
     for ref in choice.refs.values():
-        if ref.target in coming or state.version(choice.dataset, ref.target) is not None:
+        if ref.target in coming or ancestry.is_whole(ref.target):
             _plan_ref(made, ref, state, named=ref.name in choice.named)
     _plan_numbers(made, source, target)
     made.alone = [RefMove(text, None, str(id)) for text, id in choice.alone.items() if id in coming]
