@@ -41,9 +41,10 @@ def command(
     """Copy from another repository what this one lacks: all datasets, or those and the versions named.
 
     A dataset comes with its versions, branches, tags and aliases; a REF is that one version, with its
-    name, and for a branch that is here already also what lies between. Where a branch has versions here that are not there, it stays, and its versions of there
-    come all the same: --rebase or `dataver merge` brings both lines together. --depth leaves older
-    versions out; a later pull without it brings them.
+    name, and for a branch that is here already also what lies between. Where a branch has versions
+    here that are not there, it stays, and its versions of there come all the same: --rebase or
+    `dataver merge` brings both lines together. --depth leaves older versions out; a later pull
+    without it brings them.
     """
     options = key_values(from_option, "--from-option")
     repository = session.open()

@@ -37,9 +37,10 @@ def command(
     """Copy to another repository what it lacks: all datasets, or those and the single versions named.
 
     A dataset goes with its versions, branches, tags and aliases; a REF is that one version, with its
-    name, and for a branch that is there already also what lies between. Branches only move forward: where one has versions there that are not here, nothing is
-    copied. An alias that is elsewhere there stays, unless a REF names it. What is there already is
-    not copied again, also of a push that was interrupted.
+    name, and for a branch that is there already also what lies between. Branches only move forward:
+    where one has versions there that are not here, nothing is copied. An alias that is elsewhere
+    there stays, unless a REF names it. What is there already is not copied again, also of a push
+    that was interrupted.
     """
     options = key_values(to_option, "--to-option")
     repository = session.open()

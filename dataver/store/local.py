@@ -194,7 +194,10 @@ class LocalStore:
 
     def rely_on(self, key: str) -> None:
         """Also make the name of this object, which another process put, durable with the next barrier."""
-        self._remember([os.path.dirname(self._path(key))])
+        folder = os.path.dirname(self._path(key))
+        with os_errors("write", self._what(key)):
+            self._make_known(folder)
+        self._remember([folder])
 
     def delete(self, key: str) -> None:
         path = self._path(key)

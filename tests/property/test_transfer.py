@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataver.chunking import ChunkerParameters
@@ -15,6 +15,8 @@ from tests.repositories import memory_repository
 from tests.strategies import SMALL_CHUNKS, edited, worlds
 from tests.worlds import World, read, write
 
+# A history costs as much as many small examples.
+fewer = settings(max_examples=settings().max_examples // 3)
 CHUNKS = st.sampled_from([None, SMALL_CHUNKS, ChunkerParameters(max_bytes=64 << 10)])
 
 
@@ -103,6 +105,7 @@ class Histories:
             assert self.contents(repository, version) == self.worlds[version]
 
 
+@fewer
 @given(CHUNKS, CHUNKS, st.data())
 def test_a_history_arrives_as_it_was(
     chunks: ChunkerParameters | None, other: ChunkerParameters | None, data: st.DataObject
@@ -136,6 +139,7 @@ def test_a_history_arrives_as_it_was(
         assert fixed == {(ref.kind, ref.name, ref.id) for ref in there.refs("d") if ref.kind != "alias"}
 
 
+@fewer
 @given(CHUNKS, CHUNKS, st.data())
 def test_lines_that_part_come_together(
     chunks: ChunkerParameters | None, other: ChunkerParameters | None, data: st.DataObject
@@ -189,6 +193,7 @@ def numbered(repository: Repository) -> dict[str, str]:
     }
 
 
+@fewer
 @given(CHUNKS, CHUNKS, st.data())
 def test_a_part_of_a_history_is_whole_and_is_filled_in(
     chunks: ChunkerParameters | None, other: ChunkerParameters | None, data: st.DataObject

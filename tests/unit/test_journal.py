@@ -17,6 +17,7 @@ from dataver.hashing import blake3_digest
 from dataver.journal import AGE_S_MAX, Journal, ResumedIndex
 from dataver.packs import PackWriter, StoredPack
 from dataver.repository import Repository, init
+from dataver.store.local import LocalStore
 from tests.repositories import memory_repository
 from tests.worlds import noise
 
@@ -144,6 +145,24 @@ def test_repositories_in_memory_leave_no_notes(tmp_path: Path) -> None:
     put(repository, 1, journal)
     journal.close(None)
     assert not (Path(os.environ["DATAVER_CACHE_DIR"]) / "uploads").exists()
+
+
+def test_what_is_adopted_is_durable_before_the_entry(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one who was killed may not have synced its names; who relies on them does."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "file").write_bytes(noise(1, 10_000))
+    other = Repository(repository.url)
+    monkeypatch.setattr(other.session.log, "append", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        other.commit("d", tmp_path / "data")
+    left = [info.key for info in repository.session.store.list("packs/")]
+    relied: list[str] = []
+    monkeypatch.setattr(LocalStore, "rely_on", lambda _, key: relied.append(key))
+    repository.commit("d", tmp_path / "data")
+    assert relied
+    assert set(relied) <= set(left)
 
 
 @pytest.mark.parametrize("many", [1, 1_000])
