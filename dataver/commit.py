@@ -28,7 +28,7 @@ from dataver.refs import MAIN, check_dataset_name, check_ref_name, live_ref, par
 from dataver.results import Changes, CommitResult, Forecast
 from dataver.session import Session
 from dataver.source import EMPTY_FOLDER, FILE, Source, SourceFile
-from dataver.store.base import write_usd
+from dataver.store.base import pack_bytes_max, write_usd
 from dataver.tree.manifest import (
     CHUNKS_TAG,
     FOLDER,
@@ -119,7 +119,7 @@ class Committer:
         size = sum(file.size for file in work.to_read)
         journal = Journal(session)
         writer = PackWriter(session.store, PackKind.DATA, nonce=session.nonce, stored=journal.note)
-        sink: PackWriter | Counter = Counter() if options.dry_run else writer
+        sink: PackWriter | Counter = Counter(pack_bytes_max(session.store)) if options.dry_run else writer
         watcher.begin("reading", len(work.to_read), size)
         try:
             index = self._index(state, journal if work.to_read and not options.dry_run else None)
@@ -384,15 +384,16 @@ def _remembered(basis: Basis) -> Base:
 
 
 class Counter:
-    """Counts what a pack writer would write, for a dry run."""
+    """Counts what a pack writer would write into packs of some size, for a dry run."""
 
-    def __init__(self) -> None:
+    def __init__(self, pack_bytes: int) -> None:
         self.stored_bytes = 0
+        self._pack_bytes = pack_bytes
 
     @property
     def packs(self) -> int:
         """Packs of the size that is written."""
-        return -(-self.stored_bytes // (64 << 20))
+        return -(-self.stored_bytes // self._pack_bytes)
 
     def add(
         self, codec: int, parts: Sequence[Buffer], raw_bytes: int, digests: Buffer, lengths: Sequence[int]

@@ -15,7 +15,6 @@ from dataver.compression import compress_frame
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.errors import StoreError
 from dataver.format import segment as segment_format
-from dataver.format.limits import OBJECT_BYTES_MAX
 from dataver.format.pack import (
     HEADER_BYTES,
     NONCE_BYTES,
@@ -30,7 +29,7 @@ from dataver.format.pack import (
 from dataver.format.segment import SegmentFrame
 from dataver.hashing import blake3_digest
 from dataver.keys import pack_key, segment_key
-from dataver.store.base import Store, joins_buffers
+from dataver.store.base import Store, joins_buffers, pack_bytes_max
 
 if TYPE_CHECKING:
     from dataver.format.binary import Buffer
@@ -77,7 +76,7 @@ class PackWriter:
         self._store = store
         self._kind = kind
         self._nonce = nonce
-        self._size_bytes_max = size_bytes_max or OBJECT_BYTES_MAX
+        self._size_bytes_max = size_bytes_max or pack_bytes_max(store)
         self._tell = stored
         self._builder = PackBuilder(kind, nonce())
         self._pool: ThreadPoolExecutor | None = None

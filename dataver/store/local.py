@@ -40,6 +40,9 @@ class LocalStore:
     Before that, or without it, `list` raises `StoreError`: an unmounted disk is not an empty store.
     """
 
+    pack_bytes_max = 16 << 20
+    """A pack waits in memory until it is full, and on a disk nothing is gained by a larger one."""
+
     def __init__(self, root: str | Path) -> None:
         self._root = os.path.abspath(root)
         if "\0" in self._root:
