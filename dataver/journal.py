@@ -31,7 +31,7 @@ from dataver.keys import pack_key
 from dataver.log.state import State
 from dataver.packs import StoredPack, random_nonce, read_footer, segment_over
 from dataver.session import Session
-from dataver.store.base import Store, Wrapper
+from dataver.store.base import Store, innermost
 
 NAME_BYTES = 2 * DIGEST_BYTES + 1
 NAMES_MAX = 100_000
@@ -238,11 +238,10 @@ class ResumedIndex(ChunkIndex):
 
 def rely_on(store: Store, packs: Iterable[StoredPack]) -> None:
     """See that the names of packs that others put are durable before the next entry is visible."""
-    while isinstance(store, Wrapper):
-        store = store.inner
-    if isinstance(store, ReliesOnNames):
+    inner = innermost(store)
+    if isinstance(inner, ReliesOnNames):
         for pack in packs:
-            store.rely_on(pack_key(pack.name))
+            inner.rely_on(pack_key(pack.name))
 
 
 def _folder(repository: str) -> Path | None:

@@ -25,7 +25,7 @@ from dataver.repository import open_repository
 from dataver.session import Session
 from dataver.store.base import Wrapper
 
-dataver.packs.OBJECT_BYTES_MAX = 1 << 18
+dataver.packs.pack_bytes_max = lambda store: 1 << 18
 
 class Killing(Wrapper):
     left, lock = int(sys.argv[1]), threading.Lock()

@@ -81,7 +81,7 @@ def test_a_network_that_fails_now_and_then_gets_there_in_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was put before a failure is not put again."""
-    monkeypatch.setattr("dataver.packs.OBJECT_BYTES_MAX", 1 << 18)
+    monkeypatch.setattr("dataver.packs.pack_bytes_max", lambda _: 1 << 18)
     folder = tmp_path / "data"
     folder.mkdir()
     for number in range(20):
@@ -111,7 +111,7 @@ def is_pack_put(call: Call) -> bool:
 def test_what_an_interrupted_run_left_is_looked_at_before_it_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, what: str
 ) -> None:
-    monkeypatch.setattr("dataver.packs.OBJECT_BYTES_MAX", 1 << 18)
+    monkeypatch.setattr("dataver.packs.pack_bytes_max", lambda _: 1 << 18)
     folder = tmp_path / "data"
     folder.mkdir()
     for number in range(10):
@@ -150,7 +150,7 @@ def test_what_was_found_again_is_marked_before_the_entry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     """An entry never relies on what is to be collected, also not on uploads of an earlier run."""
-    monkeypatch.setattr("dataver.packs.OBJECT_BYTES_MAX", 1 << 18)
+    monkeypatch.setattr("dataver.packs.pack_bytes_max", lambda _: 1 << 18)
     folder = tmp_path / "data"
     folder.mkdir()
     for number in range(10):
