@@ -303,7 +303,9 @@ class Checkout:
     def _write_batch(self, batch: list[tuple[Entry, Place | None]], objects: Objects) -> None:
         with Target(self._root) as target:
             filled = [entry for entry, place in batch if place is not None]
-            for number, data in objects.read_places([place for _, place in batch if place is not None]):
+            digests = [entry.digest for entry in filled]
+            places = [place for _, place in batch if place is not None]
+            for number, data in objects.read_files(digests, places):
                 entry = filled[number]
                 if blake3_digest(data) != entry.digest:
                     raise _damaged(entry, objects)

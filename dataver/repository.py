@@ -53,15 +53,17 @@ class Repository:
         storage_options: Mapping[str, Any] | None = None,
         at: str | None = None,
         accept_rollback: bool = False,
+        offline: bool = False,
     ) -> None:
-        store = open_store(url, storage_options)
+        store = open_store(url, storage_options, offline=offline)
         # A path is kept whole: whoever opens a pickle may be in another folder.
         self._arguments = (url if "://" in url else store.url, dict(storage_options or {}))
+        self._offline = offline
         self.session = Session(store, Log(store, accept_rollback=accept_rollback))
         self._at = at
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (*self._arguments, self._at)
+        return _reopen, (*self._arguments, self._at, self._offline)
 
     def __repr__(self) -> str:
         return f"<Repository {self.url}>"
@@ -460,10 +462,13 @@ def open_repository(
     storage_options: Mapping[str, Any] | None = None,
     at: str | None = None,
     accept_rollback: bool = False,
+    offline: bool = False,
 ) -> Repository:
     """Open the repository at `url`, else at `DATAVER_REPO`, else the nearest `.dataver` above.
 
     `at` is a time (RFC 3339) or the number of a log entry: refs are resolved as they were then.
+    `offline`, or `DATAVER_OFFLINE`: a remote store is not asked for anything. What this machine's
+    cache holds can be read, as of the newest entry it saw; all else is an `OfflineError`.
     `RepositoryNotFoundError` where there is none.
     """
     from dataver.config import find_repository
@@ -475,7 +480,9 @@ def open_repository(
             "there is no repository here or above: make one with `dataver init`, "
             "or name one with --repo URL or DATAVER_REPO"
         )
-    repository = Repository(place, storage_options=storage_options, at=at, accept_rollback=accept_rollback)
+    repository = Repository(
+        place, storage_options=storage_options, at=at, accept_rollback=accept_rollback, offline=offline
+    )
     repository._check()
     return repository
 
@@ -486,5 +493,7 @@ def resolve(ref: str, *, repo: str | Repository | None = None) -> Version:
     return repository.version(ref)
 
 
-def _reopen(url: str, storage_options: Mapping[str, Any], at: str | None) -> Repository:
-    return open_repository(url, storage_options=storage_options, at=at)
+def _reopen(
+    url: str, storage_options: Mapping[str, Any], at: str | None, offline: bool = False
+) -> Repository:
+    return open_repository(url, storage_options=storage_options, at=at, offline=offline)
