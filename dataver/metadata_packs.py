@@ -35,7 +35,7 @@ class MetadataPacks:
         self._ends: dict[bytes, int] = {}
         self._blocks: OrderedDict[tuple[bytes, int], View] = OrderedDict()
         self._blocks_bytes = 0
-        self._last: dict[bytes, tuple[int, int]] = {}
+        self._last: dict[bytes, tuple[int, int, int]] = {}
         self._lock = threading.RLock()
 
     def place(self, digest: bytes) -> Place | None:
@@ -89,12 +89,12 @@ class MetadataPacks:
                 if other == pack and at <= start and start + length <= at + len(block):
                     self._blocks.move_to_end((other, at))
                     return memoryview(block)[start - at : start - at + length]
-            last_end, window = self._last.get(pack, (-1, 0))
-            follows = 0 <= start - last_end <= FRAME_HEADER_BYTES
+            last_start, last_end, window = self._last.get(pack, (start, 0, 0))
+            follows = last_start < start <= last_end + FRAME_HEADER_BYTES
             window = min(2 * window, READ_BYTES_MAX) if follows else READ_BYTES_MIN
             end = max(start + length, min(start + window, self._ends.get(pack, 0)))
             block = self._store.get_ranges(pack_key(pack), [(start, end - start)])[0]
-            self._last[pack] = (end, window)
+            self._last[pack] = (start, end, window)
             self._keep(pack, start, block)
             return memoryview(block)[:length]
 

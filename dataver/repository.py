@@ -444,14 +444,16 @@ def _entry_number(log: Log, at: str) -> int:
     return log.number_at(_microseconds(at))
 
 
-def init(url: str | None = None, *, storage_options: Mapping[str, Any] | None = None) -> Repository:
+def init(
+    url: str | None = None, *, storage_options: Mapping[str, Any] | None = None, offline: bool = False
+) -> Repository:
     """Make a repository at `url`, or at `./.dataver`. `AlreadyExistsError` where there is one."""
     place = os.path.abspath(".dataver") if url is None else url
     if os.path.lexists(place) and not os.path.isdir(place):
         raise BadInputError(
             f"{place} is a file, not a folder; name a folder, or a place where nothing is yet"
         )
-    repository = Repository(place, storage_options=storage_options)
+    repository = Repository(place, storage_options=storage_options, offline=offline)
     repository.session.create()
     return repository
 
@@ -493,7 +495,5 @@ def resolve(ref: str, *, repo: str | Repository | None = None) -> Version:
     return repository.version(ref)
 
 
-def _reopen(
-    url: str, storage_options: Mapping[str, Any], at: str | None, offline: bool = False
-) -> Repository:
-    return open_repository(url, storage_options=storage_options, at=at, offline=offline)
+def _reopen(url: str, options: Mapping[str, Any], at: str | None, offline: bool = False) -> Repository:
+    return open_repository(url, storage_options=options, at=at, offline=offline)

@@ -81,7 +81,7 @@ class Session:
         # Large segments first: most look-ups end there.
         ordered = sorted(state.segments(), key=lambda s: (-s.keys, s.name))
         segments = [s.name for s in ordered]
-        sizes = {s.name: s.size_bytes for s in ordered}
+        sizes: dict[bytes, int] = {s.name: s.size_bytes for s in ordered}
         if self._index is None:
             self._index = ChunkIndex(self.store, segments, packs, sizes)
         elif self._index.names != segments or writing or gone:

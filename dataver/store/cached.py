@@ -77,7 +77,7 @@ def writing_offline(store: Store) -> OfflineError:
 
 
 def with_cache(store: Store, *, offline: bool = False) -> CachedStore:
-    """Put this user's cache in front of a store that is far away. `offline`: the store itself is not asked."""
+    """Put this user's cache in front of a store that is far away, which is not asked when `offline`."""
     return CachedStore(OfflineStore(store) if offline else store, user_cache())
 
 
