@@ -36,7 +36,8 @@ SLABS_AT_LEAST = 32
 """A cap is divided into so many slabs or more: what is removed at once is a small part of it."""
 RECORD_SHARE = 4
 """One record takes at most this part of the cap."""
-SLOT_FOR_BYTES = 8 << 10
+SLOT_FOR_BYTES = 4 << 10
+"""The table has a slot for so many bytes of the cap: more than there are records, save where those are tiny."""
 TOUCH_S = 1.0
 MAP_BYTES_MIN = 64 << 20
 """Records from this size on are memory-mapped."""
@@ -47,7 +48,7 @@ _MAGIC = b"DVCR"
 _RECORD = struct.Struct("<4sIQ32s")
 _SLOT = struct.Struct("<IIII")
 _BUCKET_SLOTS = 8
-_BUCKET = struct.Struct("<" + "IIII" * _BUCKET_SLOTS)
+_BUCKET_BYTES = _BUCKET_SLOTS * _SLOT.size
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -79,6 +80,7 @@ class DiskCache:
         self._slab = -1
         self._slab_number = 0
         self._slab_end = 0
+        self._there: set[int] = set()
         self._silent_until = 0.0
         _caches.add(self)
 
@@ -113,9 +115,7 @@ class DiskCache:
     def _slots(self, table: int, digest: bytes) -> list[tuple[int, int, int, int]]:
         """The slots that may be of a digest, the newest slab first."""
         check = _check(digest)
-        data = os.pread(table, _BUCKET.size, self._bucket(digest))
-        if len(data) < _BUCKET.size:
-            return []
+        data = os.pread(table, _BUCKET_BYTES, self._bucket(digest)).ljust(_BUCKET_BYTES, b"\0")
         slots = [slot for slot in _SLOT.iter_unpack(data) if slot[0] == check and slot[3]]
         return sorted(slots, key=lambda slot: -slot[1])
 
@@ -242,7 +242,9 @@ class DiskCache:
                 for entry in found:
                     with suppress(FileNotFoundError):
                         status = entry.stat(follow_symlinks=False)
-                        slabs.append(_Slab(status.st_mtime_ns, entry.name, status.st_size))
+                        if entry.is_file(follow_symlinks=False):
+                            slabs.append(_Slab(status.st_mtime_ns, entry.name, status.st_size))
+            self._there = {int(slab.name, 16) for slab in slabs if _is_number(slab.name)}
             yield slabs
         finally:
             os.close(fd)
@@ -258,10 +260,14 @@ class DiskCache:
                 break
             if self._remove(slab.name):
                 total -= max(slab.size_bytes, self.slab_bytes)
+                if _is_number(slab.name):
+                    self._there.discard(int(slab.name, 16))
         if total + size_bytes > self.cap_bytes:
             return None
-        numbers = [int(slab.name, 16) for slab in slabs if _is_number(slab.name)]
-        return max(numbers, default=0) % 0xFFFFFFFE + 1
+        number = max(self._there, default=0) % 0xFFFFFFFE + 1
+        while os.path.lexists(self._path(number)):
+            number = number % 0xFFFFFFFE + 1
+        return number
 
     def _remove(self, name: str) -> bool:
         path = f"{self._folder}/slabs/{name}"
@@ -313,15 +319,25 @@ class DiskCache:
 
     def _bucket(self, digest: bytes) -> int:
         buckets = (1 << self._table_bits) // _BUCKET_SLOTS
-        return int.from_bytes(digest[:8], "little") % buckets * _BUCKET.size
+        return int.from_bytes(digest[:8], "little") % buckets * _BUCKET_BYTES
 
     def _note(self, table: int, digest: bytes, number: int, offset: int, length: int) -> None:
-        """Write the slot of a record that is there: over an older one of it, a free one, the oldest."""
+        """Write the slot of a record that is there.
+
+        It takes the place of an older one of the digest, of none, of one whose slab is gone, or of
+        the one in the oldest slab.
+        """
         start = self._bucket(digest)
-        data = os.pread(table, _BUCKET.size, start).ljust(_BUCKET.size, b"\0")
+        data = os.pread(table, _BUCKET_BYTES, start).ljust(_BUCKET_BYTES, b"\0")
         slots = list(_SLOT.iter_unpack(data))
         check = _check(digest)
-        at = min(range(_BUCKET_SLOTS), key=lambda n: (slots[n][0] != check, slots[n][1]))
+        newest = max(self._there, default=0)
+
+        def worth(at: int) -> tuple[bool, bool, int]:
+            slab = slots[at][1]
+            return slots[at][0] != check, slab in self._there or slab > newest, slab
+
+        at = min(range(_BUCKET_SLOTS), key=worth)
         os.pwrite(table, _SLOT.pack(check, number, offset, length), start + _SLOT.size * at)
 
     def _path(self, number: int) -> str:
