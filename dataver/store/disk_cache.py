@@ -37,7 +37,7 @@ SLABS_AT_LEAST = 32
 RECORD_SHARE = 4
 """One record takes at most this part of the cap."""
 SLOT_FOR_BYTES = 4 << 10
-"""The table has a slot for so many bytes of the cap: more than there are records, save where those are tiny."""
+"""The table has a slot for so many bytes of the cap: more than enough, save where records are tiny."""
 TOUCH_S = 1.0
 MAP_BYTES_MIN = 64 << 20
 """Records from this size on are memory-mapped."""

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,7 +20,7 @@ from click.testing import CliRunner, Result
 
 import dataver
 from dataver.cli import main
-from dataver.errors import OfflineError, RepositoryNotFoundError, RollbackError
+from dataver.errors import DamagedError, OfflineError, RepositoryNotFoundError, RollbackError
 from dataver.repository import Repository
 from dataver.store import open_store
 from dataver.store.cached import CachedStore, cache_of
@@ -145,10 +146,8 @@ def test_a_range_that_comes_wrong_once(store: CountingStore) -> None:
     calls = len(probe.calls)
     for number in range(1, calls + 1):
         shutil.rmtree(os.environ["DATAVER_CACHE_DIR"], ignore_errors=True)
-        try:
+        with suppress(DamagedError):
             check_all(opened(FaultyStore(store, {number: Fault.CORRUPT})))
-        except dataver.errors.DamagedError:
-            pass
         check_all(opened(store))
 
 
@@ -169,7 +168,7 @@ def test_forked_processes_read_and_fill(store: CountingStore) -> None:
     version = opened(store).version("iris")
     version.read("small/000")
     children = []
-    for number in range(3):
+    for _ in range(3):
         child = os.fork()
         if not child:
             try:
@@ -238,7 +237,7 @@ def test_offline_reads_what_is_in_the_cache(store: CountingStore, tmp_path: Path
     assert version.read("small/001") == WORLD[b"small/001"].data
     assert version.read("large") == WORLD[b"large"].data
     assert [info.name for info in offline.datasets()] == ["iris"]
-    with pytest.raises(OfflineError, match="not in this machine's cache.*without --offline") as caught:
+    with pytest.raises(OfflineError, match=r"not in this machine's cache.*without --offline") as caught:
         version.read("images/001")
     assert caught.value.exit_code == 7
     assert store.calls == []

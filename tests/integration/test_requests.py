@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,7 +15,7 @@ from dataver.store import open_store
 from dataver.store.base import Store
 from dataver.store.cached import with_cache
 from dataver.store.memory import MemoryStore
-from dataver.testing.stores import READS, Call, CountingStore
+from dataver.testing.stores import READS, CountingStore
 from tests.far import FarStore, far_repository, opened
 from tests.worlds import noise
 
@@ -57,7 +56,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], N
 
 
 @pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def large(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The name of a memory store with one version of 100,000 files, committed at once."""
     folder = tmp_path_factory.mktemp("large")
     name = uuid4().hex
@@ -68,7 +67,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         repository = far_repository(MemoryStore(name))
         repository.session.create()
         assert repository.commit("iris", folder / "files").files == FILES
-    yield name
+    return name
 
 
 def copy_of(name: str) -> MemoryStore:
@@ -154,7 +153,11 @@ def test_after_two_hundred_commits(large: str, tmp_path: Path, elsewhere: Callab
     for turn in range(200):
         (tmp_path / "change").write_bytes(b"change %d" % turn)
         repository.commit("iris", tmp_path / "change", add=True, into=f"050/{turn % 90}")
-    wanted = {path_of(31_415): data_of(31_415), "050/19/change": b"change 199", path_of(50_500): data_of(50_500)}
+    wanted = {
+        path_of(31_415): data_of(31_415),
+        "050/19/change": b"change 199",
+        path_of(50_500): data_of(50_500),
+    }
     for path, data in wanted.items():
         elsewhere()
         read_cold(store, path, data)
@@ -196,9 +199,7 @@ def test_listing_all_files_reads_on_in_few_requests(large: str, elsewhere: Calla
     assert counted(store) == (2, 0)
 
 
-def test_another_checkout_is_from_the_cache(
-    tmp_path: Path, elsewhere: Callable[[], None]
-) -> None:
+def test_another_checkout_is_from_the_cache(tmp_path: Path, elsewhere: Callable[[], None]) -> None:
     write_files(tmp_path / "files", 5_000)
     store = CountingStore(MemoryStore(uuid4().hex))
     repository = far_repository(store)

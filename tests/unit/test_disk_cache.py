@@ -39,7 +39,7 @@ def cache(folder: Path) -> DiskCache:
 
 def fill(cache: DiskCache, seed: object, count: int, length: int = 10_000) -> list[bytes]:
     """Put so many records; their digests."""
-    digests = []
+    digests: list[bytes] = []
     for number in range(count):
         data = noise((seed, number), length)
         digests.append(blake3_digest(data))
@@ -287,8 +287,7 @@ def numbered(numbers: range, length: int) -> list[bytes]:
 
 
 def test_two_processes_fill_it_at_once(folder: Path, started: list[subprocess.Popen[bytes]]) -> None:
-    for first in (0, 50):
-        started.append(filler(folder, CAP_BYTES, first, 100, 20_000))
+    started += [filler(folder, CAP_BYTES, first, 100, 20_000) for first in (0, 50)]
     for process in started:
         assert process.wait(60) == 0
     cache = DiskCache(folder, CAP_BYTES)
@@ -296,8 +295,7 @@ def test_two_processes_fill_it_at_once(folder: Path, started: list[subprocess.Po
 
 
 def test_the_cap_holds_under_several_processes(folder: Path, started: list[subprocess.Popen[bytes]]) -> None:
-    for first in range(4):
-        started.append(filler(folder, CAP_BYTES, 10_000 * first, 1_200, 20_000))
+    started += [filler(folder, CAP_BYTES, 10_000 * first, 1_200, 20_000) for first in range(4)]
     most = 0
     while any(process.poll() is None for process in started):
         try:

@@ -51,7 +51,13 @@ def put(data: bytes) -> tuple[CountingStore, bytes]:
     others=st.lists(st.binary(min_size=32, max_size=32), max_size=5),
 )
 def test_it_answers_as_the_whole_segment(
-    count: int, packs: int, frames: int, prefix: bytes, head_bytes: int, tables_bytes: int, others: list[bytes]
+    count: int,
+    packs: int,
+    frames: int,
+    prefix: bytes,
+    head_bytes: int,
+    tables_bytes: int,
+    others: list[bytes],
 ) -> None:
     data, keys = make(count, packs, frames, prefix)
     store, name = put(data)
@@ -101,7 +107,8 @@ def test_a_large_number_of_look_ups_reads_it_whole_at_once() -> None:
 
 def test_small_segments_are_read_whole_each_once() -> None:
     store = CountingStore(MemoryStore(uuid4().hex))
-    sizes, every = {}, []
+    sizes: dict[bytes, int] = {}
+    every: list[bytes] = []
     for count in range(10, 20):
         data, keys = make(count)
         sizes[blake3_digest(data)] = len(data)
