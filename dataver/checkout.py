@@ -107,9 +107,12 @@ class Checkout:
                 f"{name} has files of yours that differ: {shown}{more}. Nothing was written; {advice}"
             )
         files = [entry for entry in plan.write if entry.kind != FOLDER]
-        self._progress.begin("writing", len(files), sum(entry.size for entry in files))
+        size = sum(entry.size for entry in files)
+        objects = session.objects(state)
+        objects.expect(size)
+        self._progress.begin("writing", len(files), size)
         try:
-            self._execute(plan, files, session.objects(state))
+            self._execute(plan, files, objects)
         except OSError as error:
             if isinstance(error, DataverError):
                 raise

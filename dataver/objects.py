@@ -60,6 +60,7 @@ class Objects:
         self.index = index
         self._refresh = refresh
         self._cache = cache_of(store)
+        self._passing = False
         self._metadata = None if isinstance(store, MapsObjects) else MetadataPacks(store)
         self._frames: OrderedDict[tuple[bytes, int], bytes] = OrderedDict()
         self._frames_bytes = 0
@@ -91,6 +92,10 @@ class Objects:
         self._keep_on_disk(digest, data)
         return data
 
+    def expect(self, size_bytes: int) -> None:
+        """So many bytes of chunks are read in one go: more than half of the cache holds pass it by."""
+        self._passing = self._cache is not None and size_bytes > self._cache.cap_bytes // 2
+
     def _cached(self, digest: bytes) -> View | None:
         return None if self._cache is None else self._cache.get(digest)
 
@@ -117,7 +122,7 @@ class Objects:
         if self._cache is None:
             return self._chunks(digests)
         each = [digests[at : at + DIGEST_BYTES] for at in range(0, len(digests), DIGEST_BYTES)]
-        found = [self._cache.get(digest) for digest in each]
+        found = self._cache.get_many(each)
         missing = [number for number, data in enumerate(found) if data is None]
         if missing:
             read = self._chunks(b"".join([each[number] for number in missing]))
@@ -140,6 +145,8 @@ class Objects:
         return found
 
     def _keep_if_right(self, digest: bytes, data: View) -> None:
+        if self._passing:
+            return
         if blake3_digest(data) == digest:
             self._keep_on_disk(digest, data)
 
@@ -149,15 +156,14 @@ class Objects:
             yield from self.read_places(places)
             return
         missing = []
-        for number, digest in enumerate(digests):
-            data = self._cache.get(digest)
+        for number, data in enumerate(self._cache.get_many(digests)):
             if data is None:
                 missing.append(number)
             else:
                 yield number, data
-        for at, data in self.read_places([places[number] for number in missing]):
-            self._keep_if_right(digests[missing[at]], data)
-            yield missing[at], data
+        for at, read in self.read_places([places[number] for number in missing]):
+            self._keep_if_right(digests[missing[at]], read)
+            yield missing[at], read
 
     def read_places(self, places: Sequence[Place]) -> Iterator[tuple[int, View]]:
         """The bytes of each place as (position in `places`, bytes), in the order of packs.

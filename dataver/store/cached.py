@@ -7,6 +7,7 @@ no listing, no hint, no newest entry.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NoReturn
@@ -108,8 +109,20 @@ def get_named(store: Store, key: str, digest: bytes) -> View:
     return data
 
 
-_user_caches: dict[tuple[str, int], DiskCache] = {}
-_user_caches_lock = threading.Lock()
+class _UserCaches:
+    """The caches that this process uses, by folder and cap."""
+
+    def __init__(self) -> None:
+        self.unlock()
+        self.caches: dict[tuple[str, int], DiskCache] = {}
+
+    def unlock(self) -> None:
+        """Begin as a forked process must, whoever held the lock."""
+        self.lock = threading.Lock()
+
+
+_user = _UserCaches()
+os.register_at_fork(after_in_child=_user.unlock)
 
 
 def user_cache() -> DiskCache | None:
@@ -121,8 +134,8 @@ def user_cache() -> DiskCache | None:
         return None
     if not cap_bytes:
         return None
-    with _user_caches_lock:
+    with _user.lock:
         key = (folder, cap_bytes)
-        if key not in _user_caches:
-            _user_caches[key] = DiskCache(*key)
-        return _user_caches[key]
+        if key not in _user.caches:
+            _user.caches[key] = DiskCache(*key)
+        return _user.caches[key]

@@ -17,7 +17,7 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -106,11 +106,41 @@ class DiskCache:
         except OSError:
             return None
         for _, number, offset, length in found:
-            with suppress(OSError):
-                data = self._read(number, offset, length, digest)
+            with suppress(OSError), self._opened(number) as (fd, size_bytes):
+                data = _read(fd, size_bytes, offset, length, digest)
                 if data is not None:
                     return data
         return None
+
+    def get_many(self, digests: Sequence[bytes]) -> list[View | None]:
+        """As `get` for each of many: a slab is opened once for all that is in it."""
+        found: list[View | None] = [None] * len(digests)
+        places: dict[int, list[tuple[int, int, int]]] = {}
+        try:
+            table = self._open_table()
+            for at, digest in enumerate(digests):
+                for _, number, offset, length in self._slots(table, digest)[:1]:
+                    places.setdefault(number, []).append((offset, length, at))
+        except OSError:
+            return found
+        for number, records in places.items():
+            with suppress(OSError), self._opened(number) as (fd, size_bytes):
+                for offset, length, at in sorted(records):
+                    found[at] = _read(fd, size_bytes, offset, length, digests[at])
+        return found
+
+    @contextmanager
+    def _opened(self, number: int) -> Iterator[tuple[int, int]]:
+        """A slab's descriptor and size; that it was used is noted."""
+        fd = os.open(self._path(number), _READ)
+        try:
+            status = os.fstat(fd)
+            yield fd, status.st_size
+            if time.time() - status.st_mtime > TOUCH_S:
+                with suppress(OSError):
+                    os.utime(fd)
+        finally:
+            os.close(fd)
 
     def _slots(self, table: int, digest: bytes) -> list[tuple[int, int, int, int]]:
         """The slots that may be of a digest, the newest slab first."""
@@ -118,30 +148,6 @@ class DiskCache:
         data = os.pread(table, _BUCKET_BYTES, self._bucket(digest)).ljust(_BUCKET_BYTES, b"\0")
         slots = [slot for slot in _SLOT.iter_unpack(data) if slot[0] == check and slot[3]]
         return sorted(slots, key=lambda slot: -slot[1])
-
-    def _read(self, number: int, offset: int, length: int, digest: bytes) -> View | None:
-        fd = os.open(self._path(number), _READ)
-        try:
-            status = os.fstat(fd)
-            end = offset + _RECORD.size + length
-            if end > status.st_size:
-                return None
-            if length >= MAP_BYTES_MIN:
-                data = memoryview(mmap.mmap(fd, end, prot=mmap.PROT_READ))[offset:]
-            else:
-                data = memoryview(posix.read_at(fd, offset, end - offset))
-            if len(data) != end - offset:
-                return None
-            magic, size, checksum, key = _RECORD.unpack_from(data)
-            view = data[_RECORD.size :]
-            if magic != _MAGIC or size != length or key != digest or xxh3_64(view) != checksum:
-                return None
-            if time.time() - status.st_mtime > TOUCH_S:
-                with suppress(OSError):
-                    os.utime(fd)
-            return view
-        finally:
-            os.close(fd)
 
     # Writing
 
@@ -342,6 +348,24 @@ class DiskCache:
 
     def _path(self, number: int) -> str:
         return f"{self._folder}/slabs/{number:08x}"
+
+
+def _read(fd: int, size_bytes: int, offset: int, length: int, digest: bytes) -> View | None:
+    """The bytes of a record of a slab of `size_bytes`, if it is the one of `digest` and whole."""
+    end = offset + _RECORD.size + length
+    if end > size_bytes:
+        return None
+    if length >= MAP_BYTES_MIN:
+        data = memoryview(mmap.mmap(fd, end, prot=mmap.PROT_READ))[offset:]
+    else:
+        data = memoryview(posix.read_at(fd, offset, end - offset))
+    if len(data) != end - offset:
+        return None
+    magic, size, checksum, key = _RECORD.unpack_from(data)
+    view = data[_RECORD.size :]
+    if magic != _MAGIC or size != length or key != digest or xxh3_64(view) != checksum:
+        return None
+    return view
 
 
 def _check(digest: bytes) -> int:

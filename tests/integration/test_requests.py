@@ -213,6 +213,27 @@ def test_another_checkout_is_from_the_cache(tmp_path: Path, elsewhere: Callable[
     assert (tmp_path / "two" / path_of(4_321)).read_bytes() == data_of(4_321)
 
 
+def test_a_checkout_that_would_fill_the_cache_passes_it_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: Callable[[], None]
+) -> None:
+    monkeypatch.setenv("DATAVER_CACHE_MAX", "2M")
+    (tmp_path / "files").mkdir()
+    for number in range(20):
+        (tmp_path / "files" / str(number)).write_bytes(noise(number, 100_000))
+    store = CountingStore(MemoryStore(uuid4().hex))
+    far_repository(store).session.create()
+    opened(store).commit("iris", tmp_path / "files")
+    elsewhere()
+    assert opened(store).version("iris").read("0") == noise(0, 100_000)
+    opened(store).checkout("iris", tmp_path / "out")
+    assert (tmp_path / "out" / "19").read_bytes() == noise(19, 100_000)
+    assert opened(store).version("iris").read("0") == noise(0, 100_000)
+    counted(store)
+    opened(store, offline=True).version("iris").read("0")
+    opened(store).version("iris").read("19")
+    assert counted(store)[0] > 2
+
+
 def test_what_may_change_is_never_kept(tmp_path: Path) -> None:
     """Another process's commit is seen at once, though all that was before it is in the cache."""
     (tmp_path / "file").write_bytes(b"one")
