@@ -203,6 +203,10 @@ class DiskCache:
             while done < len(view):
                 done += os.pwrite(fd, view[done : done + (64 << 20)], len(head) + done)
             os.pwrite(fd, head, 0)  # Last: before it the slab is none.
+        except OSError:
+            with suppress(OSError):
+                os.unlink(self._path(number))
+            raise
         finally:
             os.close(fd)
         return number, 0

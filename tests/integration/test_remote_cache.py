@@ -19,6 +19,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import dataver
+from dataver import metadata_packs
 from dataver.cli import main
 from dataver.errors import DamagedError, OfflineError, RepositoryNotFoundError, RollbackError
 from dataver.repository import Repository
@@ -149,6 +150,29 @@ def test_a_range_that_comes_wrong_once(store: CountingStore) -> None:
         with suppress(DamagedError):
             check_all(opened(FaultyStore(store, {number: Fault.CORRUPT})))
         check_all(opened(store))
+
+
+@pytest.mark.parametrize("cap", ["64M", "0"])
+@pytest.mark.parametrize(("end_bytes", "block_bytes"), [(60, 1), (100, 4_000), (300, 100_000)])
+def test_metadata_read_in_other_portions(
+    store: CountingStore, monkeypatch: pytest.MonkeyPatch, cap: str, end_bytes: int, block_bytes: int
+) -> None:
+    monkeypatch.setenv("DATAVER_CACHE_MAX", cap)
+    monkeypatch.setattr(metadata_packs, "END_READ_BYTES", end_bytes)
+    monkeypatch.setattr(metadata_packs, "READ_BYTES_MIN", block_bytes)
+    monkeypatch.setattr(metadata_packs, "BLOCKS_KEPT_BYTES", 4 * block_bytes)
+    check_all(opened(store))
+
+
+def test_a_damaged_footer_keeps_nobody_from_reading(store: CountingStore) -> None:
+    """It saves requests; the index says the same."""
+    for info in [*store.list("packs/")]:
+        data = bytearray(store.get(info.key))
+        data[-30] ^= 1  # in the trailer
+        data[-200] ^= 1
+        store.inner.delete(info.key)
+        store.put_new(info.key, bytes(data))
+    check_all(opened(store))
 
 
 def test_a_small_cap_holds_and_all_is_right(

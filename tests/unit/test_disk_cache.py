@@ -249,6 +249,18 @@ def test_a_disk_that_refuses_is_left_alone_for_a_while(
     assert right(cache, fill(cache, "q", 10)) == 10
 
 
+def test_a_large_record_that_does_not_fit_on_the_disk_leaves_nothing(
+    cache: DiskCache, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(fd: int, buffer: object, at: int) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        assert right(cache, fill(cache, "s", 1, 300_000)) == 0
+    assert slabs(folder) == []
+
+
 FILLER = """
 import sys
 from dataver.hashing import blake3_digest
