@@ -1,6 +1,6 @@
 # Every target makes what it needs. Needed on the machine: Python 3.11 or newer, and make.
 #   make demo     the main job, step by step, on real files
-#   make test     every check: lint, types, import direction, tests
+#   make test     every check: lint, types, import direction, tests (needs node and npm too)
 # Environments are made once and brought up to date when pyproject.toml changes.
 
 # The first Python that is new enough; to choose another: make PYTHON=/path/to/python ...
@@ -12,6 +12,9 @@ PYTEST_JOBS ?= 2
 TEST_ENV := .venv
 DEMO_ENV := .venv-demo
 BENCH_ENV := .venv-bench
+AZURITE := .azurite
+# Newer releases need a newer Node than Debian has.
+AZURITE_VERSION := 3.35.0
 
 # make_env FOLDER: a virtual environment in FOLDER, unless a whole one is there (pip comes last).
 define make_env
@@ -43,10 +46,17 @@ $(DEMO_ENV)/.made: pyproject.toml
 	@$(call install,$(DEMO_ENV),--no-deps scikit-learn)
 	@touch $@
 
+# The emulator of Azure Blob Storage, for the tests; with its release in the name, so that another one is installed anew.
+$(AZURITE)/.made-$(AZURITE_VERSION):
+	@command -v npm >/dev/null || { echo "make: the tests run against Azurite, which needs node and npm" >&2; exit 1; }
+	@echo "installing Azurite into $(AZURITE)"
+	@npm install --prefix $(AZURITE) azurite@$(AZURITE_VERSION) --no-audit --no-fund --loglevel=error >/dev/null
+	@touch $@
+
 demo: $(DEMO_ENV)/.made
 	@PATH="$(CURDIR)/$(DEMO_ENV)/bin:$$PATH" sh docs/demo/demo.sh
 
-test: lint
+test: lint $(AZURITE)/.made-$(AZURITE_VERSION)
 	$(TEST_ENV)/bin/python -m pytest -n $(PYTEST_JOBS) -q
 
 lint: $(TEST_ENV)/.made
@@ -65,14 +75,14 @@ bench: $(TEST_ENV)/.made
 	$(TEST_ENV)/bin/python -m benchmarks
 
 # A hundred times the examples of `make test`, other ones at each run: properties and malformed bytes.
-fuzz: $(TEST_ENV)/.made
+fuzz: $(TEST_ENV)/.made $(AZURITE)/.made-$(AZURITE_VERSION)
 	HYPOTHESIS_PROFILE=long $(TEST_ENV)/bin/python -m pytest -n $(PYTEST_JOBS) -q $(wildcard tests/property)
 
 # Long lives: the models of a repository, crashes and faults, and every test marked `soak`.
-soak: $(TEST_ENV)/.made
+soak: $(TEST_ENV)/.made $(AZURITE)/.made-$(AZURITE_VERSION)
 	HYPOTHESIS_PROFILE=long $(TEST_ENV)/bin/python -m pytest -n $(PYTEST_JOBS) -q -m '' $(wildcard tests/stateful tests/fault)
 	$(TEST_ENV)/bin/python -m pytest -q -m soak --ignore=tests/stateful --ignore=tests/fault || test $$? -eq 5
 
 clean:
-	rm -rf $(TEST_ENV) $(DEMO_ENV) $(BENCH_ENV) build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(TEST_ENV) $(DEMO_ENV) $(BENCH_ENV) $(AZURITE) build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find dataver tests docs benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

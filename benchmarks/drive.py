@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.memory import touch_apart
 from benchmarks.peers import Peer, Timing
 from benchmarks.workloads import Workload
 
@@ -22,6 +23,9 @@ Say = Callable[[str], None]
 # this many files are deleted when all is measured, or long enough before.
 FILES_MANY = 1_000
 FORGOTTEN_S = 65
+
+# What a command may take of memory besides twice the data: the files it writes and its buffers.
+ROOM_BYTES = 1 << 30
 
 
 @dataclass(slots=True)
@@ -48,15 +52,22 @@ class Measured:
         return asdict(self)
 
 
-def settle(*folders: Path, cold: bool) -> None:
+def settle(*folders: Path, cold: bool, room_bytes: int) -> None:
     """Gives every phase the same beginning.
 
-    Nothing waits to be written; all bytes of `folders` are in the page cache, or with `cold` none of them.
+    Nothing waits to be written; all bytes of `folders` are in the page cache, or with `cold` none of them;
+    and the machine has `room_bytes` of free memory at hand that need not come from a host first.
     """
     os.sync()
     if cold:
         Path("/proc/sys/vm/drop_caches").write_text("3")
-        return
+    else:
+        read_all(*folders)
+    touch_apart(room_bytes)
+
+
+def read_all(*folders: Path) -> None:
+    """Reads every file below `folders` once, so that it is in the page cache."""
     buffer = bytearray(1 << 20)
     for folder in folders:
         for parent, _, names in os.walk(folder):
@@ -98,6 +109,7 @@ class Round:
         self, workload: Workload, kinds: Sequence[type[Peer]], folder: Path, *, cold: bool, checked: bool
     ) -> None:
         self._workload, self._folder, self._cold, self._checked = workload, folder, cold, checked
+        self._room_bytes = 2 * workload.size_bytes + ROOM_BYTES
         self._source = folder / "work" / "data"  # DVC's project is `work`
         self._source.parent.mkdir(parents=True)
         workload.copy_to(self._source)
@@ -135,7 +147,7 @@ class Round:
         """The timing of one command, and the seconds that a `sync` took after it."""
         if phase == "restore":
             return self._restore(peer)
-        settle(self._source, peer.home, cold=self._cold)
+        settle(self._source, peer.home, cold=self._cold, room_bytes=self._room_bytes)
         method: Callable[[], Timing] = getattr(peer, phase)
         timing = method()
         return timing, flushed_s()
@@ -143,7 +155,7 @@ class Round:
     def _restore(self, peer: Peer) -> tuple[Timing, float]:
         target = self._folder / "restored" / peer.name
         peer.prepare_restore(target)
-        settle(self._source, peer.home, cold=self._cold)
+        settle(self._source, peer.home, cold=self._cold, room_bytes=self._room_bytes)
         timing = peer.restore(target)
         flush_s = flushed_s()
         if self._checked and not same_files(self._source, peer.restored(target)):

@@ -12,24 +12,25 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from dataver.config import default_jobs
 from dataver.errors import BadInputError, DamagedError, DataverError, WouldOverwriteError
+from dataver.filling import fill
 from dataver.format.segment import Place
 from dataver.globs import path_filter
 from dataver.hashing import blake3_digest
-from dataver.ingest import digest_files
 from dataver.objects import Objects
 from dataver.paths import REPOSITORY_FOLDER, check_paths, host_problem, safe_spelling
 from dataver.progress import Progress, Silent
-from dataver.reading import file_blocks, reference_blocks
+from dataver.reading import blocks
 from dataver.refs import Resolved
 from dataver.results import CheckoutResult
 from dataver.session import Session
-from dataver.source import EMPTY_FOLDER, LocalSource, SourceFile
+from dataver.source import EMPTY_FOLDER, LocalSource, SourceFile, local_path
 from dataver.source.base import PART_PREFIX, SPECIAL
+from dataver.source.local import in_repository
 from dataver.targets import Target, target_fault, write_buffers
 from dataver.tree.manifest import FILE, FOLDER, REFERENCE, SYMLINK, Entry, to_entry
 from dataver.tree.walk import find, scan
@@ -37,6 +38,8 @@ from dataver.worktree import Base, CacheRow, StatCache, base, set_base
 
 BATCH_FILES = 256
 BATCH_BYTES = 8 << 20
+READ_BACK_BYTES_MIN = 1 << 20
+"""Of shorter files the bytes are hashed on their way: they fit the processor's cache, and calls cost more."""
 LEFTOVER_AGE_NS = 3600 * 10**9
 """Temporary files of a checkout that was killed go after so long; younger ones may be in use."""
 
@@ -69,7 +72,10 @@ class Checkout:
     ) -> None:
         self._session = session
         self._resolved = resolved
-        self._root = os.path.realpath(os.fsencode(target))
+        path = local_path(target)
+        if path is None:
+            raise BadInputError(f"{target!s} is not a folder of this machine; name one to check out into")
+        self._root = os.path.realpath(os.fsencode(path))
         self._filter = path_filter(include, exclude)
         self._filtered = bool(include or exclude)
         self._overwrite = overwrite
@@ -79,6 +85,7 @@ class Checkout:
         self._leftovers: list[SourceFile] = []
         self._written_bytes = 0
         self._lock = threading.Lock()
+        self._stopped = False
 
     def run(self) -> CheckoutResult:
         """Do it. `WouldOverwriteError` comes before anything is written."""
@@ -93,6 +100,8 @@ class Checkout:
             raise WouldOverwriteError(
                 f"{name} is not a folder; name one that is, or one that does not exist yet"
             )
+        if os.path.basename(self._root) == REPOSITORY_FOLDER or in_repository(self._root):
+            raise BadInputError(f"{name} is for a repository alone; name a folder outside of it")
         cache = StatCache(self._root)
         plan = self._plan(every, wanted, cache)
         if plan.theirs:
@@ -222,6 +231,8 @@ class Checkout:
         ]
         if not unknown:
             return
+        from dataver.ingest import digest_files
+
         self._progress.begin("comparing", len(unknown), sum(file.size for file in unknown))
         try:
             source = LocalSource(self._root, ignore=False)
@@ -272,8 +283,11 @@ class Checkout:
                 self._written(entry, target.set_executable(entry.path, entry.executable), 0)
         small = [entry for entry in files if entry.kind != REFERENCE and entry.chunks is None]
         large = [entry for entry in files if entry.kind == REFERENCE or entry.chunks is not None]
+        # Threads that write a file together have to wait for each other: only where some would be idle.
+        long = sum(entry.size >= READ_BACK_BYTES_MIN for entry in large)
+        helpers = self._jobs // long if 0 < long < self._jobs else 0
         with ThreadPoolExecutor(self._jobs, thread_name_prefix="dataver-checkout") as pool:
-            work = [pool.submit(self._write_large, entry, objects) for entry in large]
+            work = [pool.submit(self._write_large, entry, objects, helpers) for entry in large]
             work += [
                 pool.submit(self._write_batch, batch, objects) for batch in self._batches(small, objects)
             ]
@@ -281,6 +295,7 @@ class Checkout:
                 for future in work:
                     future.result()
             except BaseException:
+                self._stopped = True
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
 
@@ -324,19 +339,27 @@ class Checkout:
             found = target.write(entry.path, entry.executable, lambda fd: write_buffers(fd, [data]))
         self._written(entry, found, len(data))
 
-    def _write_large(self, entry: Entry, objects: Objects) -> None:
-        def fill(fd: int) -> None:
-            blocks = reference_blocks(entry) if entry.kind == REFERENCE else file_blocks(entry, objects)
-            for buffers in blocks:
+    def _write_large(self, entry: Entry, objects: Objects, helpers: int) -> None:
+        def copy(fd: int) -> None:
+            if entry.kind != REFERENCE and entry.size >= READ_BACK_BYTES_MIN:
+                fill(entry, objects, fd, helpers=helpers, advance=self._advance)
+                return
+            for buffers in blocks(entry, objects):
                 write_buffers(fd, buffers)
-                with self._lock:
-                    self._progress.advance(0, sum(map(len, buffers)))
+                self._advance(sum(map(len, buffers)))
 
         with Target(self._root) as target:
-            found = target.write(entry.path, entry.executable, fill)
+            found = target.write(entry.path, entry.executable, copy)
         with self._lock:
             self._progress.advance(0, -entry.size)
         self._written(entry, found, entry.size)
+
+    def _advance(self, size_bytes: int) -> None:
+        """So many bytes more of a large file are there. Ends the file's work where all is to end."""
+        with self._lock:
+            if self._stopped:
+                raise CancelledError
+            self._progress.advance(0, size_bytes)
 
     def _written(self, entry: Entry, found: os.stat_result, size: int) -> None:
         kind = SYMLINK if entry.kind == SYMLINK else 0

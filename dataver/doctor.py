@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol, runtime_checkable
 
 from dataver.errors import DataverError, NotPermittedError, ObjectMissingError
 from dataver.hashing import Kind
@@ -19,7 +20,7 @@ from dataver.log.remembered import Remembered
 from dataver.refs import MAIN, live_ref, require_version
 from dataver.results import Check
 from dataver.session import Session
-from dataver.store.base import Store
+from dataver.store.base import Store, innermost
 from dataver.store.cached import CachedStore
 from dataver.store.probe import PROBE_PREFIX, GuardedStore
 from dataver.tree.manifest import manifest_link
@@ -31,6 +32,21 @@ FREE_BYTES_MIN = 1 << 30
 CLOCK_S_MAX = 60.0
 
 Work = Callable[[], str]
+
+
+@runtime_checkable
+class CloudAccount(Protocol):
+    """A store that can tell of the account it is in. All raise as a read of the store does."""
+
+    @property
+    def credential(self) -> str:
+        """Which credential is used, and where it came from; no secret."""
+
+    def is_hierarchical(self) -> bool:
+        """Whether names are kept as folders in folders."""
+
+    def soft_delete_days(self) -> int:
+        """For how many days deleted objects are kept; 0: not at all."""
 
 
 class _NotOkError(Exception):
@@ -73,6 +89,12 @@ def _repository(session: Session) -> Iterator[tuple[str, Work, str]]:
     write = "ask for the right to write, if you need it; reading goes without"
     yield "write", partial(_write, session.store, written), write
     yield "clock", partial(_clock, written), "set this machine's clock, or the store's, by NTP"
+    account = _account(session.store)
+    if account is not None:
+        yield "credential", lambda: account.credential, ""
+        rights = "ask the account's owner; reading and committing do not need to know it"
+        yield "namespace", partial(_namespace, account), rights
+        yield "soft delete", partial(_soft_delete, account), rights
     if os.path.isabs(session.store.url):
         yield "space", partial(_space, session.store.url), "free space, or move the repository"
 
@@ -172,7 +194,7 @@ def _format(session: Session) -> str:
 
 
 def _history(session: Session) -> str:
-    memory = Remembered(session.store.url)
+    memory = Remembered(session.store.identity)
     seen = memory.load()
     number = session.log.tail().entry.number
     if seen is None:
@@ -196,7 +218,7 @@ def _read(session: Session) -> str:
 def _index(session: Session) -> str:
     segments = session.log.state().segments()
     keys = sum(segment.keys for segment in segments)
-    detail = f"{len(segments)} segments of {keys:,} chunks and records"
+    detail = f"{len(segments)} segment{'' if len(segments) == 1 else 's'} of {keys:,} chunks and records"
     if len(segments) > SEGMENTS_MAX:
         raise _NotOkError(detail, "commit once more: commits merge segments")
     return detail
@@ -248,6 +270,27 @@ def _clock(written: _Written) -> str:
     if apart_s > CLOCK_S_MAX:
         raise _NotOkError(detail, "set this machine's clock, or the store's, by NTP")
     return detail
+
+
+def _account(store: Store) -> CloudAccount | None:
+    found = innermost(store)
+    return found if isinstance(found, CloudAccount) else None
+
+
+def _namespace(account: CloudAccount) -> str:
+    try:
+        hierarchical = account.is_hierarchical()
+    except NotPermittedError:
+        return "not known: this login may not ask"
+    return "hierarchical, which works and has no advantage here" if hierarchical else "flat, as it should be"
+
+
+def _soft_delete(account: CloudAccount) -> str:
+    try:
+        days = account.soft_delete_days()
+    except NotPermittedError:
+        return "not known: this login may not ask"
+    return f"deleted objects are kept, and paid for, {days} days" if days else "off"
 
 
 def _space(folder: str) -> str:

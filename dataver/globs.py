@@ -67,6 +67,8 @@ def path_filter(include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Pat
 
 
 def _compile(patterns: Sequence[str], option: str) -> re.Pattern[str] | None:
+    if isinstance(patterns, str):
+        raise BadInputError(f"{option} {patterns!r} is one text; pass a list, as in [{patterns!r}]")
     if not patterns:
         return None
     return re.compile("|".join([_expression(pattern, option) for pattern in patterns]), re.DOTALL)

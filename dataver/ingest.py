@@ -38,8 +38,10 @@ if TYPE_CHECKING:
 SMALL_BYTES_MAX = 1 << 20
 BATCH_BYTES = 4 << 20
 BATCH_FILES = 256
-WINDOW_BYTES = 8 << 20
-IN_FLIGHT_BYTES = 48 << 20
+WINDOW_BYTES = 4 << 20
+WINDOWS_WAITING = 2
+"""So many windows wait while the workers have one each. More would keep nobody busier, and the first touch
+of memory costs more than the hashing of what is read into it."""
 EMPTY_DIGEST = blake3_digest(b"")
 
 _PARQUET_MAGIC = b"PAR1"
@@ -237,8 +239,11 @@ class _Ingest:
         self._done = Ingested()
         self._waiting: deque[tuple[int, Future[_Result], Callable[[_Result], None]]] = deque()
         self._in_flight = 0
+        self._window_bytes = max(WINDOW_BYTES, 2 * parameters.max_bytes)
+        self._in_flight_bytes_max = 0
 
     def run(self, files: Sequence[SourceFile], jobs: int) -> Ingested:
+        self._in_flight_bytes_max = (jobs + WINDOWS_WAITING) * self._window_bytes
         with ThreadPoolExecutor(jobs, thread_name_prefix="dataver-ingest") as pool:
             try:
                 for batch in _batches(files):
@@ -256,7 +261,7 @@ class _Ingest:
     def _submit(self, weight: int, future: Future[_Result], finish: Callable[[_Result], None]) -> None:
         self._waiting.append((weight, future, finish))
         self._in_flight += weight
-        self._drain(IN_FLIGHT_BYTES)
+        self._drain(self._in_flight_bytes_max)
 
     def _drain(self, limit_bytes: int) -> None:
         """Take results in order, waiting until no more than `limit_bytes` are under way."""
@@ -378,7 +383,7 @@ class _Ingest:
             hashed: deque[Future[None]] = deque()
             final = False
             while not final:
-                window = memoryview(bytearray(WINDOW_BYTES))
+                window = memoryview(bytearray(self._window_bytes))
                 start = len(carried)
                 window[:start] = carried
                 filled, final = _fill(reader, window, start)

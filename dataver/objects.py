@@ -12,7 +12,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from dataver.chunk_index import ChunkIndex, MapsObjects
 from dataver.compression import Codec, decompress
@@ -40,6 +40,19 @@ class Span(NamedTuple):
 
     start: int
     length: int
+
+
+@runtime_checkable
+class CopiesRanges(Protocol):
+    """A store that can have the system copy parts of an object to a file, past this process."""
+
+    def copy_ranges(self, key: str, ranges: Sequence[tuple[int, int]], fd: int) -> int:
+        """Write parts of an object to the file open at `fd`, from its position on: how many bytes.
+
+        `ranges` are `(start, length)`, `start >= 0`. Fewer bytes than asked for, in whole or in
+        part: the system cannot do that here, or the object or the file is not well, which reading
+        and writing will tell.
+        """
 
 
 class PackMissingError(DamagedError):
@@ -120,29 +133,55 @@ class Objects:
         Not verified: the caller compares a digest.
         """
         if self._cache is None:
-            return self._chunks(digests)
-        each = [digests[at : at + DIGEST_BYTES] for at in range(0, len(digests), DIGEST_BYTES)]
+            return self.read(digests, self.places(digests))
+        each = _each(digests)
         found = self._cache.get_many(each)
-        missing = [number for number, data in enumerate(found) if data is None]
-        if missing:
-            read = self._chunks(b"".join([each[number] for number in missing]))
+        missing = b"".join([digest for digest, data in zip(each, found, strict=True) if data is None])
+        return self._completed(each, found, self.places(missing))
+
+    def read(self, digests: bytes, places: Sequence[Place]) -> list[View]:
+        """`chunks`, where `places` of these digests were looked up before."""
+        if self._cache is None:
+            return self._read_now(digests, places)
+        each = _each(digests)
+        found = self._cache.get_many(each)
+        wanted = [place for place, data in zip(places, found, strict=True) if data is None]
+        return self._completed(each, found, wanted)
+
+    def _completed(self, each: list[bytes], found: list[View | None], places: list[Place]) -> list[View]:
+        """What the cache had, with what it lacked read from `places`."""
+        if places:
+            missing = [number for number, data in enumerate(found) if data is None]
+            read = self._read_now(b"".join([each[number] for number in missing]), places)
             for number, data in zip(missing, read, strict=True):
                 found[number] = data
                 self._keep_if_right(each[number], data)
-        return [b"" if data is None else data for data in found]
+        return [data for data in found if data is not None]
 
-    def _chunks(self, digests: bytes) -> list[View]:
+    def _read_now(self, digests: bytes, places: Sequence[Place]) -> list[View]:
         try:
-            return self._chunks_by_place(digests)
+            return self._read_in_order(places)
         except PackMissingError:
             self._look_again()
-            return self._chunks_by_place(digests)
+            return self._read_in_order(self.places(digests))
 
-    def _chunks_by_place(self, digests: bytes) -> list[View]:
-        found: list[View] = [b""] * (len(digests) // DIGEST_BYTES)
-        for number, data in self.read_places(self.places(digests)):
+    def _read_in_order(self, places: Sequence[Place]) -> list[View]:
+        found: list[View] = [b""] * len(places)
+        for number, data in self.read_places(places):
             found[number] = data
         return found
+
+    def copy(self, places: Sequence[Place], fd: int) -> bool:
+        """Have the store copy uncompressed chunks of one pack to the file open at `fd`, one after the other.
+
+        They are written from the file's position on, not verified. False where not all could be:
+        what is written by then means nothing, and `read` goes where this does not.
+        """
+        if not isinstance(self.store, CopiesRanges):
+            return False
+        ranges = _joined(_span(place) for place in places)
+        copied = self.store.copy_ranges(pack_key(places[0].pack), ranges, fd)
+        return copied == sum(length for _, length in ranges)
 
     def _keep_if_right(self, digest: bytes, data: View) -> None:
         if self._passing:
@@ -187,7 +226,7 @@ class Objects:
         start = spans[0].start
         end = max(span.start + span.length for span in spans)
         block = memoryview(self._get(pack, start, end - start))
-        frame_offset, frame = -1, b""
+        frame_offset, frame, unread = -1, b"", False
         for number, span in zip(group, spans, strict=True):
             place = places[number]
             stored = block[span.start - start : span.start - start + span.length]
@@ -197,8 +236,9 @@ class Objects:
             if place.frame_offset != frame_offset:
                 frame_offset = place.frame_offset
                 frame = self._kept((pack, frame_offset)) or self._decode(place, stored)
+            unread = place.offset + place.length < place.raw_bytes
             yield number, memoryview(frame)[place.offset : place.offset + place.length]
-        if frame:
+        if unread:
             # Whoever reads on from here begins in the frame that this group ended in.
             self._keep((pack, frame_offset), frame)
 
@@ -325,15 +365,18 @@ class Objects:
             raise PackMissingError(f"{pack_key(pack)} is missing; run `dataver verify`") from error
 
     def _decode(self, place: Place, stored: View) -> bytes:
-        what = f"the frame at {place.frame_offset} of {pack_key(place.pack)}"
         if place.codec == Codec.RAW:
             return bytes(stored)
         if place.codec != Codec.ZSTD:
-            raise NewerFormatError(f"{what} has codec {place.codec}, which this release does not know")
+            raise NewerFormatError(
+                f"{_frame_of(place)} has codec {place.codec}, which this release does not know"
+            )
         try:
             return decompress(stored, place.raw_bytes)
         except DamagedError as error:
-            raise DamagedError(f"{what} is damaged: {error}; run `dataver verify --deep`") from error
+            raise DamagedError(
+                f"{_frame_of(place)} is damaged: {error}; run `dataver verify --deep`"
+            ) from error
 
     def _unknown(self, digest: bytes) -> DamagedError:
         faults = self.index.faults
@@ -342,6 +385,25 @@ class Objects:
     def damaged(self, digest: bytes, reason: str) -> DamagedError:
         """The error for an object that cannot be had."""
         return DamagedError(f"object {Digest(digest)} is damaged: {reason}; run `dataver verify --deep`")
+
+
+def _frame_of(place: Place) -> str:
+    return f"the frame at {place.frame_offset} of {pack_key(place.pack)}"
+
+
+def _joined(spans: Iterable[Span]) -> list[tuple[int, int]]:
+    """The spans, with those that touch as one."""
+    joined: list[tuple[int, int]] = []
+    for start, length in spans:
+        if joined and sum(joined[-1]) == start:
+            joined[-1] = (joined[-1][0], joined[-1][1] + length)
+        else:
+            joined.append((start, length))
+    return joined
+
+
+def _each(digests: bytes) -> list[bytes]:
+    return [digests[start : start + DIGEST_BYTES] for start in range(0, len(digests), DIGEST_BYTES)]
 
 
 def _span(place: Place) -> Span:

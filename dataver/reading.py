@@ -17,6 +17,7 @@ from dataver.hashing import FileHasher, Kind, digests
 from dataver.objects import Objects
 from dataver.paths import safe_spelling
 from dataver.store.base import View
+from dataver.store.clients import file_system
 from dataver.store.failures import from_client_error
 from dataver.tree import chunk_list
 from dataver.tree.manifest import REFERENCE, Entry
@@ -57,7 +58,10 @@ def file_blocks(entry: Entry, objects: Objects) -> Iterator[list[View]]:
             size += len(data)
         yield block
     if size != entry.size or hasher.digest() != entry.digest:
-        raise _which(entry, objects)
+        raise damaged_chunk(entry, objects) or DamagedError(
+            f"{safe_spelling(entry.path)} does not match its digest {Digest(entry.digest)}, though each of "
+            "its chunks does; run `dataver verify --deep`"
+        )
 
 
 def _blocks(rows: Iterator[ListRow], objects: Objects) -> Iterator[list[View]]:
@@ -264,15 +268,14 @@ def read_ranges(ranges: Ranges, size: int, wanted: Sequence[tuple[int, int]]) ->
 
 def reference_blocks(entry: Entry) -> Iterator[list[View]]:
     """All bytes of a file that stayed where it is, verified by its digest in the end."""
-    import fsspec
-
     reference = entry.reference
     if reference is None:
         raise DamagedError(f"{safe_spelling(entry.path)} is a reference to nowhere; run `dataver verify`")
     url, _ = reference
     hasher, size = FileHasher(), 0
     try:
-        with fsspec.open(url, "rb") as file:
+        fs, path = file_system(url, {})
+        with fs.open(path, "rb") as file:
             while data := file.read(REFERENCE_BLOCK_BYTES):
                 hasher.update(data)
                 size += len(data)
@@ -280,23 +283,28 @@ def reference_blocks(entry: Entry) -> Iterator[list[View]]:
     except DataverError:
         raise
     except FileNotFoundError as error:
-        raise DamagedError(f"{safe_spelling(entry.path)} stayed at {url}, where it is no more") from error
+        raise DamagedError(
+            f"{safe_spelling(entry.path)} stayed at {url}, where it is no more; put it back there"
+        ) from error
     except Exception as error:
         raise from_client_error(error, "read", f"{url}, where {safe_spelling(entry.path)} stayed") from error
     if size != entry.size or hasher.digest() != entry.digest:
-        raise DamagedError(f"{safe_spelling(entry.path)} stayed at {url}, and was changed there since")
+        raise DamagedError(
+            f"{safe_spelling(entry.path)} stayed at {url}, and was changed there since; "
+            "put back there what was committed"
+        )
 
 
 def _read_block(rows: list[ListRow], objects: Objects) -> list[View]:
     return objects.chunks(b"".join(row.digest for row in rows))
 
 
-def _which(entry: Entry, objects: Objects) -> DamagedError:
-    """Name the chunk that is wrong, or the list of chunks where each is right."""
-    for _, row in file_rows(entry, objects):
-        if len(objects.chunk(row.digest)) != row.size_bytes:
-            return objects.damaged(row.digest, "its length is not the one in the list of chunks")
-    return DamagedError(
-        f"{safe_spelling(entry.path)} does not match its digest {Digest(entry.digest)}, though each of its "
-        "chunks does; run `dataver verify --deep`"
-    )
+def damaged_chunk(entry: Entry, objects: Objects) -> DamagedError | None:
+    """The error that names the chunk of a file that is wrong, None where each is right. Reads them all."""
+    try:
+        for _, row in file_rows(entry, objects):
+            if len(objects.chunk(row.digest)) != row.size_bytes:
+                return objects.damaged(row.digest, "its length is not the one in the list of chunks")
+    except DamagedError as error:
+        return error
+    return None

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from dataver.errors import BadInputError, ConflictError
-from dataver.format.limits import TIME_US_MAX, TIME_US_MIN
+from dataver.errors import BadInputError, ConflictError, RepositoryNotFoundError
 from dataver.format.operations import ALIAS, BRANCH, TAG
 from dataver.log.log import Log
 from dataver.log.state import KIND_NAMES
-from dataver.names import KINDS, delete_dataset, delete_ref, rename_dataset, set_ref, undelete_dataset
+from dataver.names import (
+    KINDS,
+    datasets,
+    delete_dataset,
+    delete_ref,
+    rename_dataset,
+    set_ref,
+    undelete_dataset,
+)
 from dataver.progress import Progress
 from dataver.refs import MAIN, check_dataset_name, live_ref, require_dataset, require_version
 from dataver.results import (
@@ -22,9 +29,9 @@ from dataver.results import (
     CheckoutResult,
     CommitResult,
     DatasetInfo,
-    Forecast,
     RefInfo,
     RefResult,
+    TransferResult,
     VerifyReport,
     VersionInfo,
 )
@@ -37,6 +44,7 @@ if TYPE_CHECKING:
     from dataver.version import Version
 
 Time = datetime | str
+Place = str | os.PathLike[str]
 
 
 class Repository:
@@ -82,7 +90,9 @@ class Repository:
         """See that there is a repository, and find the entry that reads look at."""
         self.session.log.genesis()
         if self._at is not None:
-            self.session.at = _entry_number(self.session.log, self._at)
+            from dataver.moments import entry_number
+
+            self.session.at = entry_number(self.session.log, self._at)
 
     # Versions
 
@@ -133,18 +143,7 @@ class Repository:
         done = committer.commit(progress)
         if done.published is not None:
             return self._result(dataset, branch, done.published, done.new_bytes, done.stored_bytes)
-        return self._forecast(dataset, committer, done)
-
-    def _forecast(self, dataset: str, committer: Any, done: Any) -> CommitResult:
-        changes = committer.changes(done)
-        files, size_bytes = committer.totals(done)
-        requests = 2 * done.packs + 4 if changes else 0
-        forecast = Forecast(done.new_bytes, requests)
-        parents = [str(done.base.id)] if done.base is not None else []
-        return CommitResult(
-            dataset, None, "", parents, "", files, size_bytes, done.new_bytes, done.stored_bytes,
-            changes.counts, False, None, forecast,
-        )  # fmt: skip
+        return committer.forecast(done)
 
     def status(
         self, dataset: str, source: str | os.PathLike[str] | None = None, *, progress: Progress | None = None
@@ -163,16 +162,7 @@ class Repository:
 
     def datasets(self) -> list[DatasetInfo]:
         """The datasets by name, each with the head of its `main`."""
-        state = self.session.state()
-        found = []
-        for name, dataset in state.datasets():
-            ref = live_ref(state, dataset, MAIN)
-            if ref is None:
-                found.append(DatasetInfo(name, None, None, 0, 0))
-                continue
-            head = require_version(state, dataset, ref.target)
-            found.append(DatasetInfo(name, f"v{head.number}", str(head.id), head.files, head.size_bytes))
-        return found
+        return datasets(self.session.state())
 
     def log(self, ref: str) -> Iterator[VersionInfo]:
         """The versions from `ref` back, newest first."""
@@ -183,17 +173,10 @@ class Repository:
 
     def show(self, ref: str) -> VersionInfo:
         """Everything about one version, with what it changed against its first parent."""
-        from dataclasses import replace
-
-        from dataver.history import Names, compare, version_info
+        from dataver.history import show
 
         state = self.session.state()
-        found = self.session.resolve(ref, state)
-        record = self.session.record(found.version.id, state)
-        names = Names.of(state, found.dataset)
-        parent = require_version(state, found.dataset, record.parents[0]) if record.parents else None
-        changed = compare(self.session, state, parent, found.version).counts
-        return replace(version_info(found.name, found.version, record, names), changed=changed)
+        return show(self.session, state, self.session.resolve(ref, state))
 
     def version(self, ref: str) -> Version:
         """A handle on one version."""
@@ -216,18 +199,9 @@ class Repository:
 
         Only footers are read. Files that are not Parquet on both sides are left out.
         """
-        from dataver.tables.footer import compare_footers, read_footer
+        from dataver.version import compare_tables
 
-        old, new = self.version(a), self.version(b)
-        found = []
-        for path in self.diff(a, b).modified:
-            if not path.endswith((".parquet", ".pq")):
-                continue
-            with old.open(path) as before, new.open(path) as after:
-                footers = read_footer(before), read_footer(after)
-            if footers[0] is not None and footers[1] is not None:
-                found.append(compare_footers(path, footers[0], footers[1]))
-        return found
+        return compare_tables(self.version(a), self.version(b), self.diff(a, b).modified)
 
     def checkout(
         self,
@@ -295,6 +269,51 @@ class Repository:
         target = self.session.resolve(ref, self.session.newest())
         label = self._label(message or f"revert to {target.canonical}", author, time, None, (), False)
         return self._result(target.name, branch, revert(self.session, target, branch, label), 0, 0)
+
+    def push(
+        self,
+        refs: Sequence[str] = (),
+        *,
+        to: str | os.PathLike[str] | Repository,
+        progress: Progress | None = None,
+        jobs: int | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> TransferResult:
+        """Copy to another repository what it lacks: all datasets, or those and the single versions in `refs`.
+
+        Branches only move forward: one that has versions there which are not here is a
+        `ConflictError`, and nothing was copied. A tag that differs there is an `AlreadyExistsError`,
+        a dataset of the same name that was made there a `ConflictError`. An alias moves only where
+        `refs` names it, as `iris@prod`. `storage_options` are those of `to`.
+        """
+        from dataver.transfer import push
+
+        self._set_jobs(jobs)
+        return push(self.session, _other(to, storage_options, self._offline).session, refs, progress=progress)
+
+    def pull(
+        self,
+        refs: Sequence[str] = (),
+        *,
+        source: str | os.PathLike[str] | Repository,
+        rebase: bool = False,
+        depth: int | None = None,
+        progress: Progress | None = None,
+        jobs: int | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> TransferResult:
+        """Copy from the repository `source` what this one lacks; as `push` the other way round.
+
+        Where a branch diverged, all else is done before its `ConflictError`: the versions of there are
+        here then, and `merge("iris@<id>")` brings both lines together. With `rebase` the versions of
+        here are put on top of the other head instead; where both changed the same paths, it is a
+        `ConflictError` and nothing was changed. `depth` is how many versions back are copied.
+        """
+        from dataver.transfer import pull
+
+        self._set_jobs(jobs)
+        there = _other(source, storage_options, self._offline).session
+        return pull(self.session, there, refs, rebase=rebase, depth=depth, progress=progress)
 
     # Names
 
@@ -364,10 +383,13 @@ class Repository:
         tags: Sequence[str],
         allow_empty: bool,
     ) -> Label:
+        from dataver.moments import microseconds
         from dataver.publish import Label
 
+        if isinstance(tags, str):
+            raise BadInputError(f"the tags are {tags!r}, one text; pass a list, as in [{tags!r}]")
         pairs = tuple(sorted((meta or {}).items(), key=str))
-        time_us = None if time is None else _microseconds(time)
+        time_us = None if time is None else microseconds(time)
         return Label(message, self.session.who(author), time_us, pairs, tuple(tags), allow_empty)
 
     def _unchanged(self, dataset: str, branch: str) -> CommitResult:
@@ -412,36 +434,16 @@ class Repository:
         )
 
 
-def _require_place(place: str | os.PathLike[str], name: str) -> None:
+def _require_place(place: Place, name: str) -> None:
     if not os.fspath(place):
         raise BadInputError(f"the {name} is empty; '.' is the current folder")
 
 
-def _microseconds(time: Time) -> int:
-    from dataver.history import to_microseconds
-
-    if isinstance(time, str):
-        try:
-            time = datetime.fromisoformat(time)
-        except ValueError as error:
-            raise BadInputError(
-                f"{time!r} is not a time: RFC 3339 is expected, as 2026-01-31T09:30:00Z"
-            ) from error
-    time_us = to_microseconds(time if time.tzinfo is not None else time.replace(tzinfo=UTC))
-    if not TIME_US_MIN <= time_us <= TIME_US_MAX:
-        raise BadInputError(f"{time.isoformat()} is not in the years 1 to 9999, UTC")
-    return time_us
-
-
-def _entry_number(log: Log, at: str) -> int:
-    """The entry that `--at` means: its number, or the last one made by a time."""
-    if at.isascii() and at.isdigit():
-        newest = log.tail().entry.number
-        # Python refuses to read numbers of thousands of digits.
-        if len(at) > 20 or int(at) > newest:
-            raise BadInputError(f"there is no log entry {at[:40]}; the newest is {newest}")
-        return int(at)
-    return log.number_at(_microseconds(at))
+def _other(place: Place | Repository, options: Mapping[str, Any] | None, offline: bool) -> Repository:
+    if isinstance(place, Repository):
+        return place
+    _require_place(place, "other repository")
+    return open_repository(os.fspath(place), storage_options=options, offline=offline)
 
 
 def init(
@@ -474,7 +476,6 @@ def open_repository(
     `RepositoryNotFoundError` where there is none.
     """
     from dataver.config import find_repository
-    from dataver.errors import RepositoryNotFoundError
 
     place = url or find_repository()
     if place is None:

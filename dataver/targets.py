@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DESCRIPTORS_MAX = 64
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _BUFFERS_MAX = 512
 
 
@@ -34,7 +34,10 @@ class Target:
 
     def __init__(self, root: bytes) -> None:
         self._root = root
-        os.makedirs(root, exist_ok=True)
+        try:
+            os.makedirs(root, exist_ok=True)
+        except RecursionError:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG)) from None
         self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._folders: OrderedDict[bytes, int] = OrderedDict()
 
@@ -74,7 +77,8 @@ class Target:
         return fd
 
     def write(self, path: bytes, executable: bool, fill: Callable[[int], None]) -> os.stat_result:
-        """Write a file: `fill` gets a descriptor; when it returns, the file takes its place by rename.
+        """Write a file: `fill` gets a descriptor, to write and to read what it wrote; when it returns,
+        the file takes its place by rename.
 
         What `fill` raises leaves nothing behind. Replaces a file or symlink that is there; the
         caller has made sure that it may.
@@ -168,6 +172,21 @@ def write_buffers(fd: int, buffers: Sequence[Buffer]) -> None:
     views = [memoryview(buffer) for buffer in buffers]
     while views:
         written = os.writev(fd, views[:_BUFFERS_MAX])
+        while views and written >= len(views[0]):
+            written -= len(views[0])
+            views.pop(0)
+        if written:
+            views[0] = views[0][written:]
+
+
+def write_at(fd: int, buffers: Sequence[Buffer], start: int) -> None:
+    """Write all buffers from byte `start` of the file on. Its position stays as it is."""
+    views = [memoryview(buffer) for buffer in buffers]
+    while views:
+        written = os.pwritev(fd, views[:_BUFFERS_MAX], start)
+        if written <= 0:
+            raise OSError(errno.EIO, "the file system took no bytes")
+        start += written
         while views and written >= len(views[0]):
             written -= len(views[0])
             views.pop(0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
 from functools import partial
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dataver.log.state import State
     from dataver.repository import Repository
     from dataver.store.base import View
+    from dataver.tables.footer import TableChange
 
 TABLE_SUFFIXES = {
     "parquet": (".parquet", ".pq", ".parq"),
@@ -308,6 +309,21 @@ def to_file_entry(entry: Entry) -> FileEntry:
         entry.size,
         entry.digest.hex(),
     )
+
+
+def compare_tables(old: Version, new: Version, paths: Iterable[str]) -> list[TableChange]:
+    """How those of `paths` that are Parquet files on both sides changed."""
+    from dataver.tables.footer import compare_footers, read_footer
+
+    found = []
+    for path in paths:
+        if not path.endswith((".parquet", ".pq")):
+            continue
+        with old.open(path) as before, new.open(path) as after:
+            footers = read_footer(before), read_footer(after)
+        if footers[0] is not None and footers[1] is not None:
+            found.append(compare_footers(path, footers[0], footers[1]))
+    return found
 
 
 def _newest_index(repository: Repository) -> ChunkIndex:

@@ -10,6 +10,8 @@ from uuid import uuid4
 import pytest
 from hypothesis import settings
 
+from tests.azurite import Azurite
+
 # `quick` is what `make test` runs; `long` is for `make fuzz` and `make soak`. No deadline in either:
 # a shared machine makes any single example slow now and then, and these are not timed tests.
 settings.register_profile("quick", max_examples=50, stateful_step_count=30, deadline=None, print_blob=True)
@@ -35,3 +37,46 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("DATAVER_AUTHOR", AUTHOR)
         yield
     shutil.rmtree(cache, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[Azurite]:
+    """The blob service of Azurite, in memory, for all tests of this process."""
+    with Azurite.started() as service:
+        yield service
+
+
+@pytest.fixture
+def azure(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a place in a container of its own; the credential is in the environment."""
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azurite.connection_string)
+    return f"az://{azurite.container()}/repository"
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """moto's S3 service, in this process."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a place in a bucket of its own; the credential is in the environment."""
+    import boto3
+
+    for name, value in (
+        ("AWS_ACCESS_KEY_ID", "nobody"),
+        ("AWS_SECRET_ACCESS_KEY", "nothing"),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+        ("AWS_ENDPOINT_URL", s3_endpoint),
+    ):
+        monkeypatch.setenv(name, value)
+    bucket = f"b{uuid4().hex}"
+    boto3.client("s3").create_bucket(Bucket=bucket)
+    return f"s3://{bucket}/repository"

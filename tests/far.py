@@ -19,6 +19,10 @@ class FarStore(Wrapper):
     def url(self) -> str:
         return f"far://{self.inner.url.removeprefix('memory://').lstrip('/')}"
 
+    @property
+    def identity(self) -> str:
+        return self.url
+
 
 class FarRepository(Repository):
     """A repository over `store` as if that were far away, opened as a process does that begins."""

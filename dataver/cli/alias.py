@@ -7,7 +7,13 @@ from dataver.cli.options import verb
 from dataver.cli.session import Session
 
 
-@verb("alias", "dataver alias iris@v3 prod", "dataver alias iris prod --delete", document=names.DOCUMENT)
+@verb(
+    "alias",
+    "dataver alias iris@v3 prod",
+    "dataver alias iris prod --delete",
+    reads=True,
+    document=names.DOCUMENT,
+)
 @names.name_parameters("alias")
 def command(session: Session, ref: str, name: str | None, delete: bool) -> None:
     """Point the alias NAME at the version REF; DATASET alone lists its aliases.

@@ -11,6 +11,7 @@ from dataver.cli.session import Session
     "branch",
     "dataver branch iris@v3 cleaning",
     "dataver branch iris cleaning --delete",
+    reads=True,
     document=names.DOCUMENT,
 )
 @names.name_parameters("branch")

@@ -116,23 +116,27 @@ def committed_lines(result: CommitResult, branch: str, tags: tuple[str, ...] = (
     """What a commit, merge or revert did: one line, and one more for each thing out of the ordinary."""
     if result.dry_run is not None:
         forecast = result.dry_run
-        cost = "none here" if forecast.cost_usd is None else f"{forecast.cost_usd:.4f} USD"
+        cost = "none here" if forecast.cost_usd is None else f"about {forecast.cost_usd:.2g} USD"
+        what = output.counts_text(result.changed)
         yield (
-            f"{output.name(result.dataset)}  would commit {output.counts_text(result.changed)}  "
+            f"{output.name(result.dataset)}  {'would commit ' if forecast.requests else ''}{what}  "
             f"{output.size_text(forecast.new_bytes)} new of {output.size_text(result.bytes)}  "
             f"{output.amount(forecast.requests, 'request')}, cost {cost}"
         )
         return
     name = output.name(f"{result.dataset}@{result.version or branch}")
-    start = f"{name}  {output.elided_id(result.id)}  {output.counts_text(result.changed)}"
-    if not result.created:
-        yield f"{name}  {output.elided_id(result.id)}  nothing changed, no new version"
-        return
-    yield (
-        f"{start}  {output.size_text(result.new_bytes)} new of {output.size_text(result.bytes)} "
-        f"(stored {output.size_text(result.stored_bytes)})"
-    )
+    start = f"{name}  {output.elided_id(result.id)}  "
+    if result.created:
+        yield (
+            f"{start}{output.counts_text(result.changed)}  "
+            f"{output.size_text(result.new_bytes)} new of {output.size_text(result.bytes)} "
+            f"(stored {output.size_text(result.stored_bytes)})"
+        )
+    elif result.id:
+        yield f"{start}nothing changed, no new version"
+    else:
+        yield f"{output.name(result.dataset)}  nothing to record, no version"
     if result.rebased_onto:
-        yield f"put on top of {output.elided_id(result.rebased_onto)}, which was committed meanwhile"
+        yield f"put on top of {output.elided_id(result.rebased_onto)}, which the source was not made from"
     if tags:
         yield "tagged " + ", ".join(output.name(tag) for tag in tags)

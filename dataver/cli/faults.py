@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 DONE = 0
 UNEXPECTED = 1
 BAD_INPUT = 2
+NOT_FOUND = 3
 STORE_FAILED = 7
 NOT_PERMITTED = 8
 # What a shell reports for a program that ended because the reader of its output went away.
@@ -34,7 +35,7 @@ EXIT_CODES = {
     DONE: "done",
     UNEXPECTED: "unexpected",
     BAD_INPUT: "bad input: names, options, malformed files",
-    3: "not found",
+    NOT_FOUND: "not found",
     4: "exists already, or a conflict",
     5: "damaged data",
     6: "would overwrite changed files",
@@ -98,9 +99,20 @@ def explain(error: BaseException, arguments: list[str]) -> tuple[int, str]:
         return STORE_FAILED, f"no space left: {error}; make room and run the command again"
     if isinstance(error, OSError) and error.errno in REFUSED:
         return NOT_PERMITTED, f"not permitted: {error}; check the permissions"
+    if isinstance(error, FileNotFoundError) and not current_folder_exists():
+        return NOT_FOUND, "the current folder was deleted; change to one that exists, then run it again"
     detail = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     hint = "" if "--debug" in arguments else "; `dataver --debug …` prints where"
     return UNEXPECTED, f"unexpected, a defect of dataver: {detail}{hint}"
+
+
+def current_folder_exists() -> bool:
+    """Whether relative paths mean anything: a shell may stay in a folder that was deleted."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def sentence(text: str) -> str:

@@ -33,24 +33,34 @@ def command(session: Session, ref: str, number: int | None) -> None:
 
 
 def log_lines(versions: Iterable[VersionInfo]) -> Iterator[str]:
-    """One line a version, aligned block by block."""
+    """One line a version, aligned block by block; then where the history was copied in part."""
     iterator = iter(versions)
+    absent: dict[str, None] = {}
+    dataset = ""
     while block := list(islice(iterator, ROWS_A_BLOCK)):
+        dataset = block[-1].dataset
+        absent.update((parent, None) for version in block for parent in version.absent)
         rows = [row(version) for version in block]
         if not any(cells[CHANGED] for cells in rows):
             rows = [cells[:CHANGED] + cells[CHANGED + 1 :] for cells in rows]
         yield from output.columns(rows)
+    for parent in absent:
+        yield output.dim(
+            f"{output.elided_id(parent)} and what it descends from are not here; "
+            f"`dataver pull {output.safe(dataset)} --from URL` brings them"
+        )
 
 
 def row(version: VersionInfo) -> tuple[str, ...]:
     """Version, id, time, author, changes (where they are known), then names and the message's first line."""
     names = [*version.tags, *version.aliases, *(name for name in version.branches if name != "main")]
-    badges = f"[{', '.join(map(output.safe, names))}] " if names else ""
+    badges = f"[{', '.join(map(output.safe, names))}]" if names else ""
+    message = output.safe(version.message.strip().partition("\n")[0])
     return (
         output.name(version.version or "-"),
         output.dim(output.short_id(version.id)),
         output.time_text(version.time),
         output.safe(version.author.partition(" <")[0]),
         "" if version.changed is None else output.counts_text(version.changed),
-        click.style(badges, fg="yellow") + output.safe(version.message.partition("\n")[0]),
+        f"{click.style(badges, fg='yellow')} {message}" if badges else message,
     )

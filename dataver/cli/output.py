@@ -94,7 +94,7 @@ def elided_id(digest: str | None) -> str:
 
 def time_text(time: datetime) -> str:
     """`2026-01-31 09:30:00Z`: UTC, in the form that `--at` reads."""
-    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    return time.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "seconds") + "Z"
 
 
 def name(text: str) -> str:
@@ -107,6 +107,16 @@ def dim(text: str) -> str:
     return click.style(text, dim=True)
 
 
+def width(text: str) -> int:
+    """How many places of a terminal's line a text takes; colour takes none, East Asian signs take two."""
+    text = click.unstyle(text)
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(sign) else 1 + (east_asian_width(sign) in "WF") for sign in text)
+
+
 def columns(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> Iterable[str]:
     """Align rows of cells, two spaces apart; columns named in `right` end at the same place.
 
@@ -114,11 +124,11 @@ def columns(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> Iterabl
     """
     if not rows:
         return
-    widths = [max(len(click.unstyle(cell)) for cell in column) for column in zip(*rows, strict=True)]
+    widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = []
         for place, cell in enumerate(row):
-            padding = " " * (widths[place] - len(click.unstyle(cell)))
+            padding = " " * (widths[place] - width(cell))
             cells.append(padding + cell if place in right else cell + padding)
         yield "  ".join(cells).rstrip()
 

@@ -28,6 +28,7 @@ class Display:
     def __init__(self, delay_s: float = DELAY_S) -> None:
         self._delay_s = delay_s
         self._what: str | None = None
+        self._noun = ""
         self._files = 0
         self._bytes = 0
         self._files_total: int | None = None
@@ -39,6 +40,8 @@ class Display:
         """A piece of work starts; totals are None where they are not known."""
         self.end()
         self._what = what
+        # Files are counted, unless the work names something else: "verifying packs".
+        self._noun = "" if " " in what else " files"
         self._files = self._bytes = 0
         self._files_total = files
         self._bytes_total = size_bytes
@@ -71,8 +74,8 @@ class Display:
     def files_text(self) -> str:
         """`1,200/50,000 files`; the total only where it is known, nothing where none is counted."""
         if self._files_total is None:
-            return f"{self._files:,} files" if self._files else ""
-        return f"{self._files:,}/{self._files_total:,} files"
+            return f"{self._files:,}{self._noun}" if self._files else ""
+        return f"{self._files:,}/{self._files_total:,}{self._noun}"
 
     def bytes_text(self) -> str:
         """`12.3 MiB/40 MiB`; the total only where it is known, nothing where none is counted."""
@@ -85,7 +88,7 @@ class Display:
         elapsed_s = max(time.monotonic() - self._started_s, 1e-6)
         if self._bytes:
             return f"{size_text(int(self._bytes / elapsed_s))}/s"
-        return f"{self._files / elapsed_s:,.0f} files/s" if self._files else ""
+        return f"{self._files / elapsed_s:,.0f}{self._noun}/s" if self._files else ""
 
     def done(self) -> tuple[float, float | None]:
         """How much is done, and of how much: bytes where their total is known, else files."""

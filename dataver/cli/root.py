@@ -42,6 +42,8 @@ VERBS = {
     "revert": "Make a new version with the files of an old one.",
     "rename": "Give a dataset another name.",
     "delete": "Delete a dataset, or bring it back.",
+    "push": "Copy to another repository what it lacks.",
+    "pull": "Copy from another repository what this one lacks.",
     "verify": "Check that every object is there and whole.",
     "doctor": "Check the environment and the repository, and say what to do.",
     "completion": "Print the completion script of a shell.",

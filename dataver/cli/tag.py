@@ -12,6 +12,7 @@ from dataver.cli.session import Session
     "dataver tag iris@v3 paper",
     "dataver tag iris",
     "dataver tag iris paper --delete",
+    reads=True,
     document=names.DOCUMENT,
 )
 @names.name_parameters("tag")

@@ -134,7 +134,10 @@ class PackBuilder:
         return frame
 
     def finish(self) -> tuple[Digest, list[Buffer]]:
-        """The pack's name and its bytes in parts. Hashes every byte once."""
+        """The pack's name and its bytes in parts, which are the caller's now. Hashes every byte once.
+
+        The builder is of no more use.
+        """
         footer = self._footer()
         size = self._size_bytes + len(footer) + TRAILER_BYTES
         digest = blake3_digest(self._header + footer)
@@ -143,7 +146,8 @@ class PackBuilder:
         hasher = FileHasher()
         for part in self._parts:
             hasher.update(part)
-        return hasher.digest(), self._parts
+        parts, self._parts = self._parts, []
+        return hasher.digest(), parts
 
     def _footer(self) -> bytes:
         frames, count = self._frames, len(self._frames)

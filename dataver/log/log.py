@@ -12,6 +12,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from dataver.chunk_index import MapsObjects
@@ -43,7 +44,7 @@ from dataver.log.nodes import StateNodes, root_link
 from dataver.log.remembered import Remembered, Seen
 from dataver.log.state import State, value_row
 from dataver.packs import Nonce, random_nonce
-from dataver.store.base import Store
+from dataver.store.base import Store, ensure_safe
 from dataver.store.cached import is_offline, writing_offline
 from dataver.tree.build import build
 from dataver.tree.update import update
@@ -53,6 +54,7 @@ FEATURES: frozenset[str] = frozenset()
 FORMAT = 1
 RETRY_S_MAX = 600.0
 DECIDE_S_MAX = 60.0
+_FINAL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOTDIR, errno.ENOENT, errno.ENAMETOOLONG})
 
 Plan = Callable[[State], "tuple[Operation, ...] | None"]
 """Given the newest state: what to append, or None for nothing. Runs again after a lost race."""
@@ -87,7 +89,7 @@ class Log:
     def __init__(self, store: Store, *, accept_rollback: bool = False) -> None:
         self.store = store
         self.nodes = StateNodes(store)
-        self._remembered = Remembered(store.url)
+        self._remembered = Remembered(store.identity)
         self._accept_rollback = accept_rollback
         self._tail: Tail | None = None
         self._first: Tail | None = None
@@ -115,6 +117,7 @@ class Log:
             try:
                 first = self._recall() or self.entry(0)
             except ObjectMissingError:
+                self.refuse_headless()
                 raise RepositoryNotFoundError(
                     f"there is no repository at {self.store.url}; make one with `dataver init`"
                 ) from None
@@ -124,6 +127,18 @@ class Log:
             self._first, self._genesis = first, operations[0]
             _check_features(self._genesis, self.store.url)
         return self._genesis
+
+    def refuse_headless(self) -> None:
+        """`DamagedError` where entry 0 is gone and others are there: a second one would lose them all."""
+        with suppress(ObjectMissingError):
+            self.store.get(entry_key(1))
+            try:
+                self.store.get(entry_key(0))
+            except ObjectMissingError:
+                raise DamagedError(
+                    f"{entry_key(0)}, the beginning of the repository {self.store.url}, is missing; "
+                    "restore it from another copy of the repository"
+                ) from None
 
     def repository(self) -> bytes:
         """The repository's id: 16 random bytes."""
@@ -268,6 +283,7 @@ class Log:
 
     def create(self, genesis: Genesis, repository: bytes, identity: Identity) -> Tail:
         """Put entry 0. `AlreadyExistsError` where the place has a repository."""
+        self.refuse_headless()
         entry = Entry(
             0,
             NO_ENTRY,
@@ -355,6 +371,7 @@ class Log:
 
     def _put(self, entry: Entry) -> bool:
         """Create the entry; False if another one has its number. Decides lost answers by the write id."""
+        ensure_safe(self.store)
         key, data = entry_key(entry.number), entry.encode()
         started = time.monotonic()
         pause_s = 0.05
@@ -404,7 +421,7 @@ def _own(entry: Entry) -> Tail:
 def _refused(failure: StoreError) -> bool:
     """Whether the file system said no for good, so that waiting for an answer is of no use."""
     cause = failure.__cause__
-    return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return isinstance(cause, OSError) and cause.errno in _FINAL
 
 
 def _check_features(genesis: Genesis, url: str) -> None:

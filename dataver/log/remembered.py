@@ -30,12 +30,17 @@ class Seen:
 
 
 class Remembered:
-    """One small file a repository URL in the user's cache folder. Losing it costs only the check."""
+    """One small file a place in the user's cache folder. Losing it costs only the check.
 
-    def __init__(self, url: str) -> None:
+    `place` is the `identity` of a store.
+    """
+
+    def __init__(self, place: str) -> None:
         self._path: Path | None = None
-        if not url.startswith("memory:"):
-            self._path = cache_folder() / "repositories" / blake3_digest(url.encode()).hex()
+        if not place.startswith("memory:"):
+            # A folder's name need not be UTF-8.
+            name = blake3_digest(place.encode("utf-8", "surrogateescape")).hex()
+            self._path = cache_folder() / "repositories" / name
 
     def load(self) -> Seen | None:
         """What was seen last, or None. A file that cannot be read is as good as none."""

@@ -31,6 +31,7 @@ __all__ = [
     "Source",
     "SourceFile",
     "SourceReader",
+    "local_path",
     "open_source",
     "pauses",
 ]
@@ -54,10 +55,17 @@ def open_source(
     see `LocalSource` and `FsspecSource`.
     """
     filters: dict[str, Any] = {"include": include, "exclude": exclude, "ignore": ignore}
-    if not isinstance(source, str) or not _URL.match(source) or os.path.lexists(source):
-        return LocalSource(source, **filters)
-    if found := _LOCAL_URL.match(source):
-        return LocalSource(source[found.end() :], **filters)
+    if (path := local_path(source)) is not None:
+        return LocalSource(path, **filters)
+    assert isinstance(source, str)
     from dataver.source.fsspec_ import FsspecSource
 
     return FsspecSource(source, storage_options, **filters)
+
+
+def local_path(place: str | bytes | os.PathLike[str]) -> str | bytes | os.PathLike[str] | None:
+    """The path that a path or URL means on this machine; None where it is elsewhere."""
+    if not isinstance(place, str) or not _URL.match(place) or os.path.lexists(place):
+        return place
+    found = _LOCAL_URL.match(place)
+    return place[found.end() :] if found else None

@@ -41,6 +41,8 @@ def source_fault(error: OSError, path: bytes) -> DataverError:
         )
     if error.errno == errno.ELOOP:
         return BadInputError(f"{spelled} cannot be read: its symbolic links go in a circle")
+    if error.errno == errno.ENAMETOOLONG:
+        return BadInputError(f"{spelled} cannot be read: the name is too long")
     return StoreError(f"{spelled} cannot be read: {error.strerror or error}")
 
 

@@ -11,8 +11,9 @@ import io
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import unquote
 
 from dataver.errors import BadInputError, DataverError, PathNotFoundError
@@ -21,9 +22,17 @@ from dataver.paths import RelativePath, check_paths, safe_spelling
 from dataver.source.base import EMPTY_FOLDER, REMOTE_TAG, SourceFile, pauses
 from dataver.source.faults import changed
 from dataver.source.listing import GENESIS, choose
-from dataver.source.remote import change_tag, count_bytes, find_all, is_folder, source_file, spooled
+from dataver.source.remote import (
+    AheadReader,
+    change_tag,
+    count_bytes,
+    find_all,
+    is_folder,
+    source_file,
+    spooled,
+)
+from dataver.store.clients import account, file_system, public_url, without_password
 from dataver.store.failures import from_client_error, redact
-from dataver.store.fsspec_ import public_url
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -31,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["FsspecReader", "FsspecSource"]
 
 _READ_AHEAD_BYTES = 8 << 20
+_ABSENT = frozenset({404, 410})
 _WEB = ("http", "https")
 
 
@@ -54,7 +64,6 @@ class FsspecSource:
         """Nothing is asked of the place yet. `BadInputError` for a URL that fsspec does not know."""
         shown = public_url(url)
         self.name = safe_spelling(shown)
-        self.key = shown.encode("utf-8", "surrogateescape")
         self._url = url
         self._options = dict(storage_options or {})
         chosen = path_filter(include, exclude)
@@ -63,20 +72,24 @@ class FsspecSource:
         self._web = url.partition("://")[0] in _WEB
         self._threads = threading.local()
         self._root = self._open_root()
+        key = f"{shown} {account(self._fs())}".rstrip()
+        self.key = key.encode("utf-8", "surrogateescape")
         # Of what was listed, by path: its name in the file system, and the store's change tag.
         self._names: dict[bytes, str] = {}
         self._tags: dict[bytes, str] = {}
 
     def _open_root(self) -> str:
-        import fsspec
-
         protocol = self._url.partition("://")[0]
         try:
-            fs, root = fsspec.core.url_to_fs(self._url, **self._options)
+            fs, root = file_system(self._url, self._options)
         except ImportError as error:
             raise BadInputError(f"no package for {protocol}:// is installed: {error}") from error
+        except DataverError:
+            raise
         except ValueError as error:
             raise BadInputError(f"cannot open {self.name}: {redact(str(error))}") from None
+        except FileNotFoundError:
+            raise PathNotFoundError(f"{self.name} does not exist") from None
         except Exception as error:  # noqa: BLE001 - file systems raise what they like when they log in
             raise from_client_error(error, "open", self.name) from None
         self._threads.fs = fs
@@ -87,9 +100,7 @@ class FsspecSource:
         try:
             return self._threads.fs
         except AttributeError:
-            import fsspec
-
-            self._threads.fs = fsspec.core.url_to_fs(self._url, **self._options)[0]
+            self._threads.fs = file_system(self._url, self._options)[0]
             return self._threads.fs
 
     def files(self) -> list[SourceFile]:
@@ -207,8 +218,13 @@ class FsspecSource:
         Where the server only gives it from start to end, it is first copied to a temporary file.
         """
         file = self.entry_now(file)
+        fs, name = self._fs(), self._name(file.path)
+        if getattr(fs, "async_impl", False) and file.inode == REMOTE_TAG:
+            # Ranges of one object can be asked for at once, and the tag tells if they fit together.
+            ahead = AheadReader(partial(fs.cat_file, name), file.size)
+            return FsspecReader(self, cast("BinaryIO", ahead), file)
         with self.errors("read", safe_spelling(file.path)):
-            opened = self._fs().open(self._name(file.path), "rb", block_size=_READ_AHEAD_BYTES)
+            opened = fs.open(name, "rb", block_size=_READ_AHEAD_BYTES)
             if not opened.seekable():
                 opened = spooled(opened)
         return FsspecReader(self, opened, file)
@@ -218,7 +234,9 @@ class FsspecSource:
         if "::" in self._url:
             raise BadInputError(f"{self.name}: a file inside of another cannot be referred to")
         url = str(self._fs().unstrip_protocol(self._name(file.path)))
-        return public_url(url), self._tags.get(bytes(file.path), "")
+        # Only on the web a query is no part of the name.
+        shown = public_url(url) if self._web else without_password(url)
+        return shown, self._tags.get(bytes(file.path), "")
 
     @contextmanager
     def errors(self, action: str, what: str) -> Iterator[None]:
@@ -227,7 +245,12 @@ class FsspecSource:
             yield
         except DataverError:
             raise
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            # For the web every failure is a missing file; the cause says whether it was one.
+            cause = error.__cause__ if self._web else None
+            absent = isinstance(cause, FileNotFoundError) or getattr(cause, "status", None) in _ABSENT
+            if isinstance(cause, Exception) and not absent:
+                raise from_client_error(cause, action, what) from None
             raise PathNotFoundError(f"{what} does not exist") from None
         except Exception as error:  # noqa: BLE001 - every client library has exceptions of its own
             # Without the cause: its text and its frames may hold credentials.
@@ -252,6 +275,8 @@ class FsspecReader(io.RawIOBase):
     def readinto(self, buffer: Buffer, /) -> int:
         view = memoryview(buffer).cast("B")
         with self._source.errors("read", safe_spelling(self.file.path)):
+            if isinstance(self._opened, AheadReader):
+                return self._opened.readinto(view)
             data = self._opened.read(len(view))
         view[: len(data)] = data
         return len(data)

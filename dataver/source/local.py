@@ -15,10 +15,21 @@ from dataver.source.faults import refuse_special, source_fault
 from dataver.source.reading import LocalReader, open_local, read_link, read_whole, step_by_step
 from dataver.source.walk import CALL_PATH_BYTES_MAX, Walk, holds_repository
 
-__all__ = ["LocalSource"]
+__all__ = ["LocalSource", "in_repository"]
 
 # What a repository writes at its root; below these lie its objects.
 _REPOSITORY_PARTS = (b"log", b"packs", b"index", b"probe")
+
+
+def in_repository(path: bytes) -> bool:
+    """Whether a real path lies in a folder `.dataver`, or among a repository's objects."""
+    while (above := os.path.dirname(path)) != path:
+        if os.path.basename(above) == REPOSITORY_FOLDER:
+            return True
+        if os.path.basename(path) in _REPOSITORY_PARTS and holds_repository(above):
+            return True
+        path = above
+    return False
 
 
 class LocalSource:
@@ -59,23 +70,17 @@ class LocalSource:
             raise source_fault(error, given) from error
         if stat.S_ISDIR(mode):
             self._prefix = self.key.rstrip(b"/") + b"/"
-            self._refuse_repository()
+            if os.path.basename(self.key) == REPOSITORY_FOLDER or holds_repository(self.key):
+                raise BadInputError(
+                    f"{self.name} is a repository, and no version can hold one; name the folder of the data"
+                )
         elif stat.S_ISREG(mode):
             self._prefix = os.path.dirname(self.key).rstrip(b"/") + b"/"
             self._single = RelativePath.parse(os.path.basename(given))
         else:
             raise refuse_special(given, mode)
-
-    def _refuse_repository(self) -> None:
-        if os.path.basename(self.key) == REPOSITORY_FOLDER or holds_repository(self.key):
-            raise BadInputError(
-                f"{self.name} is a repository, and no version can hold one; name the folder of the data"
-            )
-        folder = self.key
-        while (above := os.path.dirname(folder)) != folder:
-            if os.path.basename(folder) in _REPOSITORY_PARTS and holds_repository(above):
-                raise BadInputError(f"{self.name} is part of a repository; name a folder of data")
-            folder = above
+        if in_repository(self.key):
+            raise BadInputError(f"{self.name} is part of a repository, and no version can hold it")
 
     def files(self) -> list[SourceFile]:
         """Everything to be committed, sorted by path. See `Source.files`.

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dataver.errors import BadInputError
 from dataver.hashing import blake3_digest
 from dataver.paths import safe_spelling
 from dataver.source.base import FILE, REMOTE_MTIME, REMOTE_TAG, SourceFile
 
-__all__ = ["change_tag", "count_bytes", "find_all", "is_folder", "source_file", "spooled"]
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["AheadReader", "change_tag", "count_bytes", "find_all", "is_folder", "source_file", "spooled"]
 
 # What changes whenever the content does, by the names that file systems give it.
 _TAG_NAMES = ("etag", "ETag", "e_tag", "md5Hash", "content_md5", "checksum", "crc32c", "generation", "sha")
 _TIME_NAMES = ("LastModified", "last_modified", "mtime", "modified", "updated", "created")
 _TIME_UNKNOWN_NS = 2**63 - 1  # younger than any reading, so never trusted
 _BLOCK_BYTES = 1 << 20
+
+AHEAD_BYTES = 8 << 20
+AHEAD_BLOCKS = 4
 
 Info = Mapping[str, Any]
 
@@ -97,6 +106,68 @@ def count_bytes(opened: BinaryIO) -> int:
     while block := opened.read(_BLOCK_BYTES):
         size += len(block)
     return size
+
+
+class AheadReader(io.RawIOBase):
+    """A remote file whose next blocks are asked for while one is used. For one thread.
+
+    `fetch(start, stop)` gives the bytes of a range and may be called by several threads.
+    """
+
+    def __init__(self, fetch: Callable[[int, int], bytes], size_bytes: int) -> None:
+        super().__init__()
+        self._fetch = fetch
+        self._size = size_bytes
+        self._at = 0
+        self._blocks: OrderedDict[int, Future[bytes]] = OrderedDict()
+        self._pool = ThreadPoolExecutor(AHEAD_BLOCKS, thread_name_prefix="dataver-fetch")
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence])
+        return self._at
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        view = memoryview(buffer).cast("B")
+        if self._at >= self._size or not view:
+            return 0
+        number, offset = divmod(self._at, AHEAD_BYTES)
+        data = self._block(number)[offset : offset + len(view)]
+        view[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def _block(self, number: int) -> memoryview:
+        in_order = number in self._blocks or not self._blocks
+        if not in_order:
+            self._forget()
+        for wanted in range(number, number + (AHEAD_BLOCKS if number else 1)):
+            start = wanted * AHEAD_BYTES
+            if start < self._size and wanted not in self._blocks:
+                stop = min(start + AHEAD_BYTES, self._size)
+                self._blocks[wanted] = self._pool.submit(self._fetch, start, stop)
+        while next(iter(self._blocks)) < number:
+            self._blocks.popitem(last=False)
+        return memoryview(self._blocks[number].result())
+
+    def _forget(self) -> None:
+        for future in self._blocks.values():
+            future.cancel()
+        self._blocks.clear()
+
+    def close(self) -> None:
+        if not self.closed:
+            self._forget()
+            self._pool.shutdown(wait=True)
+        super().close()
 
 
 def spooled(opened: BinaryIO) -> BinaryIO:

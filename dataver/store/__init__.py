@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataver.errors import BadInputError
 from dataver.store.base import ObjectInfo, Store, View, Wrapper
+from dataver.store.clients import AZURE
 
 if TYPE_CHECKING:
     from dataver.store.probe import ProbeableStore
@@ -69,6 +70,10 @@ def _bare_store(url: str, storage_options: Mapping[str, Any] | None) -> Probeabl
         from dataver.store.memory import MemoryStore
 
         return MemoryStore(place.strip("/"))
+    if protocol in AZURE:
+        from dataver.store.azure import AzureStore
+
+        return AzureStore(url, storage_options)
     from dataver.store.fsspec_ import FsspecStore
 
     return FsspecStore(url, storage_options)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from dataver.errors import BadInputError, DamagedError
+from dataver.format.limits import OBJECT_BYTES_MAX
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -51,6 +52,10 @@ class Store(Protocol):
     @property
     def url(self) -> str:
         """Where the store is, as people write it, without credentials. A local one: its path."""
+
+    @property
+    def identity(self) -> str:
+        """What tells this place from every other, wherever its URL may lead another time; no credentials."""
 
     def get(self, key: str) -> bytes:
         """The whole object. `ObjectMissingError` where there is none."""
@@ -115,6 +120,10 @@ class Wrapper:
     def url(self) -> str:
         return self.inner.url
 
+    @property
+    def identity(self) -> str:
+        return self.inner.identity
+
     def get(self, key: str) -> bytes:
         return self.inner.get(key)
 
@@ -137,6 +146,41 @@ class Wrapper:
         self.inner.delete(key)
 
 
+def innermost(store: Store) -> Store:
+    """The store behind all wrappers."""
+    while isinstance(store, Wrapper):
+        store = store.inner
+    return store
+
+
+def ensure_safe(store: Store) -> None:
+    """Have the probe done that is before the first write; raises as it does, with nothing written.
+
+    Else the first write would do it, and a failure of the probe were taken for one of that write.
+    """
+    while isinstance(store, Wrapper):
+        probe = getattr(store, "ensure_safe", None)
+        if probe is not None:
+            probe()
+        store = store.inner
+
+
+def joins_buffers(store: Store) -> bool:
+    """Whether `put_new` makes one buffer of several: who does so first can let go of the several."""
+    return bool(getattr(innermost(store), "joins_buffers", False))
+
+
+def pack_bytes_max(store: Store) -> int:
+    """How large a pack should become here. Where a write costs a round trip, as large as it may."""
+    return int(getattr(innermost(store), "pack_bytes_max", OBJECT_BYTES_MAX))
+
+
+def write_usd(store: Store) -> float | None:
+    """What a write costs, by the list; None where nobody asks for money."""
+    price: float | None = getattr(innermost(store), "write_usd", None)
+    return price
+
+
 def check_key(key: str) -> None:
     """Raise `BadInputError` where `key` is not a key. Every store calls this first."""
     if len(key) > KEY_CHARACTERS_MAX or not _KEY.fullmatch(key):
@@ -156,6 +200,13 @@ def as_views(data: Data) -> list[memoryview]:
     """`data` as byte views of its non-empty buffers, without a copy."""
     buffers = data if isinstance(data, list | tuple) else (data,)
     return [view for view in (memoryview(b).cast("B") for b in buffers) if view.nbytes]
+
+
+def one_buffer(data: Data) -> bytes:
+    """`data` as one buffer, which is the caller's own where it is one of bytes already."""
+    if isinstance(data, list | tuple) and len(data) == 1:
+        data = data[0]
+    return data if isinstance(data, bytes) else b"".join(as_views(data))
 
 
 def place(start: int, length: int, size_bytes: int, what: str) -> tuple[int, int]:

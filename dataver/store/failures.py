@@ -68,6 +68,10 @@ def from_client_error(error: Exception, action: str, what: str, *, reading: bool
         return from_os_error(error, action, what, reading=reading)
     if reading and isinstance(error, FileNotFoundError):
         return ObjectMissingError(f"there is no {what}")
+    if type(error).__module__.startswith("azure."):
+        from dataver.store.azure_client import credential_name, from_azure_error
+
+        return from_azure_error(error, action, what, credential_name({}), reading=reading)
     text = redact(" ".join(str(error).split()))[:_TEXT_CHARACTERS_MAX]
     start = f"cannot {action} {what}: {type(error).__name__}: {text}"
     status = getattr(error, "status_code", None) or getattr(error, "status", None)

@@ -7,7 +7,6 @@ answers shorter than asked for are errors.
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dataver.errors import BadInputError, DamagedError, DataverError, StoreError, UnsafeStoreError
-from dataver.store.base import ObjectInfo, View, as_views, check_key, check_prefix, place
+from dataver.store.base import ObjectInfo, View, check_key, check_prefix, one_buffer, place
+from dataver.store.clients import file_system, public_url
 from dataver.store.failures import from_client_error, redact
 
 if TYPE_CHECKING:
@@ -33,18 +33,20 @@ class FsspecStore:
     that the service creates a key at most once.
     """
 
-    def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
-        import fsspec
+    joins_buffers = True
 
+    def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
         self._source = (url, dict(storage_options or {}))
         self._url = public_url(url)
         if "::" in url or "://" not in url:
             raise BadInputError(f"{self._url!r} is not the URL of a store: PROTOCOL://PLACE is expected")
         protocol = url.partition("://")[0]
         try:
-            self._fs, path = fsspec.core.url_to_fs(url, **self._source[1])
+            self._fs, path = file_system(url, self._source[1])
         except ImportError as error:
             raise BadInputError(f"no package for {protocol}:// is installed: {error}") from error
+        except DataverError:
+            raise
         except ValueError as error:
             raise BadInputError(f"cannot open {self._url}: {redact(str(error))}") from None
         except Exception as error:  # noqa: BLE001 - file systems raise what they like when they log in
@@ -61,6 +63,11 @@ class FsspecStore:
     def url(self) -> str:
         """The URL, without password and query."""
         return self._url
+
+    @property
+    def identity(self) -> str:
+        """The same URL: nothing more is known of what it leads to."""
+        return self.url
 
     def probe_subject(self) -> str:
         """The bucket, container or server, and the packages that speak to it."""
@@ -101,7 +108,7 @@ class FsspecStore:
                 place(start, length, size, what)
             raise
         parts = iter(found)
-        return [self._exactly(key, next(parts), length) if length else b"" for _, length in wanted]
+        return [self._exactly(key, next(parts), start, length) if length else b"" for start, length in wanted]
 
     def get_suffix(self, key: str, length: int) -> tuple[View, int]:
         size = self._size(key)
@@ -115,7 +122,7 @@ class FsspecStore:
                 f"{self._url} cannot be written to: fsspec's {type(self._fs).__name__} cannot create a file "
                 "only where there is none, so commits could overwrite each other; it can be read from"
             )
-        value = b"".join(as_views(data))
+        value = one_buffer(data)
         try:
             with self._errors("write", key):
                 self._fs.pipe_file(path, value, mode="create")
@@ -126,21 +133,24 @@ class FsspecStore:
     def put_hint(self, key: str, data: Data) -> None:
         path = self._path(key)
         with self._errors("write", key):
-            self._fs.pipe_file(path, b"".join(as_views(data)))
+            self._fs.pipe_file(path, one_buffer(data))
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         check_prefix(prefix)
         with self._errors("list", prefix):
             found = self._find(prefix.rpartition("/")[0])
         skip = len(self._root) + 1
-        infos = ((path[skip:], info) for path, info in found.items())
+        wanted = {path[skip:]: info for path, info in found.items() if path[skip:].startswith(prefix)}
         return iter(
             sorted(
-                ObjectInfo(key, int(info["size"]), _stored_at(info))
-                for key, info in infos
-                if key.startswith(prefix)
+                ObjectInfo(key, self._listed_size(key, info), _stored_at(info))
+                for key, info in wanted.items()
             )
         )
+
+    def _listed_size(self, key: str, info: Mapping[str, Any]) -> int:
+        """The size that a listing tells, or, as of web servers, another request."""
+        return self._size(key) if info.get("size") is None else int(info["size"])
 
     def delete(self, key: str) -> None:
         path = self._path(key)
@@ -183,7 +193,10 @@ class FsspecStore:
                 raise FileNotFoundError(path)
             return int(info["size"])
 
-    def _exactly(self, key: str, data: View, length: int) -> View:
+    def _exactly(self, key: str, data: View, start: int, length: int) -> View:
+        if len(data) > length and len(data) == self._size(key):
+            # A server that knows no ranges gave all of it.
+            return data[start : start + length]
         if len(data) != length:
             raise DamagedError(
                 f"{self._what(key)} gave {len(data)} bytes where {length} were asked for: it was cut short "
@@ -223,11 +236,6 @@ class FsspecStore:
                 elif name != path:
                     folders.append(name)
         return found
-
-
-def public_url(url: str) -> str:
-    """`url` as it may be shown and stored: without a password, a query or a fragment."""
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1@", re.split(r"[?#]", url, maxsplit=1)[0]).rstrip("/")
 
 
 def _stored_at(info: Mapping[str, Any]) -> float:

@@ -40,6 +40,9 @@ class LocalStore:
     Before that, or without it, `list` raises `StoreError`: an unmounted disk is not an empty store.
     """
 
+    pack_bytes_max = 16 << 20
+    """A pack waits in memory until it is full, and on a disk nothing is gained by a larger one."""
+
     def __init__(self, root: str | Path) -> None:
         self._root = os.path.abspath(root)
         if "\0" in self._root:
@@ -62,6 +65,11 @@ class LocalStore:
     def url(self) -> str:
         """The absolute path of the folder."""
         return self._root
+
+    @property
+    def identity(self) -> str:
+        """The same path."""
+        return self.url
 
     def probe_subject(self) -> str:
         """The file system that the folder is on, or will be on, and the system's release."""
@@ -131,6 +139,26 @@ class LocalStore:
             finally:
                 os.close(fd)
 
+    def copy_ranges(self, key: str, ranges: Sequence[tuple[int, int]], fd: int) -> int:
+        """Have the kernel write parts of an object to the file open at `fd`, from its position on.
+
+        How many bytes: fewer than asked for where it cannot, or where object or file are not well.
+        """
+        copied = 0
+        try:
+            source = self._open(key)
+        except OSError:
+            return 0
+        try:
+            for start, length in ranges:
+                count = posix.send(fd, source, start, length)
+                copied += count
+                if count < length:
+                    break
+        finally:
+            os.close(source)
+        return copied
+
     def put_new(self, key: str, data: Data, *, barrier: bool = True) -> bool:
         final = self._path(key)
         folder = os.path.dirname(final)
@@ -163,6 +191,10 @@ class LocalStore:
         check_prefix(prefix)
         folder = prefix.rpartition("/")[0]
         return self._walk(folder, prefix)
+
+    def rely_on(self, key: str) -> None:
+        """Also make the name of this object, which another process put, durable with the next barrier."""
+        self._remember([os.path.dirname(self._path(key))])
 
     def delete(self, key: str) -> None:
         path = self._path(key)

@@ -46,6 +46,11 @@ class MemoryStore:
     def url(self) -> str:
         return f"memory://{self._name}"
 
+    @property
+    def identity(self) -> str:
+        """The same URL."""
+        return self.url
+
     def probe_subject(self) -> str:
         """Every memory store is the same code."""
         return "memory"

@@ -62,6 +62,26 @@ def read_at(fd: int, start: int, length: int) -> bytes:
     return b"".join(parts)
 
 
+def send(target: int, source: int, start: int, length: int) -> int:
+    """Copy bytes of one file to the position of another inside the kernel: how many were copied.
+
+    Fewer than `length`: `source` ends before, the kernel cannot copy between these two, or either
+    of them failed. Which it was, reading and writing will say.
+    """
+    if not sys.platform.startswith("linux"):
+        return 0  # Elsewhere `sendfile` writes to sockets only.
+    copied = 0
+    while copied < length:
+        try:
+            count = os.sendfile(target, source, start + copied, length - copied)
+        except OSError:
+            break
+        if not count:
+            break
+        copied += count
+    return copied
+
+
 def sync_file(fd: int) -> None:
     """Make the file's bytes durable.
 

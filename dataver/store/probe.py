@@ -12,7 +12,7 @@ import json
 import os
 import platform
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
@@ -87,6 +87,12 @@ class GuardedStore(Wrapper):
         """The whole object, memory-mapped where `inner` can. `ObjectMissingError` where there is none."""
         mapped: Callable[[str], memoryview] | None = getattr(self.inner, "map", None)
         return memoryview(self.inner.get(key)) if mapped is None else mapped(key)
+
+    def copy_ranges(self, key: str, ranges: Sequence[tuple[int, int]], fd: int) -> int:
+        """Parts of an object to the file open at `fd`, as far as `inner` can do that past this process."""
+        copy: Callable[[str, Sequence[tuple[int, int]], int], int] | None
+        copy = getattr(self.inner, "copy_ranges", None)
+        return 0 if copy is None else copy(key, ranges, fd)
 
     def ensure_safe(self) -> None:
         """Probe unless a passed probe is remembered. Raises as `probe` does."""

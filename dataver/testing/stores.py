@@ -102,7 +102,7 @@ class CountingStore(CallWrapper):
 
 
 class Fault(Enum):
-    """What goes wrong with a call. All but `CORRUPT` raise `StoreError`."""
+    """What goes wrong with a call. All but `CORRUPT` and `SHORT` raise `StoreError`."""
 
     BEFORE = "nothing was done"
     """The call has no effect."""
@@ -113,6 +113,8 @@ class Fault(Enum):
     look does not see it yet. A read is as `BEFORE`."""
     CORRUPT = "a byte was flipped"
     """A read gives its bytes with one flipped, in the middle. Other calls are done as usual."""
+    SHORT = "the last byte was lost"
+    """A read gives its bytes without the last one. Other calls are done as usual."""
 
 
 class FaultyStore(CallWrapper):
@@ -159,7 +161,9 @@ class FaultyStore(CallWrapper):
         if fault is None:
             return run()
         if fault is Fault.CORRUPT:
-            return _flipped(run())
+            return _spoiled(run(), _flipped)
+        if fault is Fault.SHORT:
+            return _spoiled(run(), lambda data: data[:-1])
         if fault is Fault.AFTER:
             run()
         if fault is Fault.LATE and call.method in WRITES:
@@ -218,16 +222,20 @@ def _bytes_of(result: object) -> int:
     return 0
 
 
-def _flipped(result: _T) -> _T:
-    """A read's answer with one byte changed; an answer without bytes as it is."""
+def _flipped(data: bytes) -> bytes:
+    changed = bytearray(data)
+    changed[len(changed) // 2] ^= 0x01
+    return bytes(changed)
+
+
+def _spoiled(result: _T, spoil: Callable[[bytes], bytes]) -> _T:
+    """A read's answer with its largest part spoiled; an answer without bytes as it is."""
     if isinstance(result, bytes | memoryview) and len(result):
-        changed = bytearray(result)
-        changed[len(changed) // 2] ^= 0x01
-        return type(result)(bytes(changed))
+        return type(result)(spoil(bytes(result)))
     if isinstance(result, list | tuple) and not isinstance(result, ObjectInfo):
         parts = [*result]
         largest = max(range(len(parts)), key=lambda i: _bytes_of(parts[i]), default=None)
         if largest is not None and _bytes_of(parts[largest]):
-            parts[largest] = _flipped(parts[largest])
+            parts[largest] = _spoiled(parts[largest], spoil)
             return type(result)(parts)
     return result

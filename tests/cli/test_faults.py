@@ -135,6 +135,16 @@ def test_no_repository_is_3_before_and_after_the_verb(run: Callable[..., Result]
         assert "dataver init" in result.stderr or "nowhere" in result.stderr
 
 
+def test_the_folder_around_a_repository_is_3_and_the_repository_is_named(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("init", "project/.dataver")
+    result = run("-R", "project", "list")
+    assert (result.exit_code, "name project/.dataver" in result.stderr) == (3, True)
+    monkeypatch.setenv("DATAVER_REPO", "project")
+    assert "name project/.dataver" in run("list").stderr
+
+
 def test_debug_prints_the_traceback_and_json_carries_it(run: Callable[..., Result]) -> None:
     result = run("list", "--debug")
     assert result.exit_code == 3

@@ -16,10 +16,14 @@ from dataver.cli import VERBS, main, reference
 if TYPE_CHECKING:
     from click.testing import Result
 
-READING_VERBS = {"status", "list", "log", "show", "ls", "cat", "diff", "checkout", "verify"}
+# Without a NAME the last three list.
+READING_VERBS = {
+    *("status", "list", "log", "show", "ls", "cat", "diff", "checkout", "verify"),
+    *("tag", "alias", "branch"),
+}
 WRITING_VERBS = {
     *("init", "commit", "tag", "alias", "branch", "merge", "revert", "rename", "delete"),
-    "doctor",
+    *("push", "pull", "doctor"),
 }
 HEAVY = {
     *("numpy", "pyarrow", "fsspec", "zstandard", "rich", "pyfastcdc", "pathspec", "pandas", "asyncio"),

@@ -244,6 +244,7 @@ def test_merge_and_revert(document: Document, iris: Path, place: Path) -> None:
     merged = document("merge", "iris@side", "-m", "both")
     assert set(merged) >= COMMIT_FIELDS
     assert merged["parents"] == [main["id"], side["id"]]
+    assert merged["rebased_onto"] is None
     assert merged["version"] == "v3"
     assert merged["new_bytes"] == 0
     reverted = document("revert", "iris@v1")

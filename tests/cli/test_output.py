@@ -82,6 +82,16 @@ def test_columns_align_whatever_the_colour() -> None:
     assert list(output.columns([])) == []
 
 
+def test_columns_align_wide_and_combining_signs() -> None:
+    rows = [("\u65e5\u672c", "x"), ("e\u0301abc", "x"), ("abcd", "x"), ("a", "")]
+    assert [line.rstrip("x") for line in output.columns(rows)] == [
+        "\u65e5\u672c  ",
+        "e\u0301abc  ",
+        "abcd  ",
+        "a",
+    ]
+
+
 def test_changes_lines_end_with_the_counts() -> None:
     changes = Changes(["new"], ["mod"], [], [("old", "re\nnamed")])
     lines = [click.unstyle(line) for line in output.changes_lines(changes)]
@@ -97,6 +107,7 @@ def test_times_are_utc() -> None:
     local = datetime(2026, 1, 31, 10, 30, 5, 250, tzinfo=timezone(timedelta(hours=1)))
     assert rfc3339(local) == "2026-01-31T09:30:05.000250Z"
     assert output.time_text(local) == "2026-01-31 09:30:05Z"
+    assert output.time_text(datetime(1, 2, 3, tzinfo=UTC)) == "0001-02-03 00:00:00Z"
     assert datetime.fromisoformat(rfc3339(local)) == local.astimezone(UTC)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -224,3 +225,28 @@ def test_arguments_that_are_not_utf8_are_no_traceback(iris: Path, program: Progr
         assert process.returncode in {2, 3}
         assert process.stderr.startswith(b"error: ")
         assert process.stderr.count(b"\n") == 1
+
+
+def test_a_repository_may_be_at_a_place_that_is_not_utf8(iris: Path, program: Program) -> None:
+    for arguments in (
+        ["init", b"place\xff"],
+        ["-R", b"place\xff", "commit", "iris", "iris"],
+        ["-R", b"place\xff", "checkout", "iris", b"out\xff"],
+        ["-R", b"place\xff", "doctor"],
+        ["-R", b"place\xff", "verify", "--deep"],
+    ):
+        process = program(*arguments)
+        assert process.returncode == 0, process.stderr
+    assert (iris.parent / os.fsdecode(b"out\xff") / "a.csv").read_bytes() == (iris / "a.csv").read_bytes()
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("init",), ("-R", "../iris", "list"), ("doctor",)])
+def test_a_current_folder_that_was_deleted_is_3(arguments: tuple[str, ...], place: Path) -> None:
+    gone = place / "gone"
+    gone.mkdir()
+    script = f"rmdir {gone}; exec {shlex.join([*PROGRAM, *arguments])}"
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=gone, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.splitlines()[-1].startswith("error: the current folder was deleted; ")

@@ -41,6 +41,15 @@ def test_lines_without_totals_say_what_is_known() -> None:
     assert re.fullmatch(r"listing: 1,200 files, [\d,]+ files/s, done in [\d.]+ s\n", stream.getvalue())
 
 
+def test_what_is_no_file_is_not_called_one() -> None:
+    stream = io.StringIO()
+    lines = progress.Lines(stream)
+    lines.begin("verifying packs", files=11)
+    lines.advance(files=4)
+    lines.end()
+    assert re.fullmatch(r"verifying packs: 4/11, [\d,]+/s, done in [\d.]+ s\n", stream.getvalue())
+
+
 def test_a_second_piece_of_work_ends_the_first() -> None:
     stream = io.StringIO()
     lines = progress.Lines(stream)
@@ -61,7 +70,7 @@ def test_quick_work_draws_no_bar(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_bars_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     bars = progress.Bars()
-    bars.begin("hashing [files]", files=2, size_bytes=2048)
+    bars.begin("[hashing]", files=2, size_bytes=2048)
     bars._next_s = 0
     bars.advance(files=1, size_bytes=1024)
     assert bars._rich is not None

@@ -29,10 +29,20 @@ def test_commit_says_what_it_did(ok: Ok, iris: Path) -> None:
     assert re.fullmatch(
         r"iris@v2  [0-9a-f]{8}…  nothing changed, no new version\n", ok("commit", "iris", "iris")
     )
+    assert ok("commit", "iris", "iris", "--dry-run").startswith("iris  nothing changed  0 B new of ")
     (iris / "more").write_text("more")
     assert ok("commit", "iris", "iris", "--dry-run").startswith("iris  would commit 1 added  4 B new of ")
     tagged = ok("commit", "iris", "iris", "--tag", "paper", "--tag", "draft").splitlines()
     assert tagged[-1] == "tagged paper, draft"
+    tagged = ok("commit", "iris", "iris", "--tag", "later").splitlines()
+    assert (tagged[0].endswith("no new version"), tagged[1:]) == (True, ["tagged later"])
+
+
+def test_an_empty_folder_is_no_first_version(ok: Ok, place: Path) -> None:
+    ok("init")
+    (place / "empty").mkdir()
+    assert ok("commit", "iris", "empty") == "iris  nothing to record, no version\n"
+    assert ok("list") == ""
 
 
 def test_status_and_diff_name_the_paths(ok: Ok, iris: Path) -> None:
@@ -66,6 +76,10 @@ def test_log_shows_a_line_a_version(ok: Ok, iris: Path) -> None:
     assert "Test Author" in lines[1]
     assert lines[1].endswith("first")
     assert len(ok("log", "iris", "-n", "1").splitlines()) == 1
+    ok("commit", "iris", "iris", "--allow-empty", "-m", "\n\nafter blank lines\n")
+    assert ok("log", "iris", "-n", "1").endswith("  after blank lines\n")
+    ok("commit", "iris", "iris", "--allow-empty", "--author", "Ada")
+    assert ok("log", "iris", "-n", "1").endswith("  Ada\n")
 
 
 def test_show_has_every_fact(ok: Ok, iris: Path) -> None:
@@ -211,6 +225,12 @@ FAILURES = [
     (2, ("commit", "iris", "iris", "--tag", "v7", "--allow-empty")),
     (2, ("commit", "iris", "iris", "--time", "yesterday")),
     (2, ("commit", "iris", "iris", "--into", "../up")),
+    (2, ("commit", "iris", "iris", "--into", ".dataver")),
+    (2, ("commit", "iris", ".dataver/log/00000000000000000000")),
+    (2, ("checkout", "iris", "s3://bucket/folder")),
+    (2, ("checkout", "iris", ".dataver")),
+    (2, ("checkout", "iris", ".dataver/new")),
+    (2, ("checkout", "iris", "elsewhere/.dataver")),
     (2, ("show", "iris@")),
     (2, ("show", "@v1")),
     (2, ("tag", "iris", "latest")),
@@ -219,6 +239,8 @@ FAILURES = [
     (2, ("rename", "iris", ".hidden")),
     (2, ("show", "iris", "--at", "yesterday")),
     (2, ("cat", "iris", "train")),
+    (2, ("commit", "iris", "long" * 100)),
+    (7, ("checkout", "iris", "deep/" * 2000)),
     (3, ("show", "iris@v2")),
     (3, ("show", "iris@nobody")),
     (3, ("show", "iris@main~5")),
@@ -233,6 +255,8 @@ FAILURES = [
     (3, ("diff", "iris@v1", "iris@v9")),
     (3, ("tag", "iris", "nobody", "--delete")),
     (3, ("merge", "iris@nobody")),
+    (3, ("merge", "iris", "--branch", "nobody")),
+    (3, ("revert", "iris", "--branch", "nobody")),
     (3, ("revert", "iris@v9")),
     (3, ("delete", "tulip")),
     (3, ("rename", "tulip", "rose")),
@@ -282,6 +306,11 @@ def test_both_sides_changing_a_file_is_4(run: Run, ok: Ok, iris: Path, place: Pa
     result = run("commit", "iris", "iris")
     assert result.exit_code == 4
     assert "a.csv" in result.stderr
+
+
+def test_checkout_takes_the_url_of_a_folder_here(ok: Ok, iris: Path, place: Path) -> None:
+    ok("checkout", "iris", f"file://{place}/out")
+    assert (place / "out" / "a.csv").read_bytes() == (iris / "a.csv").read_bytes()
 
 
 def test_checkout_over_changed_files_is_6(run: Run, ok: Ok, iris: Path, place: Path) -> None:
@@ -350,6 +379,14 @@ def test_globs_choose_files(ok: Ok, iris: Path, place: Path) -> None:
     assert [entry["path"] for entry in json.loads(ok("ls", "csv", "-r", "--json"))["files"]] == ["a.csv"]
     ok("checkout", "iris", "out", "--include", "train/**")
     assert sorted(path.name for path in (place / "out").rglob("*")) == ["b.csv", "run.sh", "train"]
+
+
+def test_names_can_be_listed_as_they_were(ok: Ok, run: Run, iris: Path) -> None:
+    ok("alias", "iris@v1", "prod")
+    assert ok("alias", "iris", "--at", "1") == ""
+    assert ok("alias", "iris", "--at", "2").startswith("prod  ")
+    assert ok("branch", "iris", "--at", "1").startswith("main  ")
+    assert run("tag", "iris", "late", "--at", "1").exit_code == 2
 
 
 def test_add_and_into(ok: Ok, iris: Path, place: Path) -> None:

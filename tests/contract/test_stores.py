@@ -42,6 +42,20 @@ class TestFsspec(StoreContract):
         return open_store(f"bucket://{tmp_path}/repository")
 
 
+class TestAzure(SharedStoreContract):
+    @pytest.fixture
+    def store(self, azure: str) -> Store:
+        return open_store(azure)
+
+
+class TestS3(StoreContract):
+    """A service that speaks S3's language, through the store that takes any file system."""
+
+    @pytest.fixture
+    def store(self, s3: str) -> Store:
+        return open_store(s3)
+
+
 class TestTools(StoreContract):
     """The wrappers of the test tools, one upon the other, change nothing unless told to."""
 

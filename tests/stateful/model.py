@@ -184,7 +184,7 @@ class Dataset:
         """What merging a version does; None where the branch has it already."""
         kind, head = self.refs.get(branch, ("", ""))
         if kind != "branch":
-            raise BadInputError(branch)
+            raise RefNotFoundError(branch)
         common = self.ancestors(head) & self.ancestors(theirs)
         base = max(common, key=lambda id: self.versions[id].order, default=None)
         if base == theirs:
@@ -192,13 +192,13 @@ class Dataset:
         files = self.versions[base].files if base is not None else {}
         edits = changes(files, difference(files, self.versions[theirs].files))
         made = self._on_top(head, Basis(base, files), edits)
-        return Made(True, (head, theirs), made.files, None if base == head else head)
+        return Made(True, (head, theirs), made.files, None)
 
     def revert(self, target: str, branch: str) -> Made:
         """What a new version with the files of an old one is."""
         kind, head = self.refs.get(branch, ("", ""))
         if kind != "branch":
-            raise BadInputError(branch)
+            raise RefNotFoundError(branch)
         return self._made(head, self.versions[target].files, None)
 
     def delete(self, kind: str, name: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dataver.digest import Digest
-from dataver.errors import ConflictError, DamagedError, NewerFormatError, RollbackError
+from dataver.errors import ConflictError, DamagedError, NewerFormatError, RollbackError, StoreError
 from dataver.format.entry import CHECKPOINT_EVERY, decode_entry
 from dataver.format.operations import ConfigSet, DatasetCreate, Genesis, Operation, RunStart
 from dataver.hashing import blake3_digest
@@ -86,6 +86,27 @@ def test_checkpoints_name_the_state_before_them(long_log: MemoryStore) -> None:
     base = log.entry(CHECKPOINT_EVERY).entry.base
     assert base is not None
     assert base.rows == len(replayed(log, CHECKPOINT_EVERY - 1))
+
+
+def test_a_log_without_its_beginning_is_damage_and_gets_no_second_one(long_log: MemoryStore) -> None:
+    store = copy_of(long_log)
+    store.delete(entry_key(0))
+    with pytest.raises(DamagedError, match="beginning"):
+        Log(store).genesis()
+    with pytest.raises(DamagedError, match="beginning"):
+        Log(store).create(GENESIS, b"s" * 16, WHO)
+    assert entry_key(0) not in [info.key for info in store.list("")]
+
+
+@pytest.mark.parametrize("place", ["file/below", "n" * 300], ids=["below a file", "a long name"])
+def test_a_place_that_cannot_be_is_refused_at_once(place: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    pauses: list[float] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dataver.log.log.time.sleep", pauses.append)
+        with pytest.raises(StoreError, match=r"cannot (read|write) object log/") as raised:
+            Log(LocalStore(str(tmp_path / place))).create(GENESIS, b"r" * 16, WHO)
+    assert (pauses, "may have been" in str(raised.value)) == ([], False)
 
 
 def test_every_entry_names_the_one_before(long_log: MemoryStore) -> None:

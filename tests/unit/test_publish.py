@@ -12,6 +12,7 @@ from dataver.errors import BadInputError, ConflictError, DamagedError
 from dataver.format.limits import TIME_US_MAX, TIME_US_MIN, VERSION_TEXTS_BYTES_MAX
 from dataver.format.version import VersionRecord, decode_version
 from dataver.hashing import blake3_digest
+from dataver.paths import PATH_BYTES_MAX
 from dataver.publish import Published, Publisher
 from dataver.repository import Repository, open_repository
 from tests.repositories import memory_repository
@@ -55,12 +56,18 @@ def data(tmp_path: Path) -> Path:
         {"tags": ["v1"]},
         {"tags": ["same", "same"]},
         {"tags": ["main"]},
+        {"tags": "paper"},
+        {"include": "*.csv"},
+        {"exclude": "a"},
         {"branch": "latest"},
         {"branch": "../x"},
         {"base": "other@v1"},
         {"into": "/absolute"},
         {"into": "../x"},
         {"into": "a/.dataver/b"},
+        {"into": ".dataver"},
+        {"into": "a/.dataver/"},
+        {"into": "x" * (PATH_BYTES_MAX - 3)},
         {"jobs": 0},
     ],
 )
@@ -72,6 +79,12 @@ def test_labels_that_no_version_can_have(
     assert repository.datasets() == []
     assert repository.session.log.tail().entry.number == 0
     repository.commit("d", data)
+
+
+def test_into_may_end_with_a_slash(repository: Repository, data: Path) -> None:
+    repository.commit("d", data, into="deep/er/")
+    assert [entry.path for entry in repository.version("d").files()] == ["deep/er/file"]
+    assert not repository.commit("d", data, into="deep/er").created
 
 
 def test_labels_come_back_as_they_were_given(repository: Repository, data: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import tarfile
@@ -79,7 +80,7 @@ class TestListing:
         with pytest.raises(PathNotFoundError, match="absent does not exist"):
             open_source(f"memory:/{memory}/absent").files()
 
-    @pytest.mark.parametrize("url", ["nonsense://x", "s3::"])
+    @pytest.mark.parametrize("url", ["nonsense://x", "nonsense::"])
     def test_a_url_that_nobody_knows(self, url: str) -> None:
         with pytest.raises(BadInputError):
             open_source(url)
@@ -269,6 +270,32 @@ class TestReading:
         monkeypatch.setattr(MemoryFileSystem, "cat_file", cat_file)
         with pytest.raises(SourceChangedError, match=r"^x changed"):
             source.read_small(file)
+
+    def test_a_web_server_that_cannot_be_reached_is_no_missing_file(self, memory: str) -> None:
+        source = open_source(f"memory:/{memory}")
+        assert isinstance(source, FsspecSource)
+        source._web = True  # its file system needs a package that need not be there
+
+        def answer(cause: Exception) -> None:
+            with source.errors("list", "it"):
+                raise FileNotFoundError("it") from cause  # as fsspec does, whatever was wrong
+
+        class StatusError(Exception):
+            def __init__(self, status: int) -> None:
+                super().__init__(status)
+                self.status = status
+
+        with pytest.raises(StoreError, match="refused"):
+            answer(ConnectionRefusedError(errno.ECONNREFUSED, "refused"))
+        with pytest.raises(NotPermittedError):
+            answer(StatusError(403))
+        for absent in (FileNotFoundError("it"), StatusError(404)):
+            with pytest.raises(PathNotFoundError):
+                answer(absent)
+
+    def test_an_archive_that_is_not_there(self, tmp_path: Path) -> None:
+        with pytest.raises(PathNotFoundError):
+            open_source(f"zip://::{tmp_path}/none.zip")
 
     def test_a_file_that_went_away(self, memory: str) -> None:
         put(memory, x=b"data", y=b"")

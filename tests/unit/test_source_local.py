@@ -190,9 +190,12 @@ class TestLeftOut:
         assert listed(tmp_path) == ["data/x"]
         assert listed(tmp_path / "data") == ["x"]
 
-    @pytest.mark.parametrize("source", [".", "log", "packs/ab", ".dataver"])
+    @pytest.mark.parametrize(
+        "source",
+        [".", "log", "packs/ab", ".dataver", "packs/ab/x", ".dataver/x", ".dataver/d", ".dataver/d/x"],
+    )
     def test_a_repository_is_no_source(self, tmp_path: Path, source: str) -> None:
-        make(tmp_path, GENESIS, "packs/ab/x", ".dataver/x")
+        make(tmp_path, GENESIS, "packs/ab/x", ".dataver/x", ".dataver/d/x")
         with pytest.raises(BadInputError, match="repository"):
             LocalSource(tmp_path / source)
 

@@ -21,8 +21,9 @@ from dataver.errors import (
     StoreError,
 )
 from dataver.store import open_store
+from dataver.store.clients import public_url
 from dataver.store.failures import from_client_error, from_os_error, redact
-from dataver.store.fsspec_ import FsspecStore, public_url
+from dataver.store.fsspec_ import FsspecStore
 from dataver.store.local import LocalStore
 from dataver.store.memory import MemoryStore
 from dataver.testing import bucket

@@ -1,0 +1,322 @@
+"""Files of many chunks on their way out: copied or decoded, and never in place with a wrong byte."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataver import filling
+from dataver.chunking import ChunkerParameters
+from dataver.compression import Codec
+from dataver.errors import DamagedError
+from dataver.filling import fill
+from dataver.format.segment import Place
+from dataver.keys import pack_key
+from dataver.objects import Objects
+from dataver.progress import Silent
+from dataver.reading import file_rows
+from dataver.repository import Repository, init
+from dataver.store.local import LocalStore
+from dataver.store.posix import send
+from dataver.targets import write_at
+from tests.damage import change, flip
+
+CHUNKS = ChunkerParameters(min_bytes=1024, average_bytes=4096, max_bytes=16384)
+NOISE = random.Random(1).randbytes(1_500_000)
+TEXT = b"".join(b"%d,%d\n" % (n, n * n) for n in range(120_000))
+MIXED = NOISE[:400_000] + TEXT[:900_000] + NOISE[:30_000] + TEXT[900_000:] + NOISE[400_000:]
+FILES = {"noise": NOISE, "text": TEXT, "mixed": MIXED}
+LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="copies in the kernel are of Linux")
+HELPERS = pytest.mark.parametrize("helpers", [0, 2])
+
+
+def made(url: str, work: Path) -> Repository:
+    work.mkdir()
+    for name, data in FILES.items():
+        (work / name).write_bytes(data)
+    repository = Repository(url)
+    repository.session.create(CHUNKS)
+    repository.commit("iris", work)
+    return Repository(url)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    return made(str(tmp_path / "repository"), tmp_path / "work")
+
+
+def filled(repository: Repository, name: str, helpers: int, path: Path) -> list[int]:
+    """Fill a file; what `advance` was told."""
+    told: list[int] = []
+    entry = repository.version("iris").entry(name)
+    assert entry.chunks is not None
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    try:
+        fill(entry, repository.session.objects(), fd, helpers=helpers, advance=told.append)
+    finally:
+        os.close(fd)
+    return told
+
+
+def first_place(repository: Repository, name: str) -> tuple[bytes, Place]:
+    """The first chunk of a file."""
+    objects = repository.session.objects()
+    _, row = next(file_rows(repository.version("iris").entry(name), objects))
+    return row.digest, objects.places(row.digest)[0]
+
+
+@HELPERS
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("url", ["", "memory://filling"])
+def test_a_file_of_many_chunks(tmp_path: Path, url: str, name: str, helpers: int) -> None:
+    url = url and f"{url}-{name}-{helpers}"
+    repository = made(url or str(tmp_path / "repository"), tmp_path / "work")
+    told = filled(repository, name, helpers, tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == FILES[name]
+    assert sum(told) == len(FILES[name])
+    assert len(told) > 1
+
+
+@LINUX
+def test_raw_chunks_are_copied_past_this_process(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    real = Objects.read
+
+    def watched(objects: Objects, digests: bytes, places: Sequence[Place]) -> list[bytes | memoryview]:
+        read.append(sum(place.length for place in places))
+        return real(objects, digests, places)
+
+    monkeypatch.setattr(filling, "COPY_BYTES_MIN", 16 << 10)
+    monkeypatch.setattr(Objects, "read", watched)
+    filled(repository, "noise", 0, tmp_path / "noise")
+    assert sum(read) < 150_000, "of the frame that it shares with text, and no more, it has to be decoded"
+    read.clear()
+    filled(repository, "mixed", 0, tmp_path / "mixed")
+    assert len(TEXT) <= sum(read) < len(TEXT) + 300_000
+
+
+@LINUX
+@HELPERS
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EIO, errno.ENOSPC, 0])
+def test_what_the_kernel_does_not_copy_is_read_and_written(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, helpers: int
+) -> None:
+    real, calls = os.sendfile, 0
+
+    def sendfile(target: int, source: int, start: int, length: int) -> int:
+        nonlocal calls
+        calls += 1
+        if calls % 5 == 0:
+            if code:
+                raise OSError(code, os.strerror(code))
+            return 0
+        return real(target, source, start, min(length, 5_000))
+
+    monkeypatch.setattr(os, "sendfile", sendfile)
+    filled(repository, "mixed", helpers, tmp_path / "out")
+    assert calls >= 5
+    assert (tmp_path / "out").read_bytes() == MIXED
+
+
+@LINUX
+def test_short_copies_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "source").write_bytes(NOISE)
+    real = os.sendfile
+    monkeypatch.setattr(os, "sendfile", lambda to, of, at, n: real(to, of, at, min(n, 70_001)))
+    with open(tmp_path / "source", "rb") as source, open(tmp_path / "target", "wb") as target:
+        assert send(target.fileno(), source.fileno(), 5, 1_000_000) == 1_000_000
+        assert send(target.fileno(), source.fileno(), 1_400_000, 1_000_000) == 100_000
+    assert (tmp_path / "target").read_bytes() == NOISE[5:1_000_005] + NOISE[1_400_000:]
+
+
+@HELPERS
+@pytest.mark.parametrize("name", ["noise", "text"])
+def test_a_damaged_chunk_is_named(repository: Repository, tmp_path: Path, name: str, helpers: int) -> None:
+    digest, place = first_place(repository, name)
+    flip(repository.session.store, pack_key(place.pack), place.frame_offset + place.offset + 40)
+    frame = f"frame at {place.frame_offset} of "
+    named = digest.hex() if place.codec == Codec.RAW else f"({frame}|object [0-9a-f]{{64}} is damaged)"
+    with pytest.raises(DamagedError, match=named):
+        filled(repository, name, helpers, tmp_path / "out")
+    with pytest.raises(DamagedError, match=named):
+        repository.checkout("iris", tmp_path / "target", include=[name])
+    assert not list((tmp_path / "target").iterdir())
+
+
+@HELPERS
+@pytest.mark.parametrize("kept", [0, 700_000, None])
+def test_a_pack_that_is_cut_short_or_gone(
+    repository: Repository, tmp_path: Path, kept: int | None, helpers: int
+) -> None:
+    store = repository.session.store
+    key = pack_key(first_place(repository, "noise")[1].pack)
+    change(store, key, None if kept is None else store.get(key)[:kept])
+    with pytest.raises(DamagedError, match=key):
+        filled(repository, "noise", helpers, tmp_path / "out")
+
+
+@LINUX
+def test_what_stands_in_the_file_is_what_is_proven(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.sendfile
+
+    def lying(target: int, source: int, start: int, length: int) -> int:
+        count = real(target, source, start, length)
+        end = os.lseek(target, 0, os.SEEK_CUR)
+        assert os.pwrite(target, b"?" if NOISE[end - 1] != 63 else b"!", end - 1) == 1
+        return count
+
+    monkeypatch.setattr(os, "sendfile", lying)
+    with pytest.raises(DamagedError, match="noise as written does not match its digest"):
+        repository.checkout("iris", tmp_path / "target", include=["noise"])
+    assert not list((tmp_path / "target").iterdir())
+
+
+@pytest.mark.parametrize("name", ["noise", "text"])
+def test_a_full_disk_ends_with_its_code_and_leaves_nothing(
+    repository: Repository, tmp_path: Path, name: str
+) -> None:
+    script = (
+        "import resource, sys\n"
+        "from dataver.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))\n"
+        "sys.argv = ['dataver', *sys.argv[1:]]\n"
+        "main()\n"
+    )
+    target = tmp_path / "target"
+    arguments = ["checkout", "iris", str(target), "--include", name]
+    environment = {**os.environ, "DATAVER_REPO": repository.url, "DATAVER_CACHE_DIR": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 7, done.stderr
+    assert "File too large" in done.stderr
+    assert not list(target.iterdir())
+
+
+def test_an_interrupt_ends_a_large_file_midway(repository: Repository, tmp_path: Path) -> None:
+    class Interrupting(Silent):
+        """Presses Ctrl-C at the first bytes of a file, and gives the main thread time to see it."""
+
+        told = 0
+
+        def advance(self, files: int = 0, size_bytes: int = 0) -> None:
+            if not files and size_bytes > 0:
+                self.told += size_bytes
+                if self.told == size_bytes:
+                    os.kill(os.getpid(), signal.SIGINT)
+                    time.sleep(0.3)
+
+    progress = Interrupting()
+    with pytest.raises(KeyboardInterrupt):
+        repository.checkout("iris", tmp_path / "target", include=["mixed"], progress=progress)
+    assert 0 < progress.told < len(MIXED)
+    assert not list((tmp_path / "target").iterdir())
+
+
+@HELPERS
+def test_no_helper_writes_after_the_end(repository: Repository, tmp_path: Path, helpers: int) -> None:
+    class EnoughError(Exception):
+        """Raised by who watches."""
+
+    def enough(_: int) -> None:
+        raise EnoughError
+
+    entry = repository.version("iris").entry("mixed")
+    with open(tmp_path / "out", "w+b") as file:
+        with pytest.raises(EnoughError):
+            fill(entry, repository.session.objects(), file.fileno(), helpers=helpers, advance=enough)
+        os.ftruncate(file.fileno(), 0)
+        time.sleep(0.1)
+        assert os.fstat(file.fileno()).st_size == 0
+
+
+def place(pack: int, frame: int, length: int, codec: Codec) -> Place:
+    return Place(bytes([pack]) * 32, frame, length, length, codec, 0, length)
+
+
+PLACES = st.lists(
+    st.builds(
+        place, st.integers(1, 2), st.integers(0, 3), st.integers(1, 300_000), st.sampled_from(list(Codec))
+    ),
+    max_size=60,
+)
+
+
+@given(PLACES)
+def test_runs_cover_all_places_in_order(places: list[Place]) -> None:
+    runs = list(filling._runs(places))
+    assert [number for run in runs for number in range(run.first, run.end)] == list(range(len(places)))
+    for run in runs:
+        found = places[run.first : run.end]
+        size = sum(place.length for place in found)
+        if run.copied:
+            assert len({place.pack for place in found}) == 1
+            assert {place.codec for place in found} == {Codec.RAW}
+            assert size >= filling.COPY_BYTES_MIN
+    for before, after in pairwise(runs):
+        if not before.copied and not after.copied:
+            assert places[before.end - 1].frame_offset != places[after.first].frame_offset
+
+
+@given(st.lists(st.binary(max_size=60), max_size=50), st.integers(0, 9), st.integers(1, 70))
+def test_short_writes_at_a_place_lose_nothing(parts: list[bytes], start: int, step: int) -> None:
+    real: Callable[[int, list[bytes], int], int] = os.pwritev
+
+    def pwritev(fd: int, views: list[memoryview], at: int) -> int:
+        return real(fd, [b"".join(views)[:step]], at)
+
+    fd = os.memfd_create("test")
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "pwritev", pwritev)
+            write_at(fd, [part for part in parts if part], start)
+        assert os.pread(fd, 10_000, start) == b"".join(parts)
+        assert os.lseek(fd, 0, os.SEEK_CUR) == 0
+    finally:
+        os.close(fd)
+
+
+@LINUX
+def test_the_local_store_copies_what_it_reads(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "store")
+    store.put_new("packs/a", NOISE)
+    ranges = [(10, 200_000), (0, 5), (len(NOISE) - 7, 7)]
+    with open(tmp_path / "out", "w+b") as file:
+        assert store.copy_ranges("packs/a", ranges, file.fileno()) == 200_012
+        assert store.copy_ranges("packs/a", [(len(NOISE) - 2, 3), (0, 9)], file.fileno()) == 2
+        assert store.copy_ranges("packs/none", [(0, 1)], file.fileno()) == 0
+        file.seek(0)
+        assert (
+            file.read() == b"".join(bytes(part) for part in store.get_ranges("packs/a", ranges)) + NOISE[-2:]
+        )
+
+
+def test_a_store_that_cannot_copy_says_so(tmp_path: Path) -> None:
+    store = init("memory://filling-none").session.store
+    with open(tmp_path / "out", "w+b") as file:
+        assert (
+            Objects(store, Repository("memory://filling-none").session.index()).copy(
+                [place(1, 0, 9, Codec.RAW)], file.fileno()
+            )
+            is False
+        )
