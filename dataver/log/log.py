@@ -283,6 +283,8 @@ class Log:
 
     def create(self, genesis: Genesis, repository: bytes, identity: Identity) -> Tail:
         """Put entry 0. `AlreadyExistsError` where the place has a repository."""
+        if is_offline(self.store):
+            raise writing_offline(self.store)
         self.refuse_headless()
         entry = Entry(
             0,
@@ -295,8 +297,6 @@ class Log:
             None,
             (),
         )
-        if is_offline(self.store):
-            raise writing_offline(self.store)
         if not self._put(entry):
             raise AlreadyExistsError(
                 f"there is a repository at {self.store.url} already; nothing was changed"

@@ -23,9 +23,10 @@ FILES = 100_000
 
 
 def counted(store: CountingStore) -> tuple[int, int]:
-    """Reads and writes since it was asked last."""
+    """Reads and writes since it was asked last. A suffix counts as two: Azure must be asked for the size."""
     reads = sum(call.method in READS for call in store.calls)
     writes = len(store.calls) - reads
+    reads += store.counts["get_suffix"]
     store.reset()
     return reads, writes
 
@@ -92,7 +93,7 @@ def test_a_commit_of_ten_thousand_small_files(tmp_path: Path) -> None:
 
 def test_a_commit_of_one_changed_file(tmp_path: Path) -> None:
     """The first two are by a process that begins; every 64th writes a checkpoint, merges come too."""
-    write_files(tmp_path / "files", 3_000)
+    write_files(tmp_path / "files", 300)
     store = CountingStore(MemoryStore(uuid4().hex))
     far_repository(store).session.create()
     opened(store).commit("iris", tmp_path / "files")
@@ -193,14 +194,14 @@ def test_listing_all_files_reads_on_in_few_requests(large: str, elsewhere: Calla
     elsewhere()
     assert sum(1 for _ in opened(store).version("iris").files()) == FILES
     size = store.read_bytes
-    assert counted(store)[0] <= 16
+    assert counted(store)[0] <= 18
     assert size <= 8 << 20
     assert sum(1 for _ in opened(store).version("iris").files()) == FILES
     assert counted(store) == (2, 0)
 
 
 def test_another_checkout_is_from_the_cache(tmp_path: Path, elsewhere: Callable[[], None]) -> None:
-    write_files(tmp_path / "files", 5_000)
+    write_files(tmp_path / "files", 1_000)
     store = CountingStore(MemoryStore(uuid4().hex))
     repository = far_repository(store)
     repository.session.create()
@@ -210,7 +211,7 @@ def test_another_checkout_is_from_the_cache(tmp_path: Path, elsewhere: Callable[
     counted(store)
     opened(store).checkout("iris", tmp_path / "two")
     assert counted(store)[0] <= 3
-    assert (tmp_path / "two" / path_of(4_321)).read_bytes() == data_of(4_321)
+    assert (tmp_path / "two" / path_of(321)).read_bytes() == data_of(321)
 
 
 def test_a_checkout_that_would_fill_the_cache_passes_it_by(
