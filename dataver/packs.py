@@ -30,6 +30,7 @@ from dataver.format.segment import SegmentFrame
 from dataver.hashing import blake3_digest
 from dataver.keys import pack_key, segment_key
 from dataver.store.base import Store, joins_buffers, pack_bytes_max
+from dataver.store.cached import cache_of
 
 if TYPE_CHECKING:
     from dataver.format.binary import Buffer
@@ -147,6 +148,7 @@ class RecordWriter:
 
     def __init__(self, store: Store, *, nonce: Nonce = random_nonce) -> None:
         self._packs = PackWriter(store, PackKind.META, nonce=nonce)
+        self._cache = cache_of(store)
         self._pending: list[tuple[bytes, bytes]] = []
         self._pending_bytes = 0
 
@@ -156,6 +158,8 @@ class RecordWriter:
             self._flush()
         self._pending.append((digest, data))
         self._pending_bytes += len(data)
+        if self._cache is not None:
+            self._cache.put(digest, data)
 
     def close(self) -> list[StoredPack]:
         """Put what is left; every pack that was written."""
@@ -228,4 +232,7 @@ def put_segment(store: Store, data: bytes) -> StoredSegment:
     name = blake3_digest(data)
     if not store.put_new(segment_key(name), data, barrier=False):
         raise StoreError(f"{segment_key(name)} exists already, though its name is new; nothing was recorded")
+    cache = cache_of(store)
+    if cache is not None:
+        cache.put(name, data)
     return StoredSegment(name, segment_format.Segment(data, segment_key(name)).key_count, len(data))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from dataver.errors import BadInputError, ConflictError
+from dataver.errors import BadInputError, ConflictError, RepositoryNotFoundError
 from dataver.format.operations import ALIAS, BRANCH, TAG
 from dataver.log.log import Log
 from dataver.log.state import KIND_NAMES
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from dataver.version import Version
 
 Time = datetime | str
+Place = str | os.PathLike[str]
 
 
 class Repository:
@@ -60,15 +61,17 @@ class Repository:
         storage_options: Mapping[str, Any] | None = None,
         at: str | None = None,
         accept_rollback: bool = False,
+        offline: bool = False,
     ) -> None:
-        store = open_store(url, storage_options)
+        store = open_store(url, storage_options, offline=offline)
         # A path is kept whole: whoever opens a pickle may be in another folder.
         self._arguments = (url if "://" in url else store.url, dict(storage_options or {}))
+        self._offline = offline
         self.session = Session(store, Log(store, accept_rollback=accept_rollback))
         self._at = at
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (*self._arguments, self._at)
+        return _reopen, (*self._arguments, self._at, self._offline)
 
     def __repr__(self) -> str:
         return f"<Repository {self.url}>"
@@ -286,7 +289,7 @@ class Repository:
         from dataver.transfer import push
 
         self._set_jobs(jobs)
-        return push(self.session, _other(to, storage_options).session, refs, progress=progress)
+        return push(self.session, _other(to, storage_options, self._offline).session, refs, progress=progress)
 
     def pull(
         self,
@@ -309,7 +312,7 @@ class Repository:
         from dataver.transfer import pull
 
         self._set_jobs(jobs)
-        there = _other(source, storage_options).session
+        there = _other(source, storage_options, self._offline).session
         return pull(self.session, there, refs, rebase=rebase, depth=depth, progress=progress)
 
     # Names
@@ -431,28 +434,28 @@ class Repository:
         )
 
 
-def _require_place(place: str | os.PathLike[str], name: str) -> None:
+def _require_place(place: Place, name: str) -> None:
     if not os.fspath(place):
         raise BadInputError(f"the {name} is empty; '.' is the current folder")
 
 
-def _other(
-    place: str | os.PathLike[str] | Repository, storage_options: Mapping[str, Any] | None
-) -> Repository:
+def _other(place: Place | Repository, options: Mapping[str, Any] | None, offline: bool) -> Repository:
     if isinstance(place, Repository):
         return place
     _require_place(place, "other repository")
-    return open_repository(os.fspath(place), storage_options=storage_options)
+    return open_repository(os.fspath(place), storage_options=options, offline=offline)
 
 
-def init(url: str | None = None, *, storage_options: Mapping[str, Any] | None = None) -> Repository:
+def init(
+    url: str | None = None, *, storage_options: Mapping[str, Any] | None = None, offline: bool = False
+) -> Repository:
     """Make a repository at `url`, or at `./.dataver`. `AlreadyExistsError` where there is one."""
     place = os.path.abspath(".dataver") if url is None else url
     if os.path.lexists(place) and not os.path.isdir(place):
         raise BadInputError(
             f"{place} is a file, not a folder; name a folder, or a place where nothing is yet"
         )
-    repository = Repository(place, storage_options=storage_options)
+    repository = Repository(place, storage_options=storage_options, offline=offline)
     repository.session.create()
     return repository
 
@@ -463,14 +466,16 @@ def open_repository(
     storage_options: Mapping[str, Any] | None = None,
     at: str | None = None,
     accept_rollback: bool = False,
+    offline: bool = False,
 ) -> Repository:
     """Open the repository at `url`, else at `DATAVER_REPO`, else the nearest `.dataver` above.
 
     `at` is a time (RFC 3339) or the number of a log entry: refs are resolved as they were then.
+    `offline`, or `DATAVER_OFFLINE`: a remote store is not asked for anything. What this machine's
+    cache holds can be read, as of the newest entry it saw; all else is an `OfflineError`.
     `RepositoryNotFoundError` where there is none.
     """
     from dataver.config import find_repository
-    from dataver.errors import RepositoryNotFoundError
 
     place = url or find_repository()
     if place is None:
@@ -478,7 +483,9 @@ def open_repository(
             "there is no repository here or above: make one with `dataver init`, "
             "or name one with --repo URL or DATAVER_REPO"
         )
-    repository = Repository(place, storage_options=storage_options, at=at, accept_rollback=accept_rollback)
+    repository = Repository(
+        place, storage_options=storage_options, at=at, accept_rollback=accept_rollback, offline=offline
+    )
     repository._check()
     return repository
 
@@ -489,5 +496,5 @@ def resolve(ref: str, *, repo: str | Repository | None = None) -> Version:
     return repository.version(ref)
 
 
-def _reopen(url: str, storage_options: Mapping[str, Any], at: str | None) -> Repository:
-    return open_repository(url, storage_options=storage_options, at=at)
+def _reopen(url: str, options: Mapping[str, Any], at: str | None, offline: bool = False) -> Repository:
+    return open_repository(url, storage_options=options, at=at, offline=offline)
