@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from dataver.digest import Digest
-from dataver.errors import BadInputError, RefNotFoundError
-from dataver.format.limits import TIME_US_MAX, TIME_US_MIN
+from dataver.errors import ConflictError, RefNotFoundError
 from dataver.format.node import Row
 from dataver.format.operations import ALIAS, BRANCH, TAG
 from dataver.format.version import VersionRecord
 from dataver.log.state import RefState, State, VersionState
 from dataver.publish import Basis, Change, Label, Published, Publisher, Written
-from dataver.refs import Resolved, live_ref, require_dataset, require_version
-from dataver.results import Changes, VersionInfo
+from dataver.refs import MAIN, Resolved, is_absent, live_ref, require_dataset, require_version
+from dataver.results import ChangeCounts, Changes, CommitResult, VersionInfo
 from dataver.session import Session
 from dataver.tree.build import empty
 from dataver.tree.diff import diff
@@ -32,20 +31,9 @@ def to_time(time_us: int) -> datetime:
     return EPOCH + timedelta(microseconds=time_us)
 
 
-def read_time(time: datetime | str) -> int:
-    """A time, or its spelling in RFC 3339, as whole microseconds since 1970; UTC where no zone is named."""
-    if isinstance(time, str):
-        try:
-            time = datetime.fromisoformat(time)
-        except ValueError as error:
-            raise BadInputError(
-                f"{time!r} is not a time: RFC 3339 is expected, as 2026-01-31T09:30:00Z"
-            ) from error
-    aware = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
-    time_us = (aware - EPOCH) // timedelta(microseconds=1)
-    if not TIME_US_MIN <= time_us <= TIME_US_MAX:
-        raise BadInputError(f"{aware.isoformat()} is not in the years 1 to 9999, UTC")
-    return time_us
+def to_microseconds(time: datetime) -> int:
+    """An aware time as whole microseconds since 1970."""
+    return (time - EPOCH) // timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +56,13 @@ class Names:
         return self.by_version.get(version, {}).get(kind, [])
 
 
-def version_info(name: str, version: VersionState, record: VersionRecord, names: Names) -> VersionInfo:
+def version_info(
+    name: str,
+    version: VersionState,
+    record: VersionRecord,
+    names: Names,
+    absent: Iterable[Digest] = (),
+) -> VersionInfo:
     """Everything that `show` says of a version."""
     return VersionInfo(
         dataset=name,
@@ -88,46 +82,83 @@ def version_info(name: str, version: VersionState, record: VersionRecord, names:
         branches=names.at(version.id, BRANCH),
         meta=dict(record.meta),
         runs=[run.hex() for run in {version.run, record.run_id} if run],
+        absent=[str(parent) for parent in absent],
     )
+
+
+def absent_parents(state: State, dataset: bytes, record: VersionRecord) -> list[Digest]:
+    """The parents of a version that are not here on purpose."""
+    return [parent for parent in record.parents if is_absent(state, dataset, parent)]
 
 
 def walk(session: Session, state: State, start: Resolved) -> Iterator[VersionInfo]:
     """The versions from `start` back, newest first, each once."""
-    names = Names.of(state, start.dataset)
-    for version, record in _ancestors(session, state, start.dataset, [start.version.id]):
-        yield version_info(start.name, version, record, names)
+    dataset, names = start.dataset, Names.of(state, start.dataset)
+    for version, record in _ancestors(session, state, dataset, [start.version.id]):
+        absent = absent_parents(state, dataset, record)
+        yield version_info(start.name, version, record, names, absent)
+
+
+def show(session: Session, state: State, found: Resolved) -> VersionInfo:
+    """Everything about one version, with what it changed against its first parent, if that is here."""
+    dataset, record = found.dataset, session.record(found.version.id, state)
+    absent = absent_parents(state, dataset, record)
+    info = version_info(found.name, found.version, record, Names.of(state, dataset), absent)
+    if record.parents and record.parents[0] in absent:
+        return info
+    parent = require_version(state, dataset, record.parents[0]) if record.parents else None
+    return replace(info, changed=compare(session, state, parent, found.version).counts)
 
 
 def _ancestors(
-    session: Session, state: State, dataset: bytes, starts: Iterable[Digest]
+    session: Session,
+    state: State,
+    dataset: bytes,
+    starts: Iterable[Digest],
+    stop: Container[bytes] = (),
 ) -> Iterator[tuple[VersionState, VersionRecord]]:
-    """Versions and all they descend from, children before their parents as far as clocks and numbers say."""
-    heap: list[tuple[int, int, bytes]] = []
+    """Versions and all they descend from, children before their parents as far as clocks and numbers say.
+
+    What those in `stop` descend from, and parents that are not here, are left out.
+    """
+    heap: list[tuple[int, int, int, bytes]] = []
     seen: set[bytes] = set()
 
-    def push(id: Digest) -> None:
-        if id not in seen:
-            seen.add(id)
-            version = require_version(state, dataset, id)
-            heapq.heappush(heap, (-version.entry, -version.number, id))
+    def push(id: Digest, entry: int | None, *, alone: bool) -> None:
+        if id in seen or is_absent(state, dataset, id):
+            return
+        seen.add(id)
+        version = require_version(state, dataset, id)
+        # A parent that was copied from elsewhere may have come after its child, or together with it.
+        entry = version.entry if entry is None else min(entry, version.entry)
+        time_us = 0 if alone else session.record(id, state).time_us  # Alone it is next, whatever the time.
+        heapq.heappush(heap, (-entry, -time_us, -version.number, id))
 
     for start in starts:
-        push(start)
+        push(start, None, alone=False)
     while heap:
-        id = Digest(heapq.heappop(heap)[2])
+        entry, _, _, key = heapq.heappop(heap)
+        id = Digest(key)
         record = session.record(id, state)
         yield require_version(state, dataset, id), record
-        for parent in record.parents:
-            push(parent)
+        parents = () if id in stop else record.parents
+        for parent in parents:
+            push(parent, -entry, alone=not heap and len(parents) == 1)
 
 
 def merge_base(session: Session, state: State, dataset: bytes, a: Digest, b: Digest) -> VersionState | None:
-    """The newest version that both descend from, or None."""
+    """The newest version that both descend from, or None. One that others of them descend from is not."""
     of_a = {version.id for version, _ in _ancestors(session, state, dataset, [a])}
-    for version, _ in _ancestors(session, state, dataset, [b]):
-        if version.id in of_a:
-            return version
-    return None
+    found = [version for version, _ in _ancestors(session, state, dataset, [b], of_a) if version.id in of_a]
+    if len(found) > 1:
+        older = {
+            version.id
+            for one in found
+            for version, _ in _ancestors(session, state, dataset, [one.id])
+            if version.id != one.id
+        }
+        found = [version for version in found if version.id not in older]
+    return max(found, key=lambda version: (version.entry, version.number, version.id), default=None)
 
 
 def compare(session: Session, state: State, a: VersionState | None, b: VersionState) -> Changes:
@@ -217,3 +248,46 @@ def _edits(
     a_root: Link = empty(nodes) if a is None else session.root(session.nodes(state), a)
     b_root = session.root(session.nodes(state), b)
     return {path: new for path, _, new in diff(nodes, a_root, nodes, b_root)}
+
+
+def commit_result(
+    session: Session, dataset: str, branch: str, done: Published, new_bytes: int, stored_bytes: int
+) -> CommitResult:
+    """What a commit, merge or revert that published answers with."""
+    version, record = done.version, done.record
+    if version is None or record is None:
+        return CommitResult(dataset, None, "", [], "", 0, 0, 0, 0, ChangeCounts(), False)
+    changed = ChangeCounts()
+    if done.created:
+        changed = compare(session, session.log.state(), done.parent, version).counts
+    number = f"v{version.number}" if branch == MAIN and version.number else None
+    return CommitResult(
+        dataset=dataset,
+        version=number,
+        id=str(version.id),
+        parents=[str(parent) for parent in record.parents],
+        tree=str(record.tree),
+        files=version.files,
+        bytes=version.size_bytes,
+        new_bytes=new_bytes if done.created else 0,
+        stored_bytes=stored_bytes if done.created else 0,
+        changed=changed,
+        created=done.created,
+        rebased_onto=None if done.rebased_onto is None else str(done.rebased_onto),
+    )
+
+
+def unchanged_result(session: Session, dataset: str, branch: str) -> CommitResult:
+    """What a merge answers with that had nothing to do: the head as it is."""
+    state = session.state()
+    dataset_id = require_dataset(state, dataset)
+    ref = live_ref(state, dataset_id, branch)
+    if ref is None:
+        raise ConflictError(f"{dataset} has no branch {branch!r} any more; nothing was merged")
+    head = require_version(state, dataset_id, ref.target)
+    record = session.record(head.id, state)
+    return CommitResult(
+        dataset, f"v{head.number}" if head.number and branch == MAIN else None, str(head.id),
+        [str(parent) for parent in record.parents], str(record.tree), head.files, head.size_bytes,
+        0, 0, ChangeCounts(), False,
+    )  # fmt: skip

@@ -7,29 +7,35 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from dataver.errors import BadInputError, ConflictError
+from dataver.errors import BadInputError, RepositoryNotFoundError
 from dataver.format.operations import ALIAS, BRANCH, TAG
 from dataver.log.log import Log
 from dataver.log.state import KIND_NAMES
-from dataver.names import KINDS, delete_dataset, delete_ref, rename_dataset, set_ref, undelete_dataset
+from dataver.names import (
+    KINDS,
+    datasets,
+    delete_dataset,
+    delete_ref,
+    rename_dataset,
+    set_ref,
+    undelete_dataset,
+)
 from dataver.progress import Progress
-from dataver.refs import MAIN, check_dataset_name, live_ref, require_dataset, require_version
+from dataver.refs import MAIN, check_dataset_name, require_dataset
 from dataver.results import (
-    ChangeCounts,
     Changes,
     Check,
     CheckoutResult,
     CommitResult,
     DatasetInfo,
-    Forecast,
     RefInfo,
     RefResult,
+    TransferResult,
     VerifyReport,
     VersionInfo,
 )
 from dataver.session import Session
 from dataver.store import open_store
-from dataver.store.base import write_usd
 
 if TYPE_CHECKING:
     import pyarrow
@@ -39,6 +45,7 @@ if TYPE_CHECKING:
     from dataver.version import Version
 
 Time = datetime | str
+Place = str | os.PathLike[str]
 
 
 class Repository:
@@ -55,15 +62,17 @@ class Repository:
         storage_options: Mapping[str, Any] | None = None,
         at: str | None = None,
         accept_rollback: bool = False,
+        offline: bool = False,
     ) -> None:
-        store = open_store(url, storage_options)
+        store = open_store(url, storage_options, offline=offline)
         # A path is kept whole: whoever opens a pickle may be in another folder.
         self._arguments = (url if "://" in url else store.url, dict(storage_options or {}))
+        self._offline = offline
         self.session = Session(store, Log(store, accept_rollback=accept_rollback))
         self._at = at
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (*self._arguments, self._at)
+        return _reopen, (*self._arguments, self._at, self._offline)
 
     def __repr__(self) -> str:
         return f"<Repository {self.url}>"
@@ -82,7 +91,9 @@ class Repository:
         """See that there is a repository, and find the entry that reads look at."""
         self.session.log.genesis()
         if self._at is not None:
-            self.session.at = _entry_number(self.session.log, self._at)
+            from dataver.moments import entry_number
+
+            self.session.at = entry_number(self.session.log, self._at)
 
     # Versions
 
@@ -137,19 +148,7 @@ class Repository:
         done = committer.commit(progress)
         if done.published is not None:
             return self._result(dataset, branch, done.published, done.new_bytes, done.stored_bytes)
-        return self._forecast(dataset, committer, done)
-
-    def _forecast(self, dataset: str, committer: Any, done: Any) -> CommitResult:
-        changes = committer.changes(done)
-        files, size_bytes = committer.totals(done)
-        requests = 2 * done.packs + 4 if changes else 0
-        price = write_usd(self.session.store)
-        forecast = Forecast(done.new_bytes, requests, None if price is None else requests * price)
-        parents = [str(done.base.id)] if done.base is not None else []
-        return CommitResult(
-            dataset, None, "", parents, "", files, size_bytes, done.new_bytes, done.stored_bytes,
-            changes.counts, False, None, forecast,
-        )  # fmt: skip
+        return committer.forecast(done)
 
     def status(
         self, dataset: str, source: str | os.PathLike[str] | None = None, *, progress: Progress | None = None
@@ -168,16 +167,7 @@ class Repository:
 
     def datasets(self) -> list[DatasetInfo]:
         """The datasets by name, each with the head of its `main`."""
-        state = self.session.state()
-        found = []
-        for name, dataset in state.datasets():
-            ref = live_ref(state, dataset, MAIN)
-            if ref is None:
-                found.append(DatasetInfo(name, None, None, 0, 0))
-                continue
-            head = require_version(state, dataset, ref.target)
-            found.append(DatasetInfo(name, f"v{head.number}", str(head.id), head.files, head.size_bytes))
-        return found
+        return datasets(self.session.state())
 
     def log(self, ref: str) -> Iterator[VersionInfo]:
         """The versions from `ref` back, newest first."""
@@ -188,17 +178,10 @@ class Repository:
 
     def show(self, ref: str) -> VersionInfo:
         """Everything about one version, with what it changed against its first parent."""
-        from dataclasses import replace
-
-        from dataver.history import Names, compare, version_info
+        from dataver.history import show
 
         state = self.session.state()
-        found = self.session.resolve(ref, state)
-        record = self.session.record(found.version.id, state)
-        names = Names.of(state, found.dataset)
-        parent = require_version(state, found.dataset, record.parents[0]) if record.parents else None
-        changed = compare(self.session, state, parent, found.version).counts
-        return replace(version_info(found.name, found.version, record, names), changed=changed)
+        return show(self.session, state, self.session.resolve(ref, state))
 
     def version(self, ref: str) -> Version:
         """A handle on one version."""
@@ -306,6 +289,51 @@ class Repository:
         label = self._label(message or f"revert to {target.canonical}", author, time, None, (), False)
         return self._result(target.name, branch, revert(self.session, target, branch, label), 0, 0)
 
+    def push(
+        self,
+        refs: Sequence[str] = (),
+        *,
+        to: str | os.PathLike[str] | Repository,
+        progress: Progress | None = None,
+        jobs: int | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> TransferResult:
+        """Copy to another repository what it lacks: all datasets, or those and the single versions in `refs`.
+
+        Branches only move forward: one that has versions there which are not here is a
+        `ConflictError`, and nothing was copied. A tag that differs there is an `AlreadyExistsError`,
+        a dataset of the same name that was made there a `ConflictError`. An alias moves only where
+        `refs` names it, as `iris@prod`. `storage_options` are those of `to`.
+        """
+        from dataver.transfer import push
+
+        self._set_jobs(jobs)
+        return push(self.session, _other(to, storage_options, self._offline).session, refs, progress=progress)
+
+    def pull(
+        self,
+        refs: Sequence[str] = (),
+        *,
+        source: str | os.PathLike[str] | Repository,
+        rebase: bool = False,
+        depth: int | None = None,
+        progress: Progress | None = None,
+        jobs: int | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> TransferResult:
+        """Copy from the repository `source` what this one lacks; as `push` the other way round.
+
+        Where a branch diverged, all else is done before its `ConflictError`: the versions of there are
+        here then, and `merge("iris@<id>")` brings both lines together. With `rebase` the versions of
+        here are put on top of the other head instead; where both changed the same paths, it is a
+        `ConflictError` and nothing was changed. `depth` is how many versions back are copied.
+        """
+        from dataver.transfer import pull
+
+        self._set_jobs(jobs)
+        there = _other(source, storage_options, self._offline).session
+        return pull(self.session, there, refs, rebase=rebase, depth=depth, progress=progress)
+
     # Names
 
     def tag(self, ref: str, name: str) -> RefResult:
@@ -374,83 +402,50 @@ class Repository:
         tags: Sequence[str],
         allow_empty: bool,
     ) -> Label:
-        from dataver.history import read_time
+        from dataver.moments import microseconds
         from dataver.publish import Label
 
         if isinstance(tags, str):
             raise BadInputError(f"the tags are {tags!r}, one text; pass a list, as in [{tags!r}]")
         pairs = tuple(sorted((meta or {}).items(), key=str))
-        time_us = None if time is None else read_time(time)
+        time_us = None if time is None else microseconds(time)
         return Label(message, self.session.who(author), time_us, pairs, tuple(tags), allow_empty)
 
     def _unchanged(self, dataset: str, branch: str) -> CommitResult:
-        state = self.session.state()
-        dataset_id = require_dataset(state, dataset)
-        ref = live_ref(state, dataset_id, branch)
-        if ref is None:
-            raise ConflictError(f"{dataset} has no branch {branch!r} any more; nothing was merged")
-        head = require_version(state, dataset_id, ref.target)
-        record = self.session.record(head.id, state)
-        return CommitResult(
-            dataset, f"v{head.number}" if head.number and branch == MAIN else None, str(head.id),
-            [str(parent) for parent in record.parents], str(record.tree), head.files, head.size_bytes,
-            0, 0, ChangeCounts(), False,
-        )  # fmt: skip
+        from dataver.history import unchanged_result
+
+        return unchanged_result(self.session, dataset, branch)
 
     def _result(
         self, dataset: str, branch: str, done: Published, new_bytes: int, stored_bytes: int
     ) -> CommitResult:
-        from dataver.history import compare
+        from dataver.history import commit_result
 
-        version, record = done.version, done.record
-        if version is None or record is None:
-            return CommitResult(dataset, None, "", [], "", 0, 0, 0, 0, ChangeCounts(), False)
-        changed = ChangeCounts()
-        if done.created:
-            changed = compare(self.session, self.session.log.state(), done.parent, version).counts
-        number = f"v{version.number}" if branch == MAIN and version.number else None
-        return CommitResult(
-            dataset=dataset,
-            version=number,
-            id=str(version.id),
-            parents=[str(parent) for parent in record.parents],
-            tree=str(record.tree),
-            files=version.files,
-            bytes=version.size_bytes,
-            new_bytes=new_bytes if done.created else 0,
-            stored_bytes=stored_bytes if done.created else 0,
-            changed=changed,
-            created=done.created,
-            rebased_onto=None if done.rebased_onto is None else str(done.rebased_onto),
-        )
+        return commit_result(self.session, dataset, branch, done, new_bytes, stored_bytes)
 
 
-def _require_place(place: str | os.PathLike[str], name: str) -> None:
+def _require_place(place: Place, name: str) -> None:
     if not os.fspath(place):
         raise BadInputError(f"the {name} is empty; '.' is the current folder")
 
 
-def _entry_number(log: Log, at: str) -> int:
-    """The entry that `--at` means: its number, or the last one made by a time."""
-    from dataver.history import read_time
-
-    if at.isascii() and at.isdigit():
-        newest = log.tail().entry.number
-        # Python refuses to read numbers of thousands of digits.
-        if len(at) > 20 or int(at) > newest:
-            raise BadInputError(f"there is no log entry {at[:40]}; the newest is {newest}")
-        return int(at)
-    return log.number_at(read_time(at))
+def _other(place: Place | Repository, options: Mapping[str, Any] | None, offline: bool) -> Repository:
+    if isinstance(place, Repository):
+        return place
+    _require_place(place, "other repository")
+    return open_repository(os.fspath(place), storage_options=options, offline=offline)
 
 
-def init(url: str | None = None, *, storage_options: Mapping[str, Any] | None = None) -> Repository:
+def init(
+    url: str | None = None, *, storage_options: Mapping[str, Any] | None = None, offline: bool = False
+) -> Repository:
     """Make a repository at `url`, or at `./.dataver`. `AlreadyExistsError` where there is one."""
     place = os.path.abspath(".dataver") if url is None else url
     if os.path.lexists(place) and not os.path.isdir(place):
         raise BadInputError(
             f"{place} is a file, not a folder; name a folder, or a place where nothing is yet"
         )
-    repository = Repository(place, storage_options=storage_options)
+    repository = Repository(place, storage_options=storage_options, offline=offline)
     repository.session.create()
     return repository
 
@@ -461,14 +456,16 @@ def open_repository(
     storage_options: Mapping[str, Any] | None = None,
     at: str | None = None,
     accept_rollback: bool = False,
+    offline: bool = False,
 ) -> Repository:
     """Open the repository at `url`, else at `DATAVER_REPO`, else the nearest `.dataver` above.
 
     `at` is a time (RFC 3339) or the number of a log entry: refs are resolved as they were then.
+    `offline`, or `DATAVER_OFFLINE`: a remote store is not asked for anything. What this machine's
+    cache holds can be read, as of the newest entry it saw; all else is an `OfflineError`.
     `RepositoryNotFoundError` where there is none.
     """
     from dataver.config import find_repository
-    from dataver.errors import RepositoryNotFoundError
 
     place = url or find_repository()
     if place is None:
@@ -476,7 +473,9 @@ def open_repository(
             "there is no repository here or above: make one with `dataver init`, "
             "or name one with --repo URL or DATAVER_REPO"
         )
-    repository = Repository(place, storage_options=storage_options, at=at, accept_rollback=accept_rollback)
+    repository = Repository(
+        place, storage_options=storage_options, at=at, accept_rollback=accept_rollback, offline=offline
+    )
     repository._check()
     return repository
 
@@ -487,5 +486,5 @@ def resolve(ref: str, *, repo: str | Repository | None = None) -> Version:
     return repository.version(ref)
 
 
-def _reopen(url: str, storage_options: Mapping[str, Any], at: str | None) -> Repository:
-    return open_repository(url, storage_options=storage_options, at=at)
+def _reopen(url: str, options: Mapping[str, Any], at: str | None, offline: bool = False) -> Repository:
+    return open_repository(url, storage_options=options, at=at, offline=offline)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from dataver.chunk_index import ChunkIndex
 from dataver.chunking import ChunkerParameters
 from dataver.config import author as default_author
+from dataver.config import default_jobs
 from dataver.digest import Digest
 from dataver.errors import BadInputError
 from dataver.format.operations import Genesis
@@ -19,8 +20,11 @@ from dataver.objects import Objects
 from dataver.packs import Nonce, random_nonce
 from dataver.refs import Ref, Resolved, parse_ref, resolve
 from dataver.store.base import Store
+from dataver.store.cached import CachedStore, is_offline, writing_offline
 from dataver.tree.manifest import ManifestNodes, root_of
 from dataver.tree.schema import Link
+
+FAR_READERS = 8
 
 
 @dataclass(slots=True)
@@ -51,6 +55,10 @@ class Session:
         """The repository's id: 32 hex digits."""
         return self.log.repository().hex()
 
+    def readers(self) -> int:
+        """How many threads read objects at a time: those that wait for a network need no processor."""
+        return self.jobs or (FAR_READERS if isinstance(self.store, CachedStore) else default_jobs())
+
     def state(self) -> State:
         """The state that reads see: the newest, unless the session looks at another entry."""
         return self.log.state() if self.at is None else self.log.state_at(self.at)
@@ -61,6 +69,8 @@ class Session:
             raise BadInputError(
                 "the repository is open as it was at an earlier time; writing needs the newest"
             )
+        if is_offline(self.store):
+            raise writing_offline(self.store)
         return self.log.state()
 
     def parameters(self) -> ChunkerParameters:
@@ -76,11 +86,13 @@ class Session:
         gone = state.marked() if writing else state.swept()
         packs = [name for name, kind in gone.items() if kind != SEGMENT_NAME]
         # Large segments first: most look-ups end there.
-        segments = [s.name for s in sorted(state.segments(), key=lambda s: (-s.keys, s.name))]
+        ordered = sorted(state.segments(), key=lambda s: (-s.keys, s.name))
+        segments = [s.name for s in ordered]
+        sizes: dict[bytes, int] = {s.name: s.size_bytes for s in ordered}
         if self._index is None:
-            self._index = ChunkIndex(self.store, segments, packs)
+            self._index = ChunkIndex(self.store, segments, packs, sizes)
         elif self._index.names != segments or writing or gone:
-            self._index = self._index.replaced(segments, packs)
+            self._index = self._index.replaced(segments, packs, sizes)
         return self._index
 
     def objects(self, state: State | None = None) -> Objects:
