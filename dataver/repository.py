@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from dataver.errors import BadInputError, ConflictError
-from dataver.format.limits import TIME_US_MAX, TIME_US_MIN
 from dataver.format.operations import ALIAS, BRANCH, TAG
 from dataver.log.log import Log
 from dataver.log.state import KIND_NAMES
 from dataver.names import KINDS, delete_dataset, delete_ref, rename_dataset, set_ref, undelete_dataset
 from dataver.progress import Progress
-from dataver.refs import MAIN, check_dataset_name, live_ref, require_dataset, require_version
+from dataver.refs import MAIN, check_dataset_name, live_ref, parse_ref, require_dataset, require_version
 from dataver.results import (
     ChangeCounts,
     Changes,
@@ -81,7 +80,9 @@ class Repository:
         """See that there is a repository, and find the entry that reads look at."""
         self.session.log.genesis()
         if self._at is not None:
-            self.session.at = _entry_number(self.session.log, self._at)
+            from dataver.moments import entry_number
+
+            self.session.at = entry_number(self.session.log, self._at)
 
     # Versions
 
@@ -273,7 +274,7 @@ class Repository:
         from dataver.history import merge
 
         state = self.session.newest()
-        theirs = self.session.resolve(ref, state)
+        theirs = self.session.resolve_ref(parse_ref(ref), state)
         label = self._label(message or f"merge {theirs.canonical}", author, time, None, (), False)
         done = merge(self.session, theirs, branch, label)
         if done is None:
@@ -292,7 +293,7 @@ class Repository:
         """A new version on `branch` with the files of `ref`. No data is copied."""
         from dataver.history import revert
 
-        target = self.session.resolve(ref, self.session.newest())
+        target = self.session.resolve_ref(parse_ref(ref), self.session.newest())
         label = self._label(message or f"revert to {target.canonical}", author, time, None, (), False)
         return self._result(target.name, branch, revert(self.session, target, branch, label), 0, 0)
 
@@ -364,12 +365,13 @@ class Repository:
         tags: Sequence[str],
         allow_empty: bool,
     ) -> Label:
+        from dataver.moments import microseconds
         from dataver.publish import Label
 
         if isinstance(tags, str):
             raise BadInputError(f"the tags are {tags!r}, one text; pass a list, as in [{tags!r}]")
         pairs = tuple(sorted((meta or {}).items(), key=str))
-        time_us = None if time is None else _microseconds(time)
+        time_us = None if time is None else microseconds(time)
         return Label(message, self.session.who(author), time_us, pairs, tuple(tags), allow_empty)
 
     def _unchanged(self, dataset: str, branch: str) -> CommitResult:
@@ -417,33 +419,6 @@ class Repository:
 def _require_place(place: str | os.PathLike[str], name: str) -> None:
     if not os.fspath(place):
         raise BadInputError(f"the {name} is empty; '.' is the current folder")
-
-
-def _microseconds(time: Time) -> int:
-    from dataver.history import to_microseconds
-
-    if isinstance(time, str):
-        try:
-            time = datetime.fromisoformat(time)
-        except ValueError as error:
-            raise BadInputError(
-                f"{time!r} is not a time: RFC 3339 is expected, as 2026-01-31T09:30:00Z"
-            ) from error
-    time_us = to_microseconds(time if time.tzinfo is not None else time.replace(tzinfo=UTC))
-    if not TIME_US_MIN <= time_us <= TIME_US_MAX:
-        raise BadInputError(f"{time.isoformat()} is not in the years 1 to 9999, UTC")
-    return time_us
-
-
-def _entry_number(log: Log, at: str) -> int:
-    """The entry that `--at` means: its number, or the last one made by a time."""
-    if at.isascii() and at.isdigit():
-        newest = log.tail().entry.number
-        # Python refuses to read numbers of thousands of digits.
-        if len(at) > 20 or int(at) > newest:
-            raise BadInputError(f"there is no log entry {at[:40]}; the newest is {newest}")
-        return int(at)
-    return log.number_at(_microseconds(at))
 
 
 def init(url: str | None = None, *, storage_options: Mapping[str, Any] | None = None) -> Repository:

@@ -42,6 +42,7 @@ VERBS = {
     "revert": "Make a new version with the files of an old one.",
     "rename": "Give a dataset another name.",
     "delete": "Delete a dataset, or bring it back.",
+    "lock": "Pin what names mean in this folder.",
     "verify": "Check that every object is there and whole.",
     "doctor": "Check the environment and the repository, and say what to do.",
     "completion": "Print the completion script of a shell.",

@@ -13,8 +13,9 @@ from dataver.hashing import Kind
 from dataver.keys import HINT_KEY, entry_key
 from dataver.log.remembered import Remembered
 from dataver.objects import Objects
+from dataver.pins import current_lock, resolve_pinned
 from dataver.progress import Progress
-from dataver.refs import Ref, parse_ref, resolve
+from dataver.refs import Ref, parse_ref
 from dataver.results import Harm
 from dataver.session import Session
 from dataver.verify.files import Files
@@ -87,7 +88,8 @@ class Run:
             return
         index = CheckedIndex(self._store, newest, self.findings)
         metadata = Metadata(Objects(self._store, index), index, self.findings)
-        found = resolve(then, ref, lambda id: self._record(ref, id, metadata))
+        lock = current_lock() if at is None else None
+        found = resolve_pinned(then, ref, lambda id: self._record(ref, id, metadata), lock)
         version = NamedVersion(found.name, found.version)
         # Once to see which packs it needs, and again to see what damage in them harms.
         needed = self._walk([version], index, {})
