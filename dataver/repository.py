@@ -22,6 +22,7 @@ from dataver.results import (
     CommitResult,
     DatasetInfo,
     Forecast,
+    OverlapResult,
     RefInfo,
     RefResult,
     VerifyReport,
@@ -229,6 +230,19 @@ class Repository:
             if footers[0] is not None and footers[1] is not None:
                 found.append(compare_footers(path, footers[0], footers[1]))
         return found
+
+    def overlap(
+        self, a: str, b: str, *, key: Sequence[str] | str | None = None, path: str = ""
+    ) -> OverlapResult:
+        """What two versions `REF`, or parts of them `REF:PART`, both have: files, chunks, and rows by `key`.
+
+        Equal files are known by their digests and never read; of other Parquet files, those at `path`,
+        the columns of the key alone are. No row counts as shared unless its key is equal. Without
+        `key`, parts that were made by a key are compared by it.
+        """
+        from dataver.overlap import overlap
+
+        return overlap(self, a, b, key, path)
 
     def checkout(
         self,

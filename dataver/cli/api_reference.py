@@ -30,7 +30,7 @@ A `Time` is a `datetime` or a text in RFC 3339; one without a zone is UTC.
 """
 
 # Members without an underscore that serve dataver's own layers.
-INTERNAL = {"tree_of_files", "entry"}
+INTERNAL = {"tree_of_files", "entry", "objects", "dataset_of"}
 
 
 def reference() -> str:

@@ -43,6 +43,8 @@ VERBS = {
     "rename": "Give a dataset another name.",
     "delete": "Delete a dataset, or bring it back.",
     "lock": "Pin what names mean in this folder.",
+    "split": "Show how the rows of a version are split into parts.",
+    "overlap": "Find what two versions or parts both have.",
     "verify": "Check that every object is there and whole.",
     "doctor": "Check the environment and the repository, and say what to do.",
     "completion": "Print the completion script of a shell.",

@@ -76,7 +76,7 @@ class KeyRows:
         """The keys of these rows, in this order."""
         lengths = self.lengths[rows]
         starts = _starts(lengths)
-        return KeyRows(self.data[_places(self.starts[rows], lengths)], starts)
+        return KeyRows(self.data[places(self.starts[rows], lengths)], starts)
 
     @staticmethod
     def concat(parts: Sequence[KeyRows]) -> KeyRows:
@@ -116,13 +116,43 @@ def column_number(schema: pa.Schema, name: str) -> int:
     return int(found[0])
 
 
+def key_type(kind: pa.DataType) -> int:
+    """The tag that values of a type have, one for integers of any size. `BadInputError` for other types."""
+    types = pa.types
+    while True:
+        if isinstance(kind, pa.BaseExtensionType):
+            kind = kind.storage_type
+        elif types.is_dictionary(kind) or types.is_run_end_encoded(kind):
+            kind = kind.value_type
+        else:
+            break
+    for tag, tests in (
+        (NULL, (types.is_null,)),
+        (BOOLEAN, (types.is_boolean,)),
+        (INTEGER, (types.is_integer,)),
+        (FLOAT, (types.is_floating,)),
+        (DECIMAL, (types.is_decimal,)),
+        (STRING, (types.is_string, types.is_large_string, types.is_string_view)),
+        (BINARY, (types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary)),
+        (TIMESTAMP, (types.is_timestamp,)),
+        (DATE, (types.is_date,)),
+        (TIME, (types.is_time,)),
+        (DURATION, (types.is_duration,)),
+    ):
+        if any(test(kind) for test in tests):
+            return tag
+    raise BadInputError(
+        f"a column of type {kind} cannot be in a key: numbers, texts, times, booleans and binary can"
+    )
+
+
 def _starts(lengths: Positions) -> Positions:
     starts = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=starts[1:])
     return starts
 
 
-def _places(starts: Positions, lengths: Positions) -> Positions:
+def places(starts: Positions, lengths: Positions) -> Positions:
     """Every position of ranges that begin at `starts` and have `lengths`, range after range."""
     ends = np.cumsum(lengths)
     total = int(ends[-1]) if len(ends) else 0
@@ -147,19 +177,19 @@ def _plain(column: Any) -> pa.Array:
 
 
 def _encode(column: pa.Array) -> KeyRows:
-    kind, types = column.type, pa.types
+    tag = key_type(column.type)
     valid = _valid(column)
-    if types.is_null(kind):
+    if tag == NULL:
         return KeyRows(np.zeros(len(column), np.uint8), np.arange(len(column) + 1, dtype=np.int64))
-    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
-        return _texts(column, pa.large_string(), STRING, valid)
-    if types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind):
-        return _texts(column, pa.large_binary(), BINARY, valid)
-    if types.is_fixed_size_binary(kind):
-        return _texts(column.cast(pa.binary()), pa.large_binary(), BINARY, valid)
-    if types.is_decimal(kind):
+    if tag == STRING:
+        return _texts(column.cast(pa.large_string()), STRING, valid)
+    if tag == BINARY:
+        if pa.types.is_fixed_size_binary(column.type):
+            column = column.cast(pa.binary())
+        return _texts(column.cast(pa.large_binary()), BINARY, valid)
+    if tag == DECIMAL:
         return _decimals(column, valid)
-    tags, parts = _numbers(column, kind)
+    tags, parts = _numbers(column, tag)
     return _fixed(tags, parts, valid)
 
 
@@ -171,35 +201,27 @@ def _valid(column: pa.Array) -> Mask | None:
     return found
 
 
-def _numbers(column: pa.Array, kind: pa.DataType) -> tuple[Any, list[NDArray[Any]]]:
+def _numbers(column: pa.Array, tag: int) -> tuple[Any, list[NDArray[Any]]]:
     """The tags of a column of numbers or times, and the parts of its values."""
-    types = pa.types
-    if types.is_boolean(kind):
+    kind = column.type
+    if tag == BOOLEAN:
         return BOOLEAN, [_values(column.cast(pa.uint8()), np.dtype("u1"))]
-    if types.is_uint64(kind):
-        values = _values(column, np.dtype("<u8"))
-        return np.where(values >> np.uint64(63), LARGE_INTEGER, INTEGER), [values]
-    if types.is_integer(kind):
-        return INTEGER, [_values(column.cast(pa.int64()), np.dtype("<i8"))]
-    if types.is_floating(kind):
+    if tag == FLOAT:
         values = _values(column.cast(pa.float64()), np.dtype("<f8")) + 0.0  # -0.0 + 0.0 is 0.0
         return FLOAT, [np.where(np.isnan(values), _NAN, values.view("<u8"))]
-    if types.is_timestamp(kind):
-        return TIMESTAMP, _seconds(_values(column.cast(pa.int64()), np.dtype("<i8")), kind.unit)
-    if types.is_duration(kind):
-        return DURATION, _seconds(_values(column.cast(pa.int64()), np.dtype("<i8")), kind.unit)
-    if types.is_date(kind):
-        if types.is_date64(kind):
-            return DATE, [_values(column.cast(pa.int64()), np.dtype("<i8")) // np.int64(86_400_000)]
-        days = column.cast(pa.int32()).cast(pa.int64())
-        return DATE, [_values(days, np.dtype("<i8"))]
-    if types.is_time(kind):
-        integers = pa.int32() if types.is_time32(kind) else pa.int64()
-        values = _values(column.cast(integers).cast(pa.int64()), np.dtype("<i8"))
-        return TIME, [values * np.int64(10**9 // _PER_SECOND[kind.unit])]
-    raise BadInputError(
-        f"a column of type {kind} cannot be in a key: numbers, texts, times, booleans and binary can"
-    )
+    if pa.types.is_uint64(kind):
+        values = _values(column, np.dtype("<u8"))
+        return np.where(values >> np.uint64(63), LARGE_INTEGER, INTEGER), [values]
+    if kind.bit_width < 64:
+        column = column.cast(pa.int32()) if tag in (DATE, TIME) else column
+    values = _values(column.cast(pa.int64()), np.dtype("<i8"))
+    if tag in (TIMESTAMP, DURATION):
+        return tag, _seconds(values, kind.unit)
+    if tag == TIME:
+        values = values * np.int64(10**9 // _PER_SECOND[kind.unit])
+    elif pa.types.is_date64(kind):
+        values = values // np.int64(86_400_000)
+    return tag, [values]
 
 
 def _values(column: pa.Array, kind: np.dtype[Any]) -> NDArray[Any]:
@@ -244,8 +266,7 @@ def _decimals(column: pa.Array, valid: Mask | None) -> KeyRows:
     return _fixed(DECIMAL, [data[wide.offset : wide.offset + len(wide)]], valid)
 
 
-def _texts(column: pa.Array, kind: pa.DataType, tag: int, valid: Mask | None) -> KeyRows:
-    column = column.cast(kind)
+def _texts(column: pa.Array, tag: int, valid: Mask | None) -> KeyRows:
     if valid is not None:
         column = column.fill_null("" if tag == STRING else b"")
     count = len(column)

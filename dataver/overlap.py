@@ -1,0 +1,267 @@
+"""What two versions, or parts of them, both have: files, chunks and rows with the same key.
+
+Files and chunks are compared by what manifests and lists of chunks say. Files of tables that both have
+are never read; of the others the columns of the key alone. Hashes find rows that may be the same, their
+keys' bytes decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dataver.errors import BadInputError
+from dataver.parts import SPLITS_FILE, SplitView, parse_node, rule_of, tables_of
+from dataver.reading import file_rows
+from dataver.results import OverlapResult, RowOverlap
+from dataver.splits.keys import KeyRows, column_number, key_columns, key_rows, key_type
+from dataver.splits.keyset import KeySet
+from dataver.tree.manifest import FILE, REFERENCE, Entry
+from dataver.version import TABLE_SUFFIXES
+
+if TYPE_CHECKING:
+    import pyarrow
+
+    from dataver.repository import Repository
+    from dataver.splits.keys import Hashes, Mask
+    from dataver.version import Version
+
+EXAMPLES_MAX = 10
+KEPT_BYTES_MAX = 256 << 20
+"""So many bytes of keys are kept for the second look at them; what is beyond is read again."""
+CONTROL_FILES = {SPLITS_FILE.encode(), b".dataverignore"}
+"""Files that say something about the data and are none."""
+
+
+def overlap(
+    repository: Repository, a: str, b: str, key: Sequence[str] | str | None = None, path: str = ""
+) -> OverlapResult:
+    """See `Repository.overlap`."""
+    sides = [_Side(repository, node, path) for node in (a, b)]
+    names = _key(key, sides)
+    files = chunks = None
+    shared: set[bytes] = set()
+    if not any(side.view for side in sides):
+        entries = [side.files() for side in sides]
+        digests = [{entry.digest for entry in found if entry.size} for found in entries]
+        shared = digests[0] & digests[1]
+        pairs = _pairs(*entries, shared)
+        files = [(old.path.decode(), new.path.decode()) for old, new in pairs]
+        chunks = _shared_chunks(sides, entries)
+    rows = None
+    if names:
+        left, right = (_Rows(side, names, shared) for side in sides)
+        rows = _shared_rows(left, right, names)
+    equal_tables = sum(1 for old, _ in files or () if old.endswith(TABLE_SUFFIXES["parquet"]))
+    return OverlapResult(*(side.name for side in sides), files, chunks, rows, equal_tables)
+
+
+def _key(key: Sequence[str] | str | None, sides: Sequence[_Side]) -> list[str]:
+    """The columns of the key: those asked for, else those that decide a part by its key."""
+    if key is not None:
+        names = [key] if isinstance(key, str) else list(key)
+        if not names or len(set(names)) != len(names) or not all(names):
+            raise BadInputError(f"the columns of a key are a list of different names, not {key!r:.100}")
+        return names
+    for side in sides:
+        if side.view is not None and side.view.definition.kind in ("hash", "list"):
+            return list(side.view.definition.columns)
+    if any(side.view for side in sides):
+        raise BadInputError("parts of rows are compared by a key: name its columns, as --key id")
+    return []
+
+
+class _Side:
+    """A version, or a part of one."""
+
+    def __init__(self, repository: Repository, node: str, path: str) -> None:
+        ref, part = parse_node(node)
+        self.version: Version = repository.version(ref)
+        self.view: SplitView | None = None
+        if part is not None:
+            self.view = self.version.split(part, path=path or None)
+        self.path = path
+        self.name = self.version.name if self.view is None else self.view.name
+
+    def files(self) -> list[Entry]:
+        """The files that are data, by path."""
+        found = self.version.tree_of_files().scan()
+        return [
+            entry for entry in found if entry.kind in (FILE, REFERENCE) and entry.path not in CONTROL_FILES
+        ]
+
+
+def _pairs(a: list[Entry], b: list[Entry], shared: set[bytes]) -> list[tuple[Entry, Entry]]:
+    """Each shared file once: its first path in either version, the same path where there is one."""
+    first: dict[bytes, Entry] = {}
+    here = {(entry.path, entry.digest) for entry in a}
+    for entry in b:
+        if entry.digest in shared and (entry.digest not in first or (entry.path, entry.digest) in here):
+            first[entry.digest] = entry
+    by_path = {entry.path: entry for entry in a}
+    pairs: dict[bytes, tuple[Entry, Entry]] = {}
+    for entry in a:
+        other = first.get(entry.digest) if entry.digest in shared else None
+        if other is not None and entry.digest not in pairs:
+            same = by_path.get(other.path)
+            pairs[entry.digest] = (same if same and same.digest == entry.digest else entry, other)
+    return list(pairs.values())
+
+
+# Chunks
+
+
+def _shared_chunks(sides: Sequence[_Side], entries: Sequence[list[Entry]]) -> tuple[int, int, int, int]:
+    """The bytes of both versions, and those of either in chunks that the other has too."""
+    tables = [_chunks(side, found) for side, found in zip(sides, entries, strict=True)]
+    (a, a_sizes), (b, b_sizes) = tables
+    return (
+        int(a_sizes.sum()),
+        int(b_sizes.sum()),
+        int(a_sizes[np.isin(a, b)].sum()),
+        int(b_sizes[np.isin(b, a)].sum()),
+    )
+
+
+def _chunks(side: _Side, entries: list[Entry]) -> tuple[Any, Any]:
+    """The digest and the size of every chunk of the files, once a time that it is in one."""
+    objects = side.version.objects
+    digests, sizes = bytearray(), []
+    lists: dict[bytes, tuple[bytes, list[int]]] = {}
+    for entry in entries:
+        found = lists.get(entry.digest)
+        if found is None:
+            rows = [row for _, row in file_rows(entry, objects)]
+            found = b"".join(row.digest for row in rows), [row.size_bytes for row in rows]
+            lists[entry.digest] = found
+        digests += found[0]
+        sizes += found[1]
+    # Texts of numpy pad with zeros, which changes nothing among texts of one length.
+    return np.frombuffer(bytes(digests), "S32"), np.array(sizes, np.int64)
+
+
+# Rows
+
+
+class _Rows:
+    """The keys of a side's rows in blocks, read once where they fit `KEPT_BYTES_MAX`."""
+
+    def __init__(self, side: _Side, names: Sequence[str], shared: set[bytes]) -> None:
+        self.name = side.name
+        self._side = side
+        self._names = names
+        self._shared = shared
+        self._kept: list[tuple[Any, KeyRows]] = []
+        self._kept_bytes = 0
+        self._whole = False
+        self.tables = self._open()
+        if self.tables is not None:
+            for name in names:
+                key_type(self.tables.schema.field(column_number(self.tables.schema, name)).type)
+
+    def _open(self) -> pyarrow.dataset.Dataset | None:
+        """The tables that must be read: all of a part, those of a version that the other has not."""
+        side = self._side
+        if side.view is not None:
+            return tables_of(side.version, side.view.definition)
+        tree = side.version.tree_of_files()
+        found = side.version.tables(side.path)
+        others = [path for path in found if tree.follow(path.encode()).digest not in self._shared]
+        if found and not others:
+            return None
+        return side.version.dataset_of(others, side.path) if others else side.version.dataset(side.path)
+
+    def type_of(self, name: str) -> pyarrow.DataType | None:
+        """The type of a column of the key."""
+        if self.tables is None:
+            return None
+        return self.tables.schema.field(column_number(self.tables.schema, name)).type
+
+    def blocks(self) -> Iterator[tuple[Any, KeyRows]]:
+        """The key's columns and the keys, block by block."""
+        if self._whole:
+            yield from self._kept
+            return
+        self._kept, self._kept_bytes = [], 0
+        for block in self._read():
+            self._kept_bytes += block[0].nbytes + block[1].data.nbytes + block[1].starts.nbytes
+            if self._kept_bytes <= KEPT_BYTES_MAX:
+                self._kept.append(block)
+            yield block
+        self._whole = self._kept_bytes <= KEPT_BYTES_MAX
+        if not self._whole:
+            self._kept = []
+
+    def _read(self) -> Iterator[tuple[Any, KeyRows]]:
+        import pyarrow
+
+        if self.tables is None:
+            return
+        view = self._side.view
+        rule = None
+        needed = list(self._names)
+        if view is not None:
+            rule = rule_of(view.version, view.definition, self.tables.schema)
+            needed = list(dict.fromkeys([*needed, *view.definition.columns]))
+        for batch in self.tables.to_batches(columns=needed):
+            if rule is not None and view is not None:
+                batch = batch.filter(pyarrow.array(rule.mask(batch, view.part)))
+            if batch.num_rows:
+                batch = batch.select(list(self._names))
+                yield batch, key_rows(key_columns(batch, self._names))
+
+    def hashes(self) -> tuple[Hashes, int]:
+        """The distinct hashes of the keys, sorted, and how many rows there are."""
+        found, rows = np.empty(0, np.uint64), 0
+        pending: list[Hashes] = []
+        for _, keys in self.blocks():
+            rows += len(keys)
+            pending.append(keys.hashes())
+            if sum(map(len, pending)) > max(len(found), 1 << 20):
+                found, pending = np.unique(np.concatenate([found, *pending])), []
+        return np.unique(np.concatenate([found, *pending])), rows
+
+    def candidates(self, hashes: Hashes) -> KeySet:
+        """The distinct keys that have one of these hashes."""
+        parts = []
+        for _, keys in self.blocks():
+            part = keys.take(np.flatnonzero(np.isin(keys.hashes(), hashes)))
+            if len(part):
+                parts.append(part)
+        return KeySet(KeyRows.concat(parts))
+
+    def count(self, keys: KeySet) -> tuple[int, list[list[Any]]]:
+        """How many rows have a key of the set, and some of these keys as values."""
+        rows, examples, seen = 0, [], set()
+        for batch, found in self.blocks():
+            mask: Mask = keys.contains(found)
+            rows += int(mask.sum())
+            for row in np.flatnonzero(mask).tolist() if len(examples) < EXAMPLES_MAX else ():
+                spelling = found.bytes_of(row)
+                if spelling not in seen:
+                    seen.add(spelling)
+                    examples.append([column[row].as_py() for column in batch.columns])
+                    if len(examples) == EXAMPLES_MAX:
+                        break
+        return rows, examples
+
+
+def _shared_rows(a: _Rows, b: _Rows, names: Sequence[str]) -> RowOverlap:
+    """The rows of either side whose key the other side has."""
+    for name in names:
+        kinds = [rows.type_of(name) for rows in (a, b)]
+        if None not in kinds and len({key_type(kind) for kind in kinds}) > 1:
+            raise BadInputError(
+                f"the column {name!r} is {kinds[0]} in {a.name} and {kinds[1]} in {b.name}; such keys are "
+                "never the same"
+            )
+    (a_hashes, a_rows), (b_hashes, b_rows) = a.hashes(), b.hashes()
+    suspects = np.intersect1d(a_hashes, b_hashes, assume_unique=True)
+    if not len(suspects):
+        return RowOverlap(tuple(names), a_rows, b_rows, 0, 0, 0, [])
+    both = a.candidates(suspects).common(b.candidates(suspects))
+    a_shared, examples = a.count(both)
+    b_shared, _ = b.count(both)
+    return RowOverlap(tuple(names), a_rows, b_rows, len(both), a_shared, b_shared, examples)
