@@ -19,7 +19,7 @@ from dataver.errors import (
     StoreError,
 )
 from dataver.log.state import State
-from dataver.pins import LOCK_NAME, Lock, Pin, lock_path, lock_text, pinned, read_lock, same
+from dataver.pins import LOCK_NAME, Lock, Pin, lock_path, lock_text, pinned, read_lock
 from dataver.refs import parse_ref
 from dataver.session import Session
 

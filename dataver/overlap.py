@@ -23,10 +23,13 @@ from dataver.version import TABLE_SUFFIXES
 
 if TYPE_CHECKING:
     import pyarrow
+    from numpy.typing import NDArray
 
     from dataver.repository import Repository
     from dataver.splits.keys import Hashes, Mask
     from dataver.version import Version
+
+    Chunks = tuple[NDArray[np.bytes_], NDArray[np.int64]]
 
 EXAMPLES_MAX = 10
 KEPT_BYTES_MAX = 256 << 20
@@ -39,23 +42,18 @@ def overlap(
     repository: Repository, a: str, b: str, key: Sequence[str] | str | None = None, path: str = ""
 ) -> OverlapResult:
     """See `Repository.overlap`."""
-    sides = [_Side(repository, node, path) for node in (a, b)]
-    names = _key(key, sides)
+    left, right = _Side(repository, a, path), _Side(repository, b, path)
+    names = _key(key, (left, right))
     files = chunks = None
     shared: set[bytes] = set()
-    if not any(side.view for side in sides):
-        entries = [side.files() for side in sides]
-        digests = [{entry.digest for entry in found if entry.size} for found in entries]
-        shared = digests[0] & digests[1]
-        pairs = _pairs(*entries, shared)
-        files = [(old.path.decode(), new.path.decode()) for old, new in pairs]
-        chunks = _shared_chunks(sides, entries)
-    rows = None
-    if names:
-        left, right = (_Rows(side, names, shared) for side in sides)
-        rows = _shared_rows(left, right, names)
-    equal_tables = sum(1 for old, _ in files or () if old.endswith(TABLE_SUFFIXES["parquet"]))
-    return OverlapResult(*(side.name for side in sides), files, chunks, rows, equal_tables)
+    if left.view is None and right.view is None:
+        a_files, b_files = left.files(), right.files()
+        shared = {entry.digest for entry in a_files if entry.size} & {entry.digest for entry in b_files}
+        files = _pairs(a_files, b_files, shared)
+        chunks = _shared_chunks(_chunks(left, a_files), _chunks(right, b_files))
+    rows = _shared_rows(_Rows(left, names, shared), _Rows(right, names, shared), names) if names else None
+    tables = sum(old.endswith(TABLE_SUFFIXES["parquet"]) for old, _ in files or ())
+    return OverlapResult(left.name, right.name, files, chunks, rows, tables)
 
 
 def _key(key: Sequence[str] | str | None, sides: Sequence[_Side]) -> list[str]:
@@ -93,39 +91,35 @@ class _Side:
         ]
 
 
-def _pairs(a: list[Entry], b: list[Entry], shared: set[bytes]) -> list[tuple[Entry, Entry]]:
-    """Each shared file once: its first path in either version, the same path where there is one."""
-    first: dict[bytes, Entry] = {}
-    here = {(entry.path, entry.digest) for entry in a}
-    for entry in b:
-        if entry.digest in shared and (entry.digest not in first or (entry.path, entry.digest) in here):
-            first[entry.digest] = entry
-    by_path = {entry.path: entry for entry in a}
-    pairs: dict[bytes, tuple[Entry, Entry]] = {}
+def _pairs(a: list[Entry], b: list[Entry], shared: set[bytes]) -> list[tuple[str, str]]:
+    """The paths of each shared file, once: the same path in both versions where there is one."""
+    in_b = {entry.path: entry.digest for entry in b}
+    first_in_b = {entry.digest: entry.path for entry in reversed(b)}
+    found: dict[bytes, tuple[str, str]] = {}
     for entry in a:
-        other = first.get(entry.digest) if entry.digest in shared else None
-        if other is not None and entry.digest not in pairs:
-            same = by_path.get(other.path)
-            pairs[entry.digest] = (same if same and same.digest == entry.digest else entry, other)
-    return list(pairs.values())
+        path, digest = entry.path, entry.digest
+        if digest in shared and in_b.get(path) == digest:
+            found[digest] = path.decode(), path.decode()
+        elif digest in shared:
+            found.setdefault(digest, (path.decode(), first_in_b[digest].decode()))
+    return sorted(found.values())
 
 
 # Chunks
 
 
-def _shared_chunks(sides: Sequence[_Side], entries: Sequence[list[Entry]]) -> tuple[int, int, int, int]:
+def _shared_chunks(a: Chunks, b: Chunks) -> tuple[int, int, int, int]:
     """The bytes of both versions, and those of either in chunks that the other has too."""
-    tables = [_chunks(side, found) for side, found in zip(sides, entries, strict=True)]
-    (a, a_sizes), (b, b_sizes) = tables
+    (a_digests, a_sizes), (b_digests, b_sizes) = a, b
     return (
         int(a_sizes.sum()),
         int(b_sizes.sum()),
-        int(a_sizes[np.isin(a, b)].sum()),
-        int(b_sizes[np.isin(b, a)].sum()),
+        int(a_sizes[np.isin(a_digests, b_digests)].sum()),
+        int(b_sizes[np.isin(b_digests, a_digests)].sum()),
     )
 
 
-def _chunks(side: _Side, entries: list[Entry]) -> tuple[Any, Any]:
+def _chunks(side: _Side, entries: list[Entry]) -> Chunks:
     """The digest and the size of every chunk of the files, once a time that it is in one."""
     objects = side.version.objects
     digests, sizes = bytearray(), []
@@ -234,7 +228,8 @@ class _Rows:
 
     def count(self, keys: KeySet) -> tuple[int, list[list[Any]]]:
         """How many rows have a key of the set, and some of these keys as values."""
-        rows, examples, seen = 0, [], set()
+        rows, seen = 0, set()
+        examples: list[list[Any]] = []
         for batch, found in self.blocks():
             mask: Mask = keys.contains(found)
             rows += int(mask.sum())

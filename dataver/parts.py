@@ -33,8 +33,10 @@ class SplitView:
     those that decide. Pickles carry the version's id and the definition.
     """
 
-    def __init__(self, version: Version, part: str, definition: Split) -> None:
+    def __init__(self, version: Version, part: str, definition: Split, split: str = "") -> None:
+        """`split` is the name of the definition in the version, if it has one there."""
         self.version = version
+        self.split = split
         self.part = part
         self.definition = definition
 
@@ -43,8 +45,8 @@ class SplitView:
 
     @property
     def name(self) -> str:
-        """`DATASET@vN:PART`, or with the version's id where it was never on `main`."""
-        return f"{self.version.name}:{self.part}"
+        """`DATASET@vN:PART`, or `DATASET@vN:NAME/PART` for a part of the split `NAME` of the version."""
+        return f"{self.version.name}:{self.split}{'/' if self.split else ''}{self.part}"
 
     @property
     def digest(self) -> str:
@@ -145,7 +147,7 @@ def split_view(
     definition = choose(version, name if slash else None, by)
     if path is not None:
         definition = with_path(definition, path)
-    view = SplitView(version, part, definition)
+    view = SplitView(version, part, definition, name if by is None else "")
     rest = getattr(definition, "rest", None)
     if definition.parts and part not in definition.parts and (part != rest or not rest):
         known = ", ".join([*definition.parts, *([rest] if rest else [])])

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dataver.digest import Digest
-from dataver.errors import BadInputError, DamagedError, RefNotFoundError
+from dataver.errors import BadInputError, LockMismatchError, RefNotFoundError
 from dataver.format.operations import TAG
 from dataver.format.version import VersionRecord
 from dataver.log.state import State
@@ -235,18 +235,18 @@ def _escaped(sign: str) -> str:
 def resolve_pinned(state: State, ref: Ref, record: Record, lock: Lock | None) -> Resolved:
     """What a ref means to a reader: a pinned one what the lock says, any other what the state says.
 
-    A pin that the repository does not have as it is pinned is a `DamagedError`. Where
+    A pin that the repository does not have as it is pinned is a `LockMismatchError`. Where
     `DATAVER_FROZEN` says so, a floating ref without a pin is a `BadInputError`. `iris@main~2` goes
     back from the pin of `iris@main` where it has none itself.
     """
-    pin = lock and lock.find(ref)
-    if lock and pin:
-        return pinned(state, pin, record, lock)
-    head = Ref(ref.dataset, ref.selector)
-    pin = lock and ref.back and lock.find(head)
-    if lock and pin and not is_fixed(state, ref):
-        pinned(state, pin, record, lock)
-        return resolve(state, Ref(ref.dataset, pin.id, ref.back), record)
+    if lock is not None:
+        pin = lock.find(ref)
+        if pin is not None:
+            return pinned(state, pin, record, lock)
+        pin = lock.find(Ref(ref.dataset, ref.selector))
+        if pin is not None and not is_fixed(state, ref):
+            pinned(state, pin, record, lock)
+            return resolve(state, Ref(ref.dataset, pin.id, ref.back), record)
     found = resolve(state, ref, record)
     if frozen() and not is_fixed(state, ref):
         raise BadInputError(
@@ -266,7 +266,7 @@ def is_fixed(state: State, ref: Ref) -> bool:
 
 
 def pinned(state: State, pin: Pin, record: Record, lock: Lock) -> Resolved:
-    """The version of a pin, compared with what the repository says. `DamagedError` where they differ."""
+    """The version of a pin, compared with what is here. `LockMismatchError` where they differ."""
     ref = parse_ref(pin.ref)
     try:
         found = resolve(state, ref if is_fixed(state, ref) else Ref(ref.dataset, pin.id), record)
@@ -280,8 +280,8 @@ def pinned(state: State, pin: Pin, record: Record, lock: Lock) -> Resolved:
     return found
 
 
-def _mismatch(lock: Lock, pin: Pin, problem: str) -> DamagedError:
-    return DamagedError(
+def _mismatch(lock: Lock, pin: Pin, problem: str) -> LockMismatchError:
+    return LockMismatchError(
         f"{lock.path} pins {pin.ref} to {pin.version or ''}{' ' if pin.version else ''}{pin.id}, {problem}. "
         f"The pin was taken from repository {lock.repository} ({lock.url}); open that one, or accept what is "
         f"here with `dataver lock update {pin.ref}`"

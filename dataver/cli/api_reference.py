@@ -14,7 +14,9 @@ from typing import Any
 import dataver
 from dataver import results
 from dataver.fs import DataverFileSystem
+from dataver.parts import SplitView
 from dataver.progress import Progress
+from dataver.splits import definition
 
 # A signature that is longer gets a line for each parameter.
 WIDTH = 98
@@ -39,6 +41,10 @@ def reference() -> str:
     parts += [called(f"dataver.{name}", getattr(dataver, name)) for name in ("init", "open", "resolve")]
     for cls in (dataver.Repository, dataver.Version):
         parts += [f"## {cls.__name__}\n", text(cls), *members(cls)]
+    parts += ["## Splits\n", text(definition)]
+    for split in definition.KINDS.values():
+        parts += [called(f"dataver.{split.__name__}", split), *members(split)]
+    parts += ["## SplitView\n", text(SplitView), *members(SplitView)]
     parts += [
         "## Results\n",
         text(results),

@@ -11,7 +11,7 @@ from dataver.cli import output
 from dataver.cli.options import verb
 from dataver.cli.session import Session
 from dataver.cli.types import REF
-from dataver.errors import DamagedError
+from dataver.errors import LockMismatchError
 
 if TYPE_CHECKING:
     from dataver.lock import PinChange, PinCheck
@@ -75,7 +75,7 @@ def change_row(pin: PinChange) -> tuple[str, ...]:
 
 
 def show_check(session: Session, lock: Any, checks: list[PinCheck], repository: str) -> None:
-    """Print each pin and whether it holds; `DamagedError` where one does not."""
+    """Print each pin and whether it holds; `LockMismatchError` where one does not."""
     wrong = [check for check in checks if check.problem is not None]
     session.answer(
         lambda: {
@@ -88,7 +88,7 @@ def show_check(session: Session, lock: Any, checks: list[PinCheck], repository: 
     )
     if wrong:
         refs = ", ".join(check.pin.ref for check in wrong)
-        raise DamagedError(
+        raise LockMismatchError(
             f"{len(wrong):,} of {output.amount(len(checks), 'pin')} in {lock.path} "
             f"{'does' if len(wrong) == 1 else 'do'} not hold: {refs}"
         )

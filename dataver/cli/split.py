@@ -45,6 +45,7 @@ def command(session: Session, action: str, node: str, by: str | None, path: str 
     decide are read.
     """
     from dataver import parts
+    from dataver.splits.definition import with_path
 
     ref, part = parts.parse_node(node)
     version = session.open().version(ref)
@@ -56,7 +57,7 @@ def command(session: Session, action: str, node: str, by: str | None, path: str 
         definition, name, digest = view.definition, view.part, view.digest
     else:
         definition, name, digest = parts.choose(version, None, by), None, ""
-        definition = definition if path is None else parts.with_path(definition, path)
+        definition = definition if path is None else with_path(definition, path)
     counts = parts.count_parts(version, definition)
     unassigned = counts.pop("", 0)
 
@@ -73,7 +74,8 @@ def command(session: Session, action: str, node: str, by: str | None, path: str 
         return found
 
     def lines() -> Iterator[str]:
-        yield f"{output.name(node)}  {definition.kind} split by {', '.join(map(output.safe, definition.columns))}"
+        columns = ", ".join(map(output.safe, definition.columns))
+        yield f"{output.name(node)}  {definition.kind} split by {columns}"
         shown = counts if name is None else {name: counts.get(name, 0)}
         rows = [(output.safe(part), f"{count:,}", "rows") for part, count in shown.items()]
         if unassigned and name is None:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any, ClassVar
 
 from dataver.errors import BadInputError
@@ -98,7 +99,7 @@ class HashSplit(Split):
         if not self.parts:
             raise BadInputError("a hash split has no parts; name some, as train=0.8, test=0.2")
         self.parts = {name: _fraction(value, name) for name, value in self.parts.items()}
-        total = sum(map(Fraction, self.parts.values()))
+        total = sum(map(Fraction, self.parts.values()), Fraction(0))
         if abs(total - 1) > _SUM_ERROR_MAX:
             raise BadInputError(f"the fractions of a split are 1 together, but these are {float(total):.10g}")
         so_far = Fraction(0)
@@ -137,7 +138,7 @@ class TimeSplit(Split):
         self.ranges = {name: _time_range(value, name) for name, value in self.parts.items()}
         """The (first, end) of each part, in microseconds since 1970; None where it is open."""
         in_order = sorted(self.ranges.items(), key=lambda item: _lowest(item[1]))
-        for (name, (_, end)), (next_name, (start, _)) in zip(in_order, in_order[1:], strict=False):
+        for (name, (_, end)), (next_name, (start, _)) in pairwise(in_order):
             if end is None or start is None or start < end:
                 raise BadInputError(f"the times of {name!r} and {next_name!r} overlap")
 
@@ -378,7 +379,7 @@ def _keys(keys: object, width: int, name: str) -> list[list[Scalar]]:
                 f"the key {key!r:.100} of {name!r} is not {width} text{'s' * (width > 1)} or "
                 f"number{'s' * (width > 1)}"
             )
-        if any(value != value for value in row):  # noqa: PLR0124 - JSON has no NaN
+        if any(value != value for value in row):
             raise BadInputError(f"a key of {name!r} is not a number; JSON cannot hold it")
         found[canonical_json({"": row})] = row
     return [row for _, row in sorted(found.items())]

@@ -156,7 +156,8 @@ def places(starts: Positions, lengths: Positions) -> Positions:
     """Every position of ranges that begin at `starts` and have `lengths`, range after range."""
     ends = np.cumsum(lengths)
     total = int(ends[-1]) if len(ends) else 0
-    return np.arange(total, dtype=np.int64) + np.repeat(starts - (ends - lengths), lengths)
+    found: Positions = np.arange(total, dtype=np.int64) + np.repeat(starts - (ends - lengths), lengths)
+    return found
 
 
 def _plain(column: Any) -> pa.Array:
@@ -207,11 +208,11 @@ def _numbers(column: pa.Array, tag: int) -> tuple[Any, list[NDArray[Any]]]:
     if tag == BOOLEAN:
         return BOOLEAN, [_values(column.cast(pa.uint8()), np.dtype("u1"))]
     if tag == FLOAT:
-        values = _values(column.cast(pa.float64()), np.dtype("<f8")) + 0.0  # -0.0 + 0.0 is 0.0
-        return FLOAT, [np.where(np.isnan(values), _NAN, values.view("<u8"))]
+        floats = _values(column.cast(pa.float64()), np.dtype("<f8")) + 0.0  # -0.0 + 0.0 is 0.0
+        return FLOAT, [np.where(np.isnan(floats), _NAN, floats.view("<u8"))]
     if pa.types.is_uint64(kind):
-        values = _values(column, np.dtype("<u8"))
-        return np.where(values >> np.uint64(63), LARGE_INTEGER, INTEGER), [values]
+        large = _values(column, np.dtype("<u8"))
+        return np.where(large >> np.uint64(63), LARGE_INTEGER, INTEGER), [large]
     if kind.bit_width < 64:
         column = column.cast(pa.int32()) if tag in (DATE, TIME) else column
     values = _values(column.cast(pa.int64()), np.dtype("<i8"))

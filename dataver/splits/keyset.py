@@ -62,7 +62,7 @@ def _one(key: bytes) -> KeyRows:
 def equal_rows(a: KeyRows, a_rows: Positions, b: KeyRows, b_rows: Positions) -> Mask:
     """Whether the keys of pairs of rows have the same bytes. No key is empty."""
     a_lengths, b_lengths = a.lengths[a_rows], b.lengths[b_rows]
-    equal = a_lengths == b_lengths
+    equal: Mask = a_lengths == b_lengths
     pairs = np.flatnonzero(equal)
     if len(pairs):
         lengths = a_lengths[pairs]

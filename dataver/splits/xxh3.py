@@ -89,19 +89,21 @@ class _Keys:
         flip = np.uint64(((_secret(8) ^ _secret(16)) - seed) & _MASK)
         first = self._halves[at].astype(np.uint64)
         last = self._halves[at + lengths - 4].astype(np.uint64)
-        mixed = (last + (first << np.uint64(32))) ^ flip
+        mixed: Words = (last + (first << np.uint64(32))) ^ flip
         mixed ^= _rotated(mixed, 49) ^ _rotated(mixed, 24)
         mixed *= _PRIME_MX_2
         mixed ^= (mixed >> np.uint64(35)) + lengths.astype(np.uint64)
         mixed *= _PRIME_MX_2
-        return mixed ^ (mixed >> np.uint64(28))
+        mixed ^= mixed >> np.uint64(28)
+        return mixed
 
     def _to_16(self, at: Positions, lengths: Positions) -> Words:
         flip_low = np.uint64(((_secret(24) ^ _secret(32)) + self._seed) & _MASK)
         flip_high = np.uint64(((_secret(40) ^ _secret(48)) - self._seed) & _MASK)
         low = self._words[at] ^ flip_low
         high = self._words[at + lengths - 8] ^ flip_high
-        return _avalanche(lengths.astype(np.uint64) + low.byteswap() + high + _folded(low, high))
+        mixed: Words = lengths.astype(np.uint64) + low.byteswap() + high + _folded(low, high)
+        return _avalanche(mixed)
 
     def _to_128(self, at: Positions, lengths: Positions) -> Words:
         mixed = lengths.astype(np.uint64) * _PRIME_1
@@ -121,7 +123,7 @@ class _Keys:
         return _folded(self._words[at] ^ low, self._words[at + 8] ^ high)
 
     def _longer(self, at: Positions, lengths: Positions) -> Words:
-        view = memoryview(self._data)
+        view = self._data.data
         ends = (at + lengths).tolist()
         found = (xxh3_64(view[a:b], self._seed) for a, b in zip(at.tolist(), ends, strict=True))
         return np.fromiter(found, np.uint64, len(at))

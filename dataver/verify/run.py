@@ -7,7 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 from dataver.config import default_jobs
 from dataver.digest import Digest
-from dataver.errors import DamagedError, NewerFormatError, RepositoryNotFoundError, RollbackError
+from dataver.errors import (
+    DamagedError,
+    LockMismatchError,
+    NewerFormatError,
+    RepositoryNotFoundError,
+    RollbackError,
+)
 from dataver.format.version import VersionRecord, decode_version
 from dataver.hashing import Kind
 from dataver.keys import HINT_KEY, entry_key
@@ -76,6 +82,8 @@ class Run:
         self.tail = max(entry_numbers(self._store))
         try:
             self._one(parsed)
+        except LockMismatchError:
+            raise
         except (DamagedError, NewerFormatError) as error:
             if not self.findings.damaged:
                 self.findings.add(entry_key(self.tail), plain(error), WHOLE_REPOSITORY)
