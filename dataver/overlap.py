@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dataver.errors import BadInputError
-from dataver.parts import SPLITS_FILE, SplitView, parse_node, rule_of, tables_of
+from dataver.parts import SPLITS_FILE, Definition, SplitView, parse_node, rule_of, tables_of
 from dataver.reading import file_rows
 from dataver.results import OverlapResult, RowOverlap
-from dataver.splits.keys import KeyRows, column_number, key_columns, key_rows, key_type
+from dataver.splits.keys import NULL, KeyRows, column_number, key_columns, key_rows, key_type
 from dataver.splits.keyset import KeySet
 from dataver.tree.manifest import FILE, REFERENCE, Entry
 from dataver.version import TABLE_SUFFIXES
@@ -39,10 +39,15 @@ CONTROL_FILES = {SPLITS_FILE.encode(), b".dataverignore"}
 
 
 def overlap(
-    repository: Repository, a: str, b: str, key: Sequence[str] | str | None = None, path: str = ""
+    repository: Repository,
+    a: str,
+    b: str,
+    key: Sequence[str] | str | None = None,
+    path: str = "",
+    by: Definition | None = None,
 ) -> OverlapResult:
     """See `Repository.overlap`."""
-    left, right = _Side(repository, a, path), _Side(repository, b, path)
+    left, right = (_Side(repository, node, path, by) for node in (a, b))
     names = _key(key, (left, right))
     files = chunks = None
     shared: set[bytes] = set()
@@ -74,12 +79,12 @@ def _key(key: Sequence[str] | str | None, sides: Sequence[_Side]) -> list[str]:
 class _Side:
     """A version, or a part of one."""
 
-    def __init__(self, repository: Repository, node: str, path: str) -> None:
+    def __init__(self, repository: Repository, node: str, path: str, by: Definition | None) -> None:
         ref, part = parse_node(node)
         self.version: Version = repository.version(ref)
         self.view: SplitView | None = None
         if part is not None:
-            self.view = self.version.split(part, path=path or None)
+            self.view = self.version.split(part, by, path=path or None)
         self.path = path
         self.name = self.version.name if self.view is None else self.view.name
 
@@ -247,7 +252,7 @@ def _shared_rows(a: _Rows, b: _Rows, names: Sequence[str]) -> RowOverlap:
     """The rows of either side whose key the other side has."""
     for name in names:
         kinds = [rows.type_of(name) for rows in (a, b)]
-        if None not in kinds and len({key_type(kind) for kind in kinds}) > 1:
+        if len({key_type(kind) for kind in kinds if kind is not None} - {NULL}) > 1:
             raise BadInputError(
                 f"the column {name!r} is {kinds[0]} in {a.name} and {kinds[1]} in {b.name}; such keys are "
                 "never the same"

@@ -33,6 +33,7 @@ from dataver.store import open_store
 from dataver.store.base import write_usd
 
 if TYPE_CHECKING:
+    from dataver.parts import Definition
     from dataver.publish import Label, Published
     from dataver.tables.footer import TableChange
     from dataver.version import Version
@@ -232,17 +233,24 @@ class Repository:
         return found
 
     def overlap(
-        self, a: str, b: str, *, key: Sequence[str] | str | None = None, path: str = ""
+        self,
+        a: str,
+        b: str,
+        *,
+        key: Sequence[str] | str | None = None,
+        path: str = "",
+        by: Definition | None = None,
     ) -> OverlapResult:
         """What two versions `REF`, or parts of them `REF:PART`, both have: files, chunks, and rows by `key`.
 
         Equal files are known by their digests and never read; of other Parquet files, those at `path`,
         the columns of the key alone are. No row counts as shared unless its key is equal. Without
-        `key`, parts that were made by a key are compared by it.
+        `key`, parts that were made by a key are compared by it. `by` defines the parts, as for
+        `Version.split`.
         """
         from dataver.overlap import overlap
 
-        return overlap(self, a, b, key, path)
+        return overlap(self, a, b, key, path, by)
 
     def checkout(
         self,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any
 
 __all__ = [
@@ -365,11 +366,15 @@ class RowOverlap:
 
     def to_json(self) -> Json:
         """`{"key", "a_rows", "b_rows", "keys", "a_shared", "b_shared", "examples"}`."""
-        plain = [[value if type(value) in _PLAIN else str(value) for value in key] for key in self.examples]
-        return {**asdict(self), "key": list(self.key), "examples": plain}
+        examples = [[_plain(value) for value in key] for key in self.examples]
+        return {**asdict(self), "key": list(self.key), "examples": examples}
 
 
-_PLAIN = (str, int, bool, type(None))
+def _plain(value: Any) -> Any:
+    """A value as JSON has it; as text where JSON has no such values."""
+    if isinstance(value, str | int) or value is None:
+        return value
+    return value if isinstance(value, float) and isfinite(value) else str(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import click
 from dataver.cli import output
 from dataver.cli.options import verb
 from dataver.cli.session import Session
-from dataver.cli.types import REF
+from dataver.cli.types import PLACE, REF
 from dataver.errors import CheckFailedError
 
 if TYPE_CHECKING:
@@ -36,15 +36,24 @@ DOCUMENT = (
 @click.argument("b", type=REF, metavar="REF[:PART]")
 @click.option("--key", metavar="COLUMN[,COLUMN]…", help="Compare the rows of Parquet files by these columns.")
 @click.option("--path", default="", metavar="PATH", help="Only tables at PATH; default: all.")
+@click.option(
+    "--by",
+    type=PLACE,
+    metavar="FILE",
+    help="The definition of the parts; default: each version's own.",
+)
 @click.option("--fail-on", type=click.Choice(["overlap"]), help="End with exit code 9 where both share data.")
-def command(session: Session, a: str, b: str, key: str | None, path: str, fail_on: str | None) -> None:
+def command(
+    session: Session, a: str, b: str, key: str | None, path: str, by: str | None, fail_on: str | None
+) -> None:
     """Find what two versions, or parts of them, both have: files, chunks, and with --key rows.
 
     Equal files are known by their digests and not read; of other tables the key's columns alone are. Rows
     are shared where their keys are equal, never by hash alone. With a key, an overlap is a shared row or an
     equal table; without one, an equal file or chunk. Parts that were made by a key are compared by it.
     """
-    found = session.open().overlap(a, b, key=None if key is None else key.split(","), path=path)
+    columns = None if key is None else key.split(",")
+    found = session.open().overlap(a, b, key=columns, path=path, by=by)
     session.answer(found.to_json, lambda: overlap_lines(found))
     if fail_on and found:
         raise CheckFailedError(f"{found.a} and {found.b} have data in common")

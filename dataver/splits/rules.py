@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from dataver.errors import BadInputError
 from dataver.splits.definition import ColumnSplit, HashSplit, ListSplit, Split, TimeSplit
-from dataver.splits.keys import column_number, key_columns, key_rows, key_type
+from dataver.splits.keys import NULL, column_number, key_columns, key_rows, key_type
 from dataver.splits.keyset import KeySet
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def _key_set(listed: Any, types: Mapping[str, pa.DataType], part: str, read_tabl
         table = read_table(listed, types).combine_chunks()
         columns = key_columns(table, list(types))
         for (name, kind), column in zip(types.items(), columns, strict=True):
-            if key_type(column.type) != key_type(kind):
+            if len({key_type(column.type), key_type(kind)} - {NULL}) > 1:
                 raise BadInputError(
                     f"the column {name!r} is {column.type} in {listed!r} and {kind} in the table; these keys "
                     "are never the same"

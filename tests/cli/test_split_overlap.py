@@ -124,6 +124,9 @@ def test_overlap_of_parts(rows: Path, document: Document, run: Run) -> None:
     assert json.loads(result.stdout)["overlap"] is True
     assert json.loads(result.stderr)["error"]["code"] == 9
     assert run("overlap", "t:train", "t:young/old").exit_code == 0
+    (rows / "own.toml").write_text('kind = "list"\nkeys = "id"\nrest = "train"\nparts = {gold = [1, 2]}\n')
+    found = document("overlap", "t:gold", "t:train", "--by", str(rows / "own.toml"))
+    assert (found["overlap"], found["rows"]["a_rows"], found["rows"]["b_rows"]) == (False, 2, 98)
 
 
 def test_overlap_of_versions(rows: Path, ok: Ok, document: Document, run: Run) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -152,6 +154,23 @@ def test_a_split_by_rows_leaks_what_a_split_by_user_does_not(repository: Reposit
     )
     assert not repository.overlap("a:train", "a:test")
     assert repository.overlap("a:train", "a:test", key="id")
+
+
+def test_nulls_are_equal_whatever_their_type(repository: Repository, tmp_path: Path) -> None:
+    commit(repository, "a", tmp_path, {"t.parquet": table(pa.nulls(3), x=[1, 2, 3])})
+    commit(repository, "b", tmp_path, {"t.parquet": table([None, 1.5, math.nan])})
+    rows = repository.overlap("a", "b", key="id").rows
+    assert rows is not None
+    assert (rows.keys, rows.a_shared, rows.b_shared, rows.examples) == (1, 3, 1, [[None]])
+
+
+def test_examples_are_json(repository: Repository, tmp_path: Path) -> None:
+    values = [0.5, math.nan, math.inf]
+    for name in ("a", "b"):
+        commit(repository, name, tmp_path, {"t.parquet": table(values, name=[name] * 3)})
+    rows = repository.overlap("a", "b", key="id").rows
+    assert rows is not None
+    assert json.loads(json.dumps(rows.to_json(), allow_nan=False))["examples"] == [[0.5], ["nan"], ["inf"]]
 
 
 @pytest.mark.parametrize(
