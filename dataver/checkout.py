@@ -116,9 +116,12 @@ class Checkout:
                 f"{name} has files of yours that differ: {shown}{more}. Nothing was written; {advice}"
             )
         files = [entry for entry in plan.write if entry.kind != FOLDER]
-        self._progress.begin("writing", len(files), sum(entry.size for entry in files))
+        size = sum(entry.size for entry in files)
+        objects = session.objects(state)
+        objects.expect(size)
+        self._progress.begin("writing", len(files), size)
         try:
-            self._execute(plan, files, session.objects(state))
+            self._execute(plan, files, objects)
         except OSError as error:
             if isinstance(error, DataverError):
                 raise
@@ -318,7 +321,9 @@ class Checkout:
     def _write_batch(self, batch: list[tuple[Entry, Place | None]], objects: Objects) -> None:
         with Target(self._root) as target:
             filled = [entry for entry, place in batch if place is not None]
-            for number, data in objects.read_places([place for _, place in batch if place is not None]):
+            digests = [entry.digest for entry in filled]
+            places = [place for _, place in batch if place is not None]
+            for number, data in objects.read_files(digests, places):
                 entry = filled[number]
                 if blake3_digest(data) != entry.digest:
                     raise _damaged(entry, objects)

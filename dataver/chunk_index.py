@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -12,7 +12,9 @@ from dataver.errors import DamagedError, ObjectMissingError
 from dataver.format.segment import Place, Segment
 from dataver.hashing import blake3_digest
 from dataver.keys import segment_key
+from dataver.remote_segment import RemoteSegment
 from dataver.store.base import Store
+from dataver.store.cached import cache_of, get_named
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +24,9 @@ FEW_LOOKUPS = 500
 """Up to so many digests are looked up one by one: the import of numpy alone would take longer."""
 CHECK_WHOLE_BYTES_MAX = 1 << 20
 """Segments up to this size are hashed when they are opened; larger ones would cost too much."""
+READ_WHOLE_BYTES_MAX = 1 << 20
+"""Segments far away up to this size are read whole, larger ones where few look-ups are made in ranges."""
+OPENED_AT_ONCE_MAX = 8
 
 
 @runtime_checkable
@@ -41,11 +46,20 @@ class ChunkIndex:
     written is stored once more.
     """
 
-    def __init__(self, store: Store, segments: Iterable[bytes], skipped: Collection[bytes] = ()) -> None:
+    def __init__(
+        self,
+        store: Store,
+        segments: Iterable[bytes],
+        skipped: Collection[bytes] = (),
+        sizes: Mapping[bytes, int] | None = None,
+    ) -> None:
+        """`sizes` are the bytes of segments: one whose size is not given is read whole."""
         self._store = store
         self._names = list(segments)
         self._skipped = frozenset(skipped)
-        self._open: dict[bytes, Segment] = {}
+        self._sizes = dict(sizes or {})
+        self._far = not isinstance(store, MapsObjects)
+        self._open: dict[bytes, Segment | RemoteSegment] = {}
         self._broken: dict[bytes, DamagedError] = {}
         self._lock = threading.Lock()
 
@@ -59,27 +73,110 @@ class ChunkIndex:
         """What is wrong with the segments that could not be searched so far."""
         return list(self._broken.values())
 
-    def replaced(self, segments: Iterable[bytes], skipped: Collection[bytes] = ()) -> ChunkIndex:
+    def replaced(
+        self,
+        segments: Iterable[bytes],
+        skipped: Collection[bytes] = (),
+        sizes: Mapping[bytes, int] | None = None,
+    ) -> ChunkIndex:
         """An index of other segments that keeps what this one has open."""
-        other = ChunkIndex(self._store, segments, skipped)
+        other = ChunkIndex(self._store, segments, skipped, sizes)
         other._open = {name: segment for name, segment in self._open.items() if name in set(other._names)}
         return other
 
+    def read_whole(self) -> None:
+        """From here on search only segments that are verified as a whole: a range may have come wrong."""
+        with self._lock:
+            self._sizes = {}
+            self._open = {name: one for name, one in self._open.items() if isinstance(one, Segment)}
+
     def find(self, digest: bytes) -> Place | None:
         """Where the bytes of `digest` are, or None. For a few look-ups: imports nothing heavy."""
-        for name in self._names:
-            with self._tolerating(name):
-                place = self.segment(name).find(digest)
-                if place is not None and place.pack not in self._skipped:
-                    return place
-        return None
+        self._prepare(1)
+        return self._find(digest)
 
     def find_many(self, digests: bytes) -> list[Place | None]:
         """Where each of many digests (32 bytes each) is, or None."""
-        if len(digests) <= FEW_LOOKUPS * DIGEST_BYTES:
-            starts = range(0, len(digests), DIGEST_BYTES)
-            return [self.find(digests[start : start + DIGEST_BYTES]) for start in starts]
+        count = len(digests) // DIGEST_BYTES
+        self._prepare(count)
+        if count <= FEW_LOOKUPS:
+            return [
+                self._find(digests[at : at + DIGEST_BYTES]) for at in range(0, len(digests), DIGEST_BYTES)
+            ]
         return self._find_many(digests)
+
+    def find_near(self, digest: bytes) -> Place | None:
+        """As `find`, but only in segments that are at hand: no look-up is a request."""
+        self._prepare(1)
+        for name in self._names:
+            segment = self._open.get(name)
+            if not isinstance(segment, RemoteSegment):
+                place = self._find_in(name, digest)
+                if place is not None:
+                    return place
+        return None
+
+    def far_segments(self) -> Iterator[RemoteSegment]:
+        """The segments in which each look-up is a request."""
+        for name in self._names:
+            segment = self._open.get(name)
+            if isinstance(segment, RemoteSegment) and name not in self._broken:
+                with self._tolerating(name):
+                    yield segment
+
+    def _find(self, digest: bytes) -> Place | None:
+        place = None
+        for name in self._order():
+            place = self._find_in(name, digest)
+            if place is not None:
+                break
+        return place
+
+    def _find_in(self, name: bytes, digest: bytes) -> Place | None:
+        with self._tolerating(name):
+            place = self._searchable(name).find(digest)
+            if place is not None and place.pack not in self._skipped:
+                return place
+        return None
+
+    def _order(self) -> list[bytes]:
+        """The segments as they are searched: those at hand first."""
+        if not self._far:
+            return self._names
+        return sorted(self._names, key=lambda name: isinstance(self._open.get(name), RemoteSegment))
+
+    def _prepare(self, lookups: int) -> None:
+        """Open what so many look-ups need, all at once where each is a request."""
+        if not self._far:
+            return
+        with self._lock:
+            missing = [name for name in self._names if self._is_to_open(name, lookups)]
+            if len(missing) < 2:
+                for name in missing:
+                    self._open_far(name, lookups)
+                return
+            from concurrent.futures import ThreadPoolExecutor
+
+            with ThreadPoolExecutor(min(len(missing), OPENED_AT_ONCE_MAX)) as pool:
+                list(pool.map(self._open_far, missing, [lookups] * len(missing)))
+
+    def _is_to_open(self, name: bytes, lookups: int) -> bool:
+        segment = self._open.get(name)
+        if segment is None:
+            return name not in self._broken
+        return isinstance(segment, RemoteSegment) and not segment.is_worth_it(lookups)
+
+    def _open_far(self, name: bytes, lookups: int) -> None:
+        size = self._sizes.get(name, 0)
+        if size > READ_WHOLE_BYTES_MAX and name not in self._open:
+            cache = cache_of(self._store)
+            kept = None if cache is None else cache.get(name)
+            remote = RemoteSegment(self._store, name, size)
+            if kept is not None or remote.is_worth_it(lookups):
+                self._open[name] = remote if kept is None else Segment(kept, segment_key(name))
+                return
+        with self._tolerating(name):
+            self._open[name] = require_segment(self._store, name)
 
     def _find_many(self, digests: bytes) -> list[Place | None]:
         import numpy as np
@@ -110,21 +207,28 @@ class ChunkIndex:
             self._broken[name] = error
 
     def segment(self, name: bytes) -> Segment:
-        """One segment, opened. `DamagedError` where it is missing or damaged."""
+        """One segment, opened as a whole. `DamagedError` where it is missing or damaged."""
+        segment = self._open.get(name)
+        if isinstance(segment, Segment):
+            return segment
         if name in self._broken:
             raise self._broken[name]
-        segment = self._open.get(name)
-        if segment is None:
-            segment = require_segment(self._store, name)
-            with self._lock:
-                self._open[name] = segment
+        segment = require_segment(self._store, name)
+        with self._lock:
+            self._open[name] = segment
         return segment
+
+    def _searchable(self, name: bytes) -> Segment | RemoteSegment:
+        segment = self._open.get(name) if name not in self._broken else None
+        return segment if isinstance(segment, RemoteSegment) else self.segment(name)
 
 
 def open_segment(store: Store, name: bytes) -> Segment:
     """Open a segment over a memory map where the store has them. A missing one is `ObjectMissingError`."""
     key = segment_key(name)
-    data = store.map(key) if isinstance(store, MapsObjects) else store.get(key)
+    if not isinstance(store, MapsObjects):
+        return Segment(get_named(store, key, name), key)
+    data = store.map(key)
     if len(data) <= CHECK_WHOLE_BYTES_MAX and blake3_digest(data) != name:
         raise DamagedError(f"{key} is damaged: its bytes are not those of its name; run `dataver verify`")
     return Segment(data, key)

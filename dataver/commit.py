@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dataver.chunk_index import ChunkIndex
 from dataver.config import default_jobs
 from dataver.digest import Digest
 from dataver.errors import AlreadyExistsError, BadInputError
@@ -17,15 +18,17 @@ from dataver.format.pack import PackKind
 from dataver.globs import path_filter
 from dataver.history import changes_of
 from dataver.ingest import EMPTY_DIGEST, Ingested, digest_files, ingest
+from dataver.journal import Journal, ResumedIndex, rely_on
 from dataver.log.state import State, VersionState
 from dataver.packs import PackWriter, StoredPack
 from dataver.paths import check_paths
 from dataver.progress import Progress, Silent
 from dataver.publish import Basis, Change, Label, Published, Publisher, Written
 from dataver.refs import MAIN, check_dataset_name, check_ref_name, live_ref, parse_ref, require_version
-from dataver.results import Changes
+from dataver.results import Changes, CommitResult, Forecast
 from dataver.session import Session
 from dataver.source import EMPTY_FOLDER, FILE, Source, SourceFile
+from dataver.store.base import pack_bytes_max, write_usd
 from dataver.tree.manifest import (
     CHUNKS_TAG,
     FOLDER,
@@ -114,17 +117,24 @@ class Committer:
         cache = StatCache(self._source.key)
         work = self._sort(files, cache, before)
         size = sum(file.size for file in work.to_read)
-        writer = PackWriter(session.store, PackKind.DATA, nonce=session.nonce)
-        sink: PackWriter | Counter = Counter() if options.dry_run else writer
+        journal = Journal(session)
+        writer = PackWriter(session.store, PackKind.DATA, nonce=session.nonce, stored=journal.note)
+        sink: PackWriter | Counter = Counter(pack_bytes_max(session.store)) if options.dry_run else writer
         watcher.begin("reading", len(work.to_read), size)
         try:
-            ingested = self._read(work, sink, state, watcher)
+            index = self._index(state, journal if work.to_read and not options.dry_run else None)
+            ingested = self._read(work, sink, index, watcher)
             packs = [] if options.dry_run else writer.close()
         except BaseException:
             writer.abandon()
+            journal.close(None)
             raise
         finally:
             watcher.end()
+        if isinstance(index, ResumedIndex):
+            packs += index.used
+            ingested.new_bytes += index.plain_bytes
+            rely_on(session.store, index.used)
         entries = {entry.path: entry for entry in (*work.kept, *ingested.entries)}
         edits = self._edits(entries, before, nodes, root)
         self._old = before
@@ -133,7 +143,12 @@ class Committer:
             assert isinstance(sink, Counter)
             return Committed(None, basis.version, edits, ingested.new_bytes, sink.stored_bytes, sink.packs)
         self._remember_digests(cache, files, ingested)
-        published = self._publish(edits, packs, ingested, stored)
+        try:
+            published = self._publish(edits, packs, ingested, stored)
+        except BaseException:
+            journal.close(None)
+            raise
+        journal.close({pack.name for pack in packs} if published.created else None)
         if published.version is not None and not options.add:
             self._remember_base(published)
         return Committed(published, basis.version, edits, ingested.new_bytes, stored, len(packs))
@@ -154,6 +169,19 @@ class Committer:
                     files += sign
                     size_bytes += sign * entry.size
         return files, size_bytes
+
+    def forecast(self, done: Committed) -> CommitResult:
+        """What a dry run answers with."""
+        changes = self.changes(done)
+        files, size_bytes = self.totals(done)
+        requests = 2 * done.packs + 4 if changes else 0
+        price = write_usd(self._session.store)
+        forecast = Forecast(done.new_bytes, requests, None if price is None else requests * price)
+        parents = [str(done.base.id)] if done.base is not None else []
+        return CommitResult(
+            self._name, None, "", parents, "", files, size_bytes, done.new_bytes, done.stored_bytes,
+            changes.counts, False, None, forecast,
+        )  # fmt: skip
 
     def _check_names(self, state: State) -> None:
         """Refuse what must fail before anything is read: a tag that is taken."""
@@ -235,10 +263,18 @@ class Committer:
             )
         return work
 
-    def _read(self, work: _Work, sink: PackWriter | Counter, state: State, progress: Progress) -> Ingested:
+    def _index(self, state: State, journal: Journal | None) -> ChunkIndex:
+        """What is stored already, also by a run that was interrupted."""
+        index = self._session.index(state, writing=True)
+        adopted = [] if journal is None else journal.adopt(state, index)
+        return ResumedIndex(index, self._session.store, adopted) if adopted else index
+
+    def _read(
+        self, work: _Work, sink: PackWriter | Counter, index: ChunkIndex, progress: Progress
+    ) -> Ingested:
         session = self._session
         jobs = session.jobs or default_jobs()
-        index, referred = session.index(state, writing=True), Ingested()
+        referred = Ingested()
         stored = work.to_read
         if self._options.reference:
             # A symlink's bytes are no file that could stay anywhere: they are stored.
@@ -348,15 +384,16 @@ def _remembered(basis: Basis) -> Base:
 
 
 class Counter:
-    """Counts what a pack writer would write, for a dry run."""
+    """Counts what a pack writer would write into packs of some size, for a dry run."""
 
-    def __init__(self) -> None:
+    def __init__(self, pack_bytes: int) -> None:
         self.stored_bytes = 0
+        self._pack_bytes = pack_bytes
 
     @property
     def packs(self) -> int:
         """Packs of the size that is written."""
-        return -(-self.stored_bytes // (64 << 20))
+        return -(-self.stored_bytes // self._pack_bytes)
 
     def add(
         self, codec: int, parts: Sequence[Buffer], raw_bytes: int, digests: Buffer, lengths: Sequence[int]

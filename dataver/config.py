@@ -7,15 +7,28 @@ keeps nothing, so that a long-lived process sees changes.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from dataver.errors import BadInputError, EnvironmentFaultError
 
-__all__ = ["author", "cache_folder", "default_jobs", "find_repository", "machine_id"]
+__all__ = [
+    "author",
+    "cache_bytes_max",
+    "cache_folder",
+    "default_jobs",
+    "find_repository",
+    "machine_id",
+    "offline",
+]
 
 JOBS_MAX = 16
 GIT_TIMEOUT_S = 2.0
 AUTHOR_CHARACTERS_MAX = 1_000
+CACHE_BYTES_MAX = 10 << 30
+"""What the cache of remote repositories may hold where `DATAVER_CACHE_MAX` says nothing."""
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)\s*(?:([KMGT])(?:iB|B)?|B)?", re.ASCII | re.IGNORECASE)
+_UNITS = {unit: 1 << 10 * power for power, unit in enumerate("KMGT", 1)}
 
 
 def cache_folder() -> Path:
@@ -36,6 +49,29 @@ def cache_folder() -> Path:
         raise EnvironmentFaultError(
             "this user has no home folder for the cache; set DATAVER_CACHE_DIR to a folder"
         ) from error
+
+
+def cache_bytes_max() -> int:
+    """How many bytes of remote repositories are kept on this machine; 0: none.
+
+    `DATAVER_CACHE_MAX`: bytes, or a number with a unit of 1024 as `500M`, `20G` or `1.5TiB`.
+    """
+    given = os.environ.get("DATAVER_CACHE_MAX", "").strip()
+    if not given:
+        return CACHE_BYTES_MAX
+    found = re.fullmatch(
+        r"(\d{1,15}(?:\.\d{1,6})?)\s*(?:([KMGT])(?:iB|B)?|B)?", given, re.ASCII | re.IGNORECASE
+    )
+    if found is None:
+        raise BadInputError(
+            f"DATAVER_CACHE_MAX {given[:40]!r} is not a size: bytes, or as 500M, 20G or 1T, or 0 for no cache"
+        )
+    return int(float(found[1]) * (_UNITS[found[2].upper()] if found[2] else 1))
+
+
+def offline() -> bool:
+    """Whether `DATAVER_OFFLINE` says that remote stores may not be asked."""
+    return os.environ.get("DATAVER_OFFLINE", "").strip().lower() not in ("", "0", "false", "no", "off")
 
 
 def author(explicit: str | None = None) -> str:

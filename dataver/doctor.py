@@ -21,6 +21,7 @@ from dataver.refs import MAIN, live_ref, require_version
 from dataver.results import Check
 from dataver.session import Session
 from dataver.store.base import Store, innermost
+from dataver.store.cached import CachedStore
 from dataver.store.probe import PROBE_PREFIX, GuardedStore
 from dataver.tree.manifest import manifest_link
 
@@ -225,9 +226,10 @@ def _index(session: Session) -> str:
 
 def _write(store: Store, written: _Written) -> str:
     """Put an object, see when the store says that was, and delete it."""
-    inner = getattr(store, "inner", store)
-    if isinstance(store, GuardedStore):
-        store.ensure_safe()
+    guarded = store.inner if isinstance(store, CachedStore) else store
+    inner = getattr(guarded, "inner", guarded)
+    if isinstance(guarded, GuardedStore):
+        guarded.ensure_safe()
     key = f"{PROBE_PREFIX}doctor-{os.urandom(16).hex()}"
     written.before = time.time()
     if not store.put_new(key, b"doctor", barrier=False):

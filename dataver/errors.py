@@ -20,6 +20,7 @@ __all__ = [
     "NotFoundError",
     "NotPermittedError",
     "ObjectMissingError",
+    "OfflineError",
     "PathNotFoundError",
     "RefNotFoundError",
     "RepositoryNotFoundError",
@@ -126,6 +127,10 @@ class StoreError(DataverError, OSError):
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
+
+
+class OfflineError(StoreError):
+    """Offline, and what is asked for is not in this machine's cache, or would be written."""
 
 
 class NotPermittedError(DataverError, PermissionError):

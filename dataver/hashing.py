@@ -25,7 +25,7 @@ from dataver.digest import Digest
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["FileHasher", "Kind", "blake3_digest", "digests", "kind_digest", "xxh3_64"]
+__all__ = ["FileHasher", "Kind", "blake3_digest", "cache_key", "digests", "kind_digest", "xxh3_64"]
 
 
 class Kind(Enum):
@@ -49,6 +49,11 @@ def blake3_digest(buffer: Buffer) -> Digest:
 def kind_digest(kind: Kind, buffer: Buffer) -> Digest:
     """The digest of a record of this kind, by its canonical bytes."""
     return Digest(blake3(buffer, derive_key_context=kind.value).digest())
+
+
+def cache_key(name: Buffer) -> Digest:
+    """What the cache keeps bytes under that are no object and so have no digest of their own."""
+    return Digest(blake3(name, derive_key_context="dataver 2026 cache").digest())
 
 
 def digests(buffers: Sequence[Buffer]) -> bytes:

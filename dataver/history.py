@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from dataver.digest import Digest
@@ -15,7 +15,7 @@ from dataver.format.operations import ALIAS, BRANCH, TAG
 from dataver.format.version import VersionRecord
 from dataver.log.state import RefState, State, VersionState
 from dataver.publish import Basis, Change, Label, Published, Publisher, Written
-from dataver.refs import Resolved, live_ref, require_dataset, require_version
+from dataver.refs import Resolved, is_absent, live_ref, require_dataset, require_version
 from dataver.results import Changes, VersionInfo
 from dataver.session import Session
 from dataver.tree.build import empty
@@ -56,7 +56,13 @@ class Names:
         return self.by_version.get(version, {}).get(kind, [])
 
 
-def version_info(name: str, version: VersionState, record: VersionRecord, names: Names) -> VersionInfo:
+def version_info(
+    name: str,
+    version: VersionState,
+    record: VersionRecord,
+    names: Names,
+    absent: Iterable[Digest] = (),
+) -> VersionInfo:
     """Everything that `show` says of a version."""
     return VersionInfo(
         dataset=name,
@@ -76,46 +82,83 @@ def version_info(name: str, version: VersionState, record: VersionRecord, names:
         branches=names.at(version.id, BRANCH),
         meta=dict(record.meta),
         runs=[run.hex() for run in {version.run, record.run_id} if run],
+        absent=[str(parent) for parent in absent],
     )
+
+
+def absent_parents(state: State, dataset: bytes, record: VersionRecord) -> list[Digest]:
+    """The parents of a version that are not here on purpose."""
+    return [parent for parent in record.parents if is_absent(state, dataset, parent)]
 
 
 def walk(session: Session, state: State, start: Resolved) -> Iterator[VersionInfo]:
     """The versions from `start` back, newest first, each once."""
-    names = Names.of(state, start.dataset)
-    for version, record in _ancestors(session, state, start.dataset, [start.version.id]):
-        yield version_info(start.name, version, record, names)
+    dataset, names = start.dataset, Names.of(state, start.dataset)
+    for version, record in _ancestors(session, state, dataset, [start.version.id]):
+        absent = absent_parents(state, dataset, record)
+        yield version_info(start.name, version, record, names, absent)
+
+
+def show(session: Session, state: State, found: Resolved) -> VersionInfo:
+    """Everything about one version, with what it changed against its first parent, if that is here."""
+    dataset, record = found.dataset, session.record(found.version.id, state)
+    absent = absent_parents(state, dataset, record)
+    info = version_info(found.name, found.version, record, Names.of(state, dataset), absent)
+    if record.parents and record.parents[0] in absent:
+        return info
+    parent = require_version(state, dataset, record.parents[0]) if record.parents else None
+    return replace(info, changed=compare(session, state, parent, found.version).counts)
 
 
 def _ancestors(
-    session: Session, state: State, dataset: bytes, starts: Iterable[Digest]
+    session: Session,
+    state: State,
+    dataset: bytes,
+    starts: Iterable[Digest],
+    stop: Container[bytes] = (),
 ) -> Iterator[tuple[VersionState, VersionRecord]]:
-    """Versions and all they descend from, children before their parents as far as clocks and numbers say."""
-    heap: list[tuple[int, int, bytes]] = []
+    """Versions and all they descend from, children before their parents as far as clocks and numbers say.
+
+    What those in `stop` descend from, and parents that are not here, are left out.
+    """
+    heap: list[tuple[int, int, int, bytes]] = []
     seen: set[bytes] = set()
 
-    def push(id: Digest) -> None:
-        if id not in seen:
-            seen.add(id)
-            version = require_version(state, dataset, id)
-            heapq.heappush(heap, (-version.entry, -version.number, id))
+    def push(id: Digest, entry: int | None, *, alone: bool) -> None:
+        if id in seen or is_absent(state, dataset, id):
+            return
+        seen.add(id)
+        version = require_version(state, dataset, id)
+        # A parent that was copied from elsewhere may have come after its child, or together with it.
+        entry = version.entry if entry is None else min(entry, version.entry)
+        time_us = 0 if alone else session.record(id, state).time_us  # Alone it is next, whatever the time.
+        heapq.heappush(heap, (-entry, -time_us, -version.number, id))
 
     for start in starts:
-        push(start)
+        push(start, None, alone=False)
     while heap:
-        id = Digest(heapq.heappop(heap)[2])
+        entry, _, _, key = heapq.heappop(heap)
+        id = Digest(key)
         record = session.record(id, state)
         yield require_version(state, dataset, id), record
-        for parent in record.parents:
-            push(parent)
+        parents = () if id in stop else record.parents
+        for parent in parents:
+            push(parent, -entry, alone=not heap and len(parents) == 1)
 
 
 def merge_base(session: Session, state: State, dataset: bytes, a: Digest, b: Digest) -> VersionState | None:
-    """The newest version that both descend from, or None."""
+    """The newest version that both descend from, or None. One that others of them descend from is not."""
     of_a = {version.id for version, _ in _ancestors(session, state, dataset, [a])}
-    for version, _ in _ancestors(session, state, dataset, [b]):
-        if version.id in of_a:
-            return version
-    return None
+    found = [version for version, _ in _ancestors(session, state, dataset, [b], of_a) if version.id in of_a]
+    if len(found) > 1:
+        older = {
+            version.id
+            for one in found
+            for version, _ in _ancestors(session, state, dataset, [one.id])
+            if version.id != one.id
+        }
+        found = [version for version in found if version.id not in older]
+    return max(found, key=lambda version: (version.entry, version.number, version.id), default=None)
 
 
 def compare(session: Session, state: State, a: VersionState | None, b: VersionState) -> Changes:

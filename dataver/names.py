@@ -25,11 +25,27 @@ from dataver.refs import (
     live_ref,
     parse_ref,
     require_dataset,
+    require_version,
 )
-from dataver.results import RefResult
+from dataver.results import DatasetInfo, RefResult
 from dataver.session import Session
 
 KINDS = {name: kind for kind, name in KIND_NAMES.items()}
+
+
+def datasets(state: State) -> list[DatasetInfo]:
+    """The datasets by name, each with the head of its `main`."""
+    found = []
+    for name, dataset in state.datasets():
+        ref = live_ref(state, dataset, MAIN)
+        if ref is None:
+            found.append(DatasetInfo(name, None, None, 0, 0))
+            continue
+        head = require_version(state, dataset, ref.target)
+        # A head that came from elsewhere may have a number that is given to another version here.
+        number = f"v{head.number}" if head.number else None
+        found.append(DatasetInfo(name, number, str(head.id), head.files, head.size_bytes))
+    return found
 
 
 def set_ref(session: Session, kind: int, ref: str, name: str) -> RefResult:

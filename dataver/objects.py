@@ -1,29 +1,38 @@
 """Digest to verified bytes: the one place that reads chunks and metadata objects.
 
 A frame that is compressed is read and decoded whole and kept for a while, as its neighbours are
-wanted next; of a raw one only what is asked for is read.
+wanted next; of a raw one only what is asked for is read. What comes from a store that is far away
+goes through this user's cache: by digest, once that was compared.
 """
 
 from __future__ import annotations
 
+import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from dataver.chunk_index import ChunkIndex
+from dataver.chunk_index import ChunkIndex, MapsObjects
 from dataver.compression import Codec, decompress
-from dataver.digest import Digest
+from dataver.digest import DIGEST_BYTES, Digest
 from dataver.errors import DamagedError, NewerFormatError, ObjectMissingError
 from dataver.format.limits import FRAME_BYTES_MAX
 from dataver.format.segment import Place
-from dataver.hashing import Kind, blake3_digest, kind_digest
+from dataver.hashing import Kind, blake3_digest, cache_key, kind_digest
 from dataver.keys import pack_key
+from dataver.metadata_packs import MetadataPacks
 from dataver.store.base import Store, View
+from dataver.store.cached import cache_of
 
 COALESCE_GAP_BYTES = 256 << 10
 RANGE_BYTES_MAX = 8 << 20
 FRAME_CACHE_BYTES = 64 << 20
+FRAME_READ_BYTES_MAX = 256 << 10
+"""Of a raw frame up to this size that is far away all is read: the rest costs less than a request."""
+FEW_OF_FRAME = 8
+"""A frame of which a chunk is less than this part is kept on disk as well, for its neighbours."""
 
 
 class Span(NamedTuple):
@@ -63,23 +72,49 @@ class Objects:
         self.store = store
         self.index = index
         self._refresh = refresh
+        self._cache = cache_of(store)
+        self._passing = False
+        self._metadata = None if isinstance(store, MapsObjects) else MetadataPacks(store)
         self._frames: OrderedDict[tuple[bytes, int], bytes] = OrderedDict()
         self._frames_bytes = 0
         self._lock = threading.Lock()
 
     def chunk(self, digest: bytes) -> View:
         """The bytes of a chunk, or of a file that is one chunk. `DamagedError` if they are not there."""
+        data = self._cached(digest)
+        if data is not None:
+            return data
         data = self._read(digest)
         if blake3_digest(data) != digest:
-            raise self.damaged(digest, "its bytes do not match its digest")
+            data = self._read_anew(digest)
+            if blake3_digest(data) != digest:
+                raise self.damaged(digest, "its bytes do not match its digest")
+        self._keep_on_disk(digest, data)
         return data
 
     def record(self, kind: Kind, digest: bytes) -> bytes:
         """The canonical bytes of a metadata object."""
-        data = bytes(self._read(digest))
+        kept = self._cached(digest)
+        if kept is not None:
+            return bytes(kept)
+        data = bytes(self._read(digest) if self._metadata is None else self._read_record(digest))
         if kind_digest(kind, data) != digest:
-            raise self.damaged(digest, "its bytes do not match its digest")
+            data = bytes(self._read_anew(digest))
+            if kind_digest(kind, data) != digest:
+                raise self.damaged(digest, "its bytes do not match its digest")
+        self._keep_on_disk(digest, data)
         return data
+
+    def expect(self, size_bytes: int) -> None:
+        """So many bytes of chunks are read in one go: more than half of the cache holds pass it by."""
+        self._passing = self._cache is not None and size_bytes > self._cache.cap_bytes // 2
+
+    def _cached(self, digest: bytes) -> View | None:
+        return None if self._cache is None else self._cache.get(digest)
+
+    def _keep_on_disk(self, digest: bytes, data: View) -> None:
+        if self._cache is not None:
+            self._cache.put(digest, data)
 
     def places(self, digests: bytes) -> list[Place]:
         """Where each of many digests (32 bytes each) is. A missing one is `DamagedError`."""
@@ -97,10 +132,33 @@ class Objects:
 
         Not verified: the caller compares a digest.
         """
-        return self.read(digests, self.places(digests))
+        if self._cache is None:
+            return self.read(digests, self.places(digests))
+        each = _each(digests)
+        found = self._cache.get_many(each)
+        missing = b"".join([digest for digest, data in zip(each, found, strict=True) if data is None])
+        return self._completed(each, found, self.places(missing))
 
     def read(self, digests: bytes, places: Sequence[Place]) -> list[View]:
         """`chunks`, where `places` of these digests were looked up before."""
+        if self._cache is None:
+            return self._read_now(digests, places)
+        each = _each(digests)
+        found = self._cache.get_many(each)
+        wanted = [place for place, data in zip(places, found, strict=True) if data is None]
+        return self._completed(each, found, wanted)
+
+    def _completed(self, each: list[bytes], found: list[View | None], places: list[Place]) -> list[View]:
+        """What the cache had, with what it lacked read from `places`."""
+        if places:
+            missing = [number for number, data in enumerate(found) if data is None]
+            read = self._read_now(b"".join([each[number] for number in missing]), places)
+            for number, data in zip(missing, read, strict=True):
+                found[number] = data
+                self._keep_if_right(each[number], data)
+        return [data for data in found if data is not None]
+
+    def _read_now(self, digests: bytes, places: Sequence[Place]) -> list[View]:
         try:
             return self._read_in_order(places)
         except PackMissingError:
@@ -124,6 +182,27 @@ class Objects:
         ranges = _joined(_span(place) for place in places)
         copied = self.store.copy_ranges(pack_key(places[0].pack), ranges, fd)
         return copied == sum(length for _, length in ranges)
+
+    def _keep_if_right(self, digest: bytes, data: View) -> None:
+        if self._passing:
+            return
+        if blake3_digest(data) == digest:
+            self._keep_on_disk(digest, data)
+
+    def read_files(self, digests: Sequence[bytes], places: Sequence[Place]) -> Iterator[tuple[int, View]]:
+        """As `read_places`, for chunks whose digests are known, so that the cache has its part in it."""
+        if self._cache is None:
+            yield from self.read_places(places)
+            return
+        missing = []
+        for number, data in enumerate(self._cache.get_many(digests)):
+            if data is None:
+                missing.append(number)
+            else:
+                yield number, data
+        for at, read in self.read_places([places[number] for number in missing]):
+            self._keep_if_right(digests[missing[at]], read)
+            yield missing[at], read
 
     def read_places(self, places: Sequence[Place]) -> Iterator[tuple[int, View]]:
         """The bytes of each place as (position in `places`, bytes), in the order of packs.
@@ -179,22 +258,89 @@ class Objects:
         except ObjectMissingError as error:
             raise self.damaged(digest, f"{pack_key(place.pack)} is missing") from error
 
+    def _read_anew(self, digest: bytes) -> View:
+        """Read from far away what came wrong once, past all that is kept; else it is as it was."""
+        place = self.index.find(digest) if self._metadata is not None else None
+        if place is None:
+            return b""
+        span = _span(place)
+        stored = self._get(place.pack, span.start, span.length)
+        if place.codec == Codec.RAW:
+            return stored
+        return memoryview(self._decode(place, stored))[place.offset : place.offset + place.length]
+
+    def _read_record(self, digest: bytes) -> View:
+        """Metadata that is far away: by a footer that was read, by the index, in few requests."""
+        assert self._metadata is not None
+        place = self._metadata.place(digest) or self.index.find_near(digest) or self._guess(digest)
+        place = place or self.index.find(digest)
+        if place is None:
+            return self._read(digest)
+        span = _span(place)
+        try:
+            self._metadata.look_into(place.pack)
+            if place.codec == Codec.RAW:
+                return self._metadata.read(place.pack, span.start, span.length)
+            key = (place.pack, place.frame_offset)
+            frame = self._kept(key)
+            if frame is None:
+                frame = self._decode(place, self._metadata.read(place.pack, span.start, span.length))
+                self._keep(key, frame)
+        except ObjectMissingError:
+            self._metadata.forget(place.pack)
+            return self._read(digest)
+        return memoryview(frame)[place.offset : place.offset + place.length]
+
+    def _guess(self, digest: bytes) -> Place | None:
+        """Look where the metadata of a large commit stands, before the index is searched by requests."""
+        assert self._metadata is not None
+        for segment in self.index.far_segments():
+            pack = segment.last_pack()
+            if pack is not None:
+                with suppress(ObjectMissingError):
+                    self._metadata.look_into(pack)
+                place = self._metadata.place(digest)
+                if place is not None:
+                    return place
+        return None
+
     def _look_again(self) -> None:
         """Take the index as the log has it now. One thread at a time: a log is read by one."""
         if self._refresh is not None:
             with self._lock:
                 self.index = self._refresh()
+        self.index.read_whole()
 
     def _read_place(self, place: Place) -> View:
         span = _span(place)
-        if place.codec == Codec.RAW:
+        if place.codec == Codec.RAW and not self._is_small_part(place):
             return self.store.get_ranges(pack_key(place.pack), [span])[0]
         key = (place.pack, place.frame_offset)
         frame = self._kept(key)
         if frame is None:
-            frame = self._decode(place, self.store.get_ranges(pack_key(place.pack), [span])[0])
+            frame = self._read_frame(place)
             self._keep(key, frame)
         return memoryview(frame)[place.offset : place.offset + place.length]
+
+    def _is_small_part(self, place: Place) -> bool:
+        """Whether to read all of a raw frame for a chunk of it."""
+        return self._metadata is not None and place.length < place.raw_bytes <= FRAME_READ_BYTES_MAX
+
+    def _read_frame(self, place: Place) -> bytes:
+        """A frame, decoded. One of many small chunks is kept on disk; its chunks are compared in use."""
+        name = b""
+        if self._cache is not None and place.length * FEW_OF_FRAME <= place.raw_bytes:
+            name = cache_key(place.pack + struct.pack("<I", place.frame_offset))
+            kept = self._cached(name)
+            if kept is not None and len(kept) == place.stored_bytes:
+                with suppress(DamagedError):
+                    return self._decode(place, kept)
+        span = (place.frame_offset, place.stored_bytes)
+        stored = self.store.get_ranges(pack_key(place.pack), [span])[0]
+        frame = self._decode(place, stored)
+        if name:
+            self._keep_on_disk(name, stored)
+        return frame
 
     def _kept(self, key: tuple[bytes, int]) -> bytes | None:
         with self._lock:
@@ -219,6 +365,8 @@ class Objects:
             raise PackMissingError(f"{pack_key(pack)} is missing; run `dataver verify`") from error
 
     def _decode(self, place: Place, stored: View) -> bytes:
+        if place.codec == Codec.RAW:
+            return bytes(stored)
         if place.codec != Codec.ZSTD:
             raise NewerFormatError(
                 f"{_frame_of(place)} has codec {place.codec}, which this release does not know"
@@ -252,6 +400,10 @@ def _joined(spans: Iterable[Span]) -> list[tuple[int, int]]:
         else:
             joined.append((start, length))
     return joined
+
+
+def _each(digests: bytes) -> list[bytes]:
+    return [digests[start : start + DIGEST_BYTES] for start in range(0, len(digests), DIGEST_BYTES)]
 
 
 def _span(place: Place) -> Span:

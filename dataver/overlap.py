@@ -126,7 +126,7 @@ def _shared_chunks(a: Chunks, b: Chunks) -> tuple[int, int, int, int]:
 
 def _chunks(side: _Side, entries: list[Entry]) -> Chunks:
     """The digest and the size of every chunk of the files, once a time that it is in one."""
-    objects = side.version.objects
+    objects = side.version.objects()
     digests, sizes = bytearray(), []
     lists: dict[bytes, tuple[bytes, list[int]]] = {}
     for entry in entries:

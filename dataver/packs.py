@@ -15,12 +15,22 @@ from dataver.compression import compress_frame
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.errors import StoreError
 from dataver.format import segment as segment_format
-from dataver.format.limits import OBJECT_BYTES_MAX
-from dataver.format.pack import NONCE_BYTES, Frame, PackBuilder, PackKind
+from dataver.format.pack import (
+    HEADER_BYTES,
+    NONCE_BYTES,
+    SUFFIX_READ_BYTES,
+    Footer,
+    Frame,
+    PackBuilder,
+    PackKind,
+    footer_length,
+    parse_footer,
+)
 from dataver.format.segment import SegmentFrame
 from dataver.hashing import blake3_digest
 from dataver.keys import pack_key, segment_key
-from dataver.store.base import Store, joins_buffers
+from dataver.store.base import Store, joins_buffers, pack_bytes_max
+from dataver.store.cached import cache_of
 
 if TYPE_CHECKING:
     from dataver.format.binary import Buffer
@@ -51,7 +61,8 @@ class PackWriter:
     """Fills packs with frames and puts each when it is full. For one thread.
 
     Nothing it wrote counts before a log entry names an index segment over it. At most
-    `PACKS_IN_FLIGHT_MAX` packs wait to be put; `add` blocks while they do.
+    `PACKS_IN_FLIGHT_MAX` packs wait to be put; `add` blocks while they do. `stored` is told the name
+    of each pack as soon as it was put, from whichever thread put it.
     """
 
     def __init__(
@@ -60,12 +71,14 @@ class PackWriter:
         kind: PackKind,
         *,
         nonce: Nonce = random_nonce,
-        size_bytes_max: int = OBJECT_BYTES_MAX,
+        size_bytes_max: int | None = None,
+        stored: Callable[[Digest], None] | None = None,
     ) -> None:
         self._store = store
         self._kind = kind
         self._nonce = nonce
-        self._size_bytes_max = size_bytes_max
+        self._size_bytes_max = size_bytes_max or pack_bytes_max(store)
+        self._tell = stored
         self._builder = PackBuilder(kind, nonce())
         self._pool: ThreadPoolExecutor | None = None
         self._waiting: list[Future[StoredPack]] = []
@@ -125,6 +138,8 @@ class PackWriter:
             parts = [b"".join(parts)]
         if not self._store.put_new(pack_key(name), parts, barrier=False):
             raise StoreError(f"{pack_key(name)} exists already, though its name is new; nothing was recorded")
+        if self._tell is not None:
+            self._tell(name)
         return StoredPack(name, size, tuple(frames), tuple(lengths), b"".join(digests))
 
 
@@ -133,6 +148,7 @@ class RecordWriter:
 
     def __init__(self, store: Store, *, nonce: Nonce = random_nonce) -> None:
         self._packs = PackWriter(store, PackKind.META, nonce=nonce)
+        self._cache = cache_of(store)
         self._pending: list[tuple[bytes, bytes]] = []
         self._pending_bytes = 0
 
@@ -142,6 +158,8 @@ class RecordWriter:
             self._flush()
         self._pending.append((digest, data))
         self._pending_bytes += len(data)
+        if self._cache is not None:
+            self._cache.put(digest, data)
 
     def close(self) -> list[StoredPack]:
         """Put what is left; every pack that was written."""
@@ -169,8 +187,28 @@ class StoredSegment:
     size_bytes: int
 
 
+def read_footer(store: Store, name: bytes) -> tuple[Footer, int]:
+    """What a pack says that it holds, and its size. `ObjectMissingError` where it is not there.
+
+    `DamagedError` where its end is not one that a pack has. The frames themselves are not read.
+    """
+    key = pack_key(name)
+    tail, size_bytes = store.get_suffix(key, SUFFIX_READ_BYTES)
+    length = footer_length(tail, size_bytes, key)
+    if length > len(tail):
+        tail, size_bytes = store.get_suffix(key, length)
+    whole = len(tail) == size_bytes
+    header = tail[:HEADER_BYTES] if whole else store.get_ranges(key, [(0, HEADER_BYTES)])[0]
+    return parse_footer(header, tail, size_bytes, key), size_bytes
+
+
 def write_segment(store: Store, packs: Sequence[StoredPack], *, nonce: Nonce = random_nonce) -> StoredSegment:
     """Put one segment over all chunks of `packs`."""
+    return put_segment(store, segment_over(packs, nonce()))
+
+
+def segment_over(packs: Sequence[StoredPack], nonce: bytes) -> bytes:
+    """The bytes of a segment over all chunks of `packs`."""
     frames: list[SegmentFrame] = []
     rows = array("I")
     for number, pack in enumerate(packs):
@@ -186,9 +224,7 @@ def write_segment(store: Store, packs: Sequence[StoredPack], *, nonce: Nonce = r
     if sys.byteorder == "big":
         rows.byteswap()
     keys = b"".join(pack.digests for pack in packs)
-    return put_segment(
-        store, segment_format.encode([p.name for p in packs], frames, keys, rows.tobytes(), nonce())
-    )
+    return segment_format.encode([p.name for p in packs], frames, keys, rows.tobytes(), nonce)
 
 
 def put_segment(store: Store, data: bytes) -> StoredSegment:
@@ -196,4 +232,7 @@ def put_segment(store: Store, data: bytes) -> StoredSegment:
     name = blake3_digest(data)
     if not store.put_new(segment_key(name), data, barrier=False):
         raise StoreError(f"{segment_key(name)} exists already, though its name is new; nothing was recorded")
+    cache = cache_of(store)
+    if cache is not None:
+        cache.put(name, data)
     return StoredSegment(name, segment_format.Segment(data, segment_key(name)).key_count, len(data))

@@ -31,13 +31,15 @@ from dataver.log.log import Identity
 from dataver.log.state import State, VersionState
 from dataver.packs import RecordWriter, StoredPack, write_segment
 from dataver.paths import safe_spelling
-from dataver.refs import MAIN, check_new_ref, live_ref, require_version
+from dataver.refs import MAIN, check_new_ref, is_absent, live_ref, require_version
 from dataver.session import Session
 from dataver.tree.build import empty
 from dataver.tree.diff import diff
 from dataver.tree.manifest import FOLDER, manifest_link, to_entry
-from dataver.tree.schema import MANIFEST, Link, MemoryNodes
+from dataver.tree.schema import MANIFEST, Link, MemoryNodes, NodeStore
 from dataver.tree.update import update
+
+PATHS_SHOWN = 5
 
 Edits = Mapping[bytes, "Row | None"]
 Announce = Callable[[bytes, Digest, "Digest | None"], None]
@@ -67,9 +69,9 @@ class Basis:
 
     def root(self, nodes: MemoryNodes) -> Link:
         """The root of the tree, in full; costs what the pairs differ in."""
-        root = empty(nodes) if self.version is None else _full(nodes, self.version)
+        root = empty(nodes) if self.version is None else full_root(nodes, self.version)
         for old, new in self.own:
-            root = update(nodes, root, _changes(nodes, _full(nodes, old), _full(nodes, new)))
+            root = update(nodes, root, changes_between(nodes, full_root(nodes, old), full_root(nodes, new)))
         return root
 
 
@@ -177,6 +179,12 @@ class Publisher:
             raise ConflictError(
                 f"dataset {self._name} was renamed or deleted meanwhile; nothing was committed"
             )
+        marked = state.marked() if self._written.packs else {}
+        if any(pack.name in marked for pack in self._written.packs):
+            raise ConflictError(
+                "what was uploaded for this commit was marked for collection meanwhile; nothing was "
+                "committed, repeat it"
+            )
         start = self._starting_point(state, dataset)
         head = None if start is None else start[0]
         if self._prepared is None or self._prepared[0] != (head.id if head else None):
@@ -212,7 +220,7 @@ class Publisher:
         nodes = MemoryNodes(MANIFEST, self._session.nodes(state))
         basis = self._change.basis
         moved = is_there and head is not None and (head.id != basis.id or bool(basis.own))
-        head_root = empty(nodes) if head is None else _full(nodes, head)
+        head_root = empty(nodes) if head is None else full_root(nodes, head)
         if moved and head is not None:
             root = update(nodes, head_root, self._on_top(nodes, head, head_root))
         else:
@@ -237,7 +245,7 @@ class Publisher:
         self._store(nodes, root, version, record, state)
         if self._announce is not None:
             self._announce(dataset, version, head.id if moved and head is not None else None)
-        number = (head.number if head else 0) + 1 if self._branch == MAIN else 0
+        number = self._number(state, dataset, head if is_there else None) if self._branch == MAIN else 0
         files, size_bytes, written = root.rows, root.size_bytes, self._written
         added = VersionAdd(
             dataset, version, Digest(root.digest), files, size_bytes, written.new_bytes, written.stored_bytes
@@ -256,35 +264,35 @@ class Publisher:
     def _on_top(self, nodes: MemoryNodes, head: VersionState, head_root: Link) -> Edits:
         """The edits to make on a head that is not the base. Overlaps that differ are a `ConflictError`."""
         basis = self._change.basis
-        theirs = _changes(nodes, basis.root(nodes), head_root)
-        ours = {
-            key: row
-            for key, row in self._change.edits.items()
-            if key not in theirs or not _same(row, theirs[key])
-        }
-        give_way(ours, theirs)
-        conflicts = overlaps(ours, theirs)
+        theirs = changes_between(nodes, basis.root(nodes), head_root)
+        ours, conflicts = on_top(self._change.edits, theirs)
         if conflicts:
-            shown = ", ".join(safe_spelling(path) for path in conflicts[:5])
-            more = f" and {len(conflicts) - 5} more" if len(conflicts) > 5 else ""
             raise ConflictError(
                 f"{self._name}@{self._branch} is at {head.id} and the change was made from "
-                f"{basis.id or 'nothing'}: both sides changed {shown}{more}. Nothing was committed; "
-                "check out the head into another folder, bring your change there, and commit that"
+                f"{basis.id or 'nothing'}: both sides changed {shown_paths(conflicts)}. Nothing was "
+                "committed; check out the head into another folder, bring your change there, and commit that"
             )
         return ours
 
+    def _number(self, state: State, dataset: bytes, head: VersionState | None) -> int:
+        """The next number on `main`, whose head is `head`.
+
+        Also above that of the other line, which brought it from where it was given.
+        """
+        if head is None:
+            return state.next_number(dataset, 0)
+        onto = None if self._change.onto is None else state.version(dataset, self._change.onto)
+        return state.next_number(dataset, head.number and max(head.number, onto.number if onto else 0))
+
     def _has(self, state: State, dataset: bytes, head: VersionState | None, other: Digest) -> bool:
         """Whether `head` descends from `other`: somebody else made the same merge meanwhile."""
-        entry = require_version(state, dataset, other).entry
         waiting = [] if head is None else [head.id]
         seen = set(waiting)
         while waiting:
             id = waiting.pop()
             if id == other:
                 return True
-            # No version is recorded before one that it descends from.
-            if require_version(state, dataset, id).entry >= entry:
+            if not is_absent(state, dataset, id):
                 parents = [parent for parent in self._session.record(id, state).parents if parent not in seen]
                 seen.update(parents)
                 waiting.extend(parents)
@@ -305,7 +313,7 @@ class Publisher:
     ) -> None:
         """Put the metadata that the repository does not have, and a segment over it and the data."""
         wanted: dict[bytes, bytes] = dict(self._written.list_nodes or {})
-        _collect(nodes, root, wanted)
+        collect_new(nodes, root, wanted)
         wanted[version] = record.encode()
         digests = [digest for digest in wanted if digest not in self._stored_digests]
         places = self._session.index(state, writing=True).find_many(b"".join(digests))
@@ -326,6 +334,19 @@ class Publisher:
         if inputs:
             operations.append(merge(self._session.store, inputs, self._session.nonce))
         return operations
+
+
+def on_top(edits: Edits, theirs: Edits) -> tuple[Edits, list[bytes]]:
+    """The edits that are left to make where others made theirs, and the paths on which both differ."""
+    ours = {key: row for key, row in edits.items() if key not in theirs or not _same(row, theirs[key])}
+    give_way(ours, theirs)
+    return ours, overlaps(ours, theirs)
+
+
+def shown_paths(paths: Sequence[bytes]) -> str:
+    """Some paths for a message, and how many more there are."""
+    more = f" and {len(paths) - PATHS_SHOWN} more" if len(paths) > PATHS_SHOWN else ""
+    return ", ".join(safe_spelling(path) for path in paths[:PATHS_SHOWN]) + more
 
 
 def overlaps(ours: Edits, theirs: Edits) -> list[bytes]:
@@ -369,17 +390,18 @@ def _same(a: Row | None, b: Row | None) -> bool:
     return (a is None) == (b is None) and (a is None or b is None or a.fixed == b.fixed)
 
 
-def _changes(nodes: MemoryNodes, old: Link, new: Link) -> dict[bytes, Row | None]:
+def changes_between(nodes: NodeStore, old: Link, new: Link) -> dict[bytes, Row | None]:
+    """What the tree `new` has otherwise than `old`."""
     return {key: row for key, _, row in diff(nodes, old, nodes, new)}
 
 
-def _full(nodes: MemoryNodes, version: VersionState) -> Link:
+def full_root(nodes: NodeStore, version: VersionState) -> Link:
     """The complete link of a manifest's root: encoding it again gives its identity and counts."""
     node = nodes.load(manifest_link(version.manifest))
     return MANIFEST.encode(node.level, node.rows)[1]
 
 
-def _collect(nodes: MemoryNodes, root: Link, wanted: dict[bytes, bytes]) -> None:
+def collect_new(nodes: MemoryNodes, root: Link, wanted: dict[bytes, bytes]) -> None:
     """The new nodes below `root`, leaves in path order before their parents."""
     data = nodes.encoded.get(root.digest)
     if data is None or root.digest in wanted:
@@ -387,5 +409,5 @@ def _collect(nodes: MemoryNodes, root: Link, wanted: dict[bytes, bytes]) -> None
     node = nodes.load(root)
     if node.level:
         for row in node.rows:
-            _collect(nodes, MANIFEST.link(row), wanted)
+            collect_new(nodes, MANIFEST.link(row), wanted)
     wanted[root.digest] = data

@@ -119,6 +119,11 @@ def resolve(state: State, ref: Ref, record: Callable[[Digest], VersionRecord]) -
             raise RefNotFoundError(
                 f"{ref} is before the first version; `dataver log {ref.dataset}` lists those there are"
             )
+        if is_absent(state, dataset, parents[0]):
+            raise RefNotFoundError(
+                f"{ref} goes back past version {version.id}, whose parent {parents[0]} is not here: the "
+                f"history was copied in part. `dataver pull {ref.dataset} --from URL` brings the rest"
+            )
         version = require_version(state, dataset, parents[0])
     return Resolved(ref.dataset, dataset, version)
 
@@ -129,6 +134,11 @@ def require_version(state: State, dataset: bytes, version: bytes) -> VersionStat
     if found is None:
         raise DamagedError(f"version {Digest(version)} is named but not in the log; run `dataver verify`")
     return found
+
+
+def is_absent(state: State, dataset: bytes, version: bytes) -> bool:
+    """Whether a parent is left out on purpose, in a history that was copied in part."""
+    return state.version(dataset, version) is None and state.is_absent(dataset, version)
 
 
 def live_ref(state: State, dataset: bytes, name: str) -> RefState | None:

@@ -7,38 +7,45 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from dataver.errors import BadInputError, ConflictError
+from dataver.errors import BadInputError, RepositoryNotFoundError
 from dataver.format.operations import ALIAS, BRANCH, TAG
 from dataver.log.log import Log
 from dataver.log.state import KIND_NAMES
-from dataver.names import KINDS, delete_dataset, delete_ref, rename_dataset, set_ref, undelete_dataset
+from dataver.names import (
+    KINDS,
+    datasets,
+    delete_dataset,
+    delete_ref,
+    rename_dataset,
+    set_ref,
+    undelete_dataset,
+)
 from dataver.progress import Progress
-from dataver.refs import MAIN, check_dataset_name, live_ref, parse_ref, require_dataset, require_version
+from dataver.refs import MAIN, check_dataset_name, parse_ref, require_dataset
 from dataver.results import (
-    ChangeCounts,
     Changes,
     Check,
     CheckoutResult,
     CommitResult,
     DatasetInfo,
-    Forecast,
     OverlapResult,
     RefInfo,
     RefResult,
+    TransferResult,
     VerifyReport,
     VersionInfo,
 )
 from dataver.session import Session
 from dataver.store import open_store
-from dataver.store.base import write_usd
 
 if TYPE_CHECKING:
     from dataver.parts import Definition
-    from dataver.publish import Label, Published
+    from dataver.publish import Label
     from dataver.tables.footer import TableChange
     from dataver.version import Version
 
 Time = datetime | str
+Place = str | os.PathLike[str]
 
 
 class Repository:
@@ -55,15 +62,17 @@ class Repository:
         storage_options: Mapping[str, Any] | None = None,
         at: str | None = None,
         accept_rollback: bool = False,
+        offline: bool = False,
     ) -> None:
-        store = open_store(url, storage_options)
+        store = open_store(url, storage_options, offline=offline)
         # A path is kept whole: whoever opens a pickle may be in another folder.
         self._arguments = (url if "://" in url else store.url, dict(storage_options or {}))
+        self._offline = offline
         self.session = Session(store, Log(store, accept_rollback=accept_rollback))
         self._at = at
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (*self._arguments, self._at)
+        return _reopen, (*self._arguments, self._at, self._offline)
 
     def __repr__(self) -> str:
         return f"<Repository {self.url}>"
@@ -123,6 +132,7 @@ class Repository:
         for a tag that is taken, `BadInputError` for files that cannot be in a version.
         """
         from dataver.commit import CommitOptions, Committer
+        from dataver.outcome import outcome
         from dataver.source import open_source
 
         check_dataset_name(dataset)
@@ -134,20 +144,8 @@ class Repository:
         committer = Committer(self.session, dataset, place, options, label)
         done = committer.commit(progress)
         if done.published is not None:
-            return self._result(dataset, branch, done.published, done.new_bytes, done.stored_bytes)
-        return self._forecast(dataset, committer, done)
-
-    def _forecast(self, dataset: str, committer: Any, done: Any) -> CommitResult:
-        changes = committer.changes(done)
-        files, size_bytes = committer.totals(done)
-        requests = 2 * done.packs + 4 if changes else 0
-        price = write_usd(self.session.store)
-        forecast = Forecast(done.new_bytes, requests, None if price is None else requests * price)
-        parents = [str(done.base.id)] if done.base is not None else []
-        return CommitResult(
-            dataset, None, "", parents, "", files, size_bytes, done.new_bytes, done.stored_bytes,
-            changes.counts, False, None, forecast,
-        )  # fmt: skip
+            return outcome(self.session, dataset, branch, done.published, done.new_bytes, done.stored_bytes)
+        return committer.forecast(done)
 
     def status(
         self, dataset: str, source: str | os.PathLike[str] | None = None, *, progress: Progress | None = None
@@ -166,16 +164,7 @@ class Repository:
 
     def datasets(self) -> list[DatasetInfo]:
         """The datasets by name, each with the head of its `main`."""
-        state = self.session.state()
-        found = []
-        for name, dataset in state.datasets():
-            ref = live_ref(state, dataset, MAIN)
-            if ref is None:
-                found.append(DatasetInfo(name, None, None, 0, 0))
-                continue
-            head = require_version(state, dataset, ref.target)
-            found.append(DatasetInfo(name, f"v{head.number}", str(head.id), head.files, head.size_bytes))
-        return found
+        return datasets(self.session.state())
 
     def log(self, ref: str) -> Iterator[VersionInfo]:
         """The versions from `ref` back, newest first."""
@@ -186,17 +175,10 @@ class Repository:
 
     def show(self, ref: str) -> VersionInfo:
         """Everything about one version, with what it changed against its first parent."""
-        from dataclasses import replace
-
-        from dataver.history import Names, compare, version_info
+        from dataver.history import show
 
         state = self.session.state()
-        found = self.session.resolve(ref, state)
-        record = self.session.record(found.version.id, state)
-        names = Names.of(state, found.dataset)
-        parent = require_version(state, found.dataset, record.parents[0]) if record.parents else None
-        changed = compare(self.session, state, parent, found.version).counts
-        return replace(version_info(found.name, found.version, record, names), changed=changed)
+        return show(self.session, state, self.session.resolve(ref, state))
 
     def version(self, ref: str) -> Version:
         """A handle on one version."""
@@ -219,18 +201,9 @@ class Repository:
 
         Only footers are read. Files that are not Parquet on both sides are left out.
         """
-        from dataver.tables.footer import compare_footers, read_footer
+        from dataver.version import compare_tables
 
-        old, new = self.version(a), self.version(b)
-        found = []
-        for path in self.diff(a, b).modified:
-            if not path.endswith((".parquet", ".pq")):
-                continue
-            with old.open(path) as before, new.open(path) as after:
-                footers = read_footer(before), read_footer(after)
-            if footers[0] is not None and footers[1] is not None:
-                found.append(compare_footers(path, footers[0], footers[1]))
-        return found
+        return compare_tables(self.version(a), self.version(b), self.diff(a, b).modified)
 
     def overlap(
         self,
@@ -294,14 +267,15 @@ class Repository:
         `ConflictError` where both lines changed the same paths. No data is copied.
         """
         from dataver.history import merge
+        from dataver.outcome import outcome, unchanged
 
         state = self.session.newest()
         theirs = self.session.resolve_ref(parse_ref(ref), state)
         label = self._label(message or f"merge {theirs.canonical}", author, time, None, (), False)
         done = merge(self.session, theirs, branch, label)
         if done is None:
-            return self._unchanged(theirs.name, branch)
-        return self._result(theirs.name, branch, done, 0, 0)
+            return unchanged(self.session, theirs.name, branch)
+        return outcome(self.session, theirs.name, branch, done)
 
     def revert(
         self,
@@ -314,10 +288,56 @@ class Repository:
     ) -> CommitResult:
         """A new version on `branch` with the files of `ref`. No data is copied."""
         from dataver.history import revert
+        from dataver.outcome import outcome
 
         target = self.session.resolve_ref(parse_ref(ref), self.session.newest())
         label = self._label(message or f"revert to {target.canonical}", author, time, None, (), False)
-        return self._result(target.name, branch, revert(self.session, target, branch, label), 0, 0)
+        return outcome(self.session, target.name, branch, revert(self.session, target, branch, label))
+
+    def push(
+        self,
+        refs: Sequence[str] = (),
+        *,
+        to: str | os.PathLike[str] | Repository,
+        progress: Progress | None = None,
+        jobs: int | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> TransferResult:
+        """Copy to another repository what it lacks: all datasets, or those and the single versions in `refs`.
+
+        Branches only move forward: one that has versions there which are not here is a
+        `ConflictError`, and nothing was copied. A tag that differs there is an `AlreadyExistsError`,
+        a dataset of the same name that was made there a `ConflictError`. An alias moves only where
+        `refs` names it, as `iris@prod`. `storage_options` are those of `to`.
+        """
+        from dataver.transfer import push
+
+        self._set_jobs(jobs)
+        return push(self.session, _other(to, storage_options, self._offline).session, refs, progress=progress)
+
+    def pull(
+        self,
+        refs: Sequence[str] = (),
+        *,
+        source: str | os.PathLike[str] | Repository,
+        rebase: bool = False,
+        depth: int | None = None,
+        progress: Progress | None = None,
+        jobs: int | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> TransferResult:
+        """Copy from the repository `source` what this one lacks; as `push` the other way round.
+
+        Where a branch diverged, all else is done before its `ConflictError`: the versions of there are
+        here then, and `merge("iris@<id>")` brings both lines together. With `rebase` the versions of
+        here are put on top of the other head instead; where both changed the same paths, it is a
+        `ConflictError` and nothing was changed. `depth` is how many versions back are copied.
+        """
+        from dataver.transfer import pull
+
+        self._set_jobs(jobs)
+        there = _other(source, storage_options, self._offline).session
+        return pull(self.session, there, refs, rebase=rebase, depth=depth, progress=progress)
 
     # Names
 
@@ -396,61 +416,29 @@ class Repository:
         time_us = None if time is None else microseconds(time)
         return Label(message, self.session.who(author), time_us, pairs, tuple(tags), allow_empty)
 
-    def _unchanged(self, dataset: str, branch: str) -> CommitResult:
-        state = self.session.state()
-        dataset_id = require_dataset(state, dataset)
-        ref = live_ref(state, dataset_id, branch)
-        if ref is None:
-            raise ConflictError(f"{dataset} has no branch {branch!r} any more; nothing was merged")
-        head = require_version(state, dataset_id, ref.target)
-        record = self.session.record(head.id, state)
-        return CommitResult(
-            dataset, f"v{head.number}" if head.number and branch == MAIN else None, str(head.id),
-            [str(parent) for parent in record.parents], str(record.tree), head.files, head.size_bytes,
-            0, 0, ChangeCounts(), False,
-        )  # fmt: skip
 
-    def _result(
-        self, dataset: str, branch: str, done: Published, new_bytes: int, stored_bytes: int
-    ) -> CommitResult:
-        from dataver.history import compare
-
-        version, record = done.version, done.record
-        if version is None or record is None:
-            return CommitResult(dataset, None, "", [], "", 0, 0, 0, 0, ChangeCounts(), False)
-        changed = ChangeCounts()
-        if done.created:
-            changed = compare(self.session, self.session.log.state(), done.parent, version).counts
-        number = f"v{version.number}" if branch == MAIN and version.number else None
-        return CommitResult(
-            dataset=dataset,
-            version=number,
-            id=str(version.id),
-            parents=[str(parent) for parent in record.parents],
-            tree=str(record.tree),
-            files=version.files,
-            bytes=version.size_bytes,
-            new_bytes=new_bytes if done.created else 0,
-            stored_bytes=stored_bytes if done.created else 0,
-            changed=changed,
-            created=done.created,
-            rebased_onto=None if done.rebased_onto is None else str(done.rebased_onto),
-        )
-
-
-def _require_place(place: str | os.PathLike[str], name: str) -> None:
+def _require_place(place: Place, name: str) -> None:
     if not os.fspath(place):
         raise BadInputError(f"the {name} is empty; '.' is the current folder")
 
 
-def init(url: str | None = None, *, storage_options: Mapping[str, Any] | None = None) -> Repository:
+def _other(place: Place | Repository, options: Mapping[str, Any] | None, offline: bool) -> Repository:
+    if isinstance(place, Repository):
+        return place
+    _require_place(place, "other repository")
+    return open_repository(os.fspath(place), storage_options=options, offline=offline)
+
+
+def init(
+    url: str | None = None, *, storage_options: Mapping[str, Any] | None = None, offline: bool = False
+) -> Repository:
     """Make a repository at `url`, or at `./.dataver`. `AlreadyExistsError` where there is one."""
     place = os.path.abspath(".dataver") if url is None else url
     if os.path.lexists(place) and not os.path.isdir(place):
         raise BadInputError(
             f"{place} is a file, not a folder; name a folder, or a place where nothing is yet"
         )
-    repository = Repository(place, storage_options=storage_options)
+    repository = Repository(place, storage_options=storage_options, offline=offline)
     repository.session.create()
     return repository
 
@@ -461,14 +449,16 @@ def open_repository(
     storage_options: Mapping[str, Any] | None = None,
     at: str | None = None,
     accept_rollback: bool = False,
+    offline: bool = False,
 ) -> Repository:
     """Open the repository at `url`, else at `DATAVER_REPO`, else the nearest `.dataver` above.
 
     `at` is a time (RFC 3339) or the number of a log entry: refs are resolved as they were then.
+    `offline`, or `DATAVER_OFFLINE`: a remote store is not asked for anything. What this machine's
+    cache holds can be read, as of the newest entry it saw; all else is an `OfflineError`.
     `RepositoryNotFoundError` where there is none.
     """
     from dataver.config import find_repository
-    from dataver.errors import RepositoryNotFoundError
 
     place = url or find_repository()
     if place is None:
@@ -476,7 +466,9 @@ def open_repository(
             "there is no repository here or above: make one with `dataver init`, "
             "or name one with --repo URL or DATAVER_REPO"
         )
-    repository = Repository(place, storage_options=storage_options, at=at, accept_rollback=accept_rollback)
+    repository = Repository(
+        place, storage_options=storage_options, at=at, accept_rollback=accept_rollback, offline=offline
+    )
     repository._check()
     return repository
 
@@ -487,5 +479,5 @@ def resolve(ref: str, *, repo: str | Repository | None = None) -> Version:
     return repository.version(ref)
 
 
-def _reopen(url: str, storage_options: Mapping[str, Any], at: str | None) -> Repository:
-    return open_repository(url, storage_options=storage_options, at=at)
+def _reopen(url: str, options: Mapping[str, Any], at: str | None, offline: bool = False) -> Repository:
+    return open_repository(url, storage_options=options, at=at, offline=offline)

@@ -28,8 +28,11 @@ __all__ = [
     "Listing",
     "OverlapResult",
     "RefInfo",
+    "RefKept",
+    "RefMove",
     "RefResult",
     "RowOverlap",
+    "TransferResult",
     "VerifyReport",
     "VersionInfo",
     "rfc3339",
@@ -158,6 +161,7 @@ class VersionInfo:
     `version` is None where the version was never on `main`. `time` is aware, in UTC. `tags`,
     `aliases` and `branches` are the names that point at it now (or at the moment of `at`), sorted.
     `changed` is None where it would have to be computed. `runs` are ids of runs that made it.
+    `absent` are those of its parents that are not in this repository, as its history was copied in part.
     """
 
     dataset: str
@@ -178,6 +182,7 @@ class VersionInfo:
     meta: Mapping[str, str] = field(default_factory=dict)
     runs: list[str] = field(default_factory=list)
     changed: ChangeCounts | None = None
+    absent: list[str] = field(default_factory=list)
 
     def to_json(self) -> Json:
         """The document of `dataver show --json`, and one of those in `dataver log --json`."""
@@ -200,6 +205,64 @@ class VersionInfo:
             "meta": dict(self.meta),
             "runs": list(self.runs),
             "changed": None if self.changed is None else self.changed.to_json(),
+            "absent": list(self.absent),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RefMove:
+    """A name, `DATASET@NAME`, that a transfer set: from one id (None: it was not there) to another."""
+
+    name: str
+    previous: str | None
+    id: str
+
+    def to_json(self) -> Json:
+        """`{"name", "from", "to"}`."""
+        return {"name": self.name, "from": self.previous, "to": self.id}
+
+
+@dataclass(frozen=True, slots=True)
+class RefKept:
+    """A name that means another version in the other repository, and that a transfer left as it was.
+
+    `id` is what it means in the receiving repository (None: a tag that was deleted there), `other`
+    what it means in the one that was copied from.
+    """
+
+    name: str
+    id: str | None
+    other: str
+
+    def to_json(self) -> Json:
+        """`{"name", "id", "other"}`."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class TransferResult:
+    """What a push or pull did: the names it set, and what was copied for them.
+
+    `versions` are new in the receiving repository. `objects` are chunks and records, `bytes` those
+    of the packs that were written for them; what an interrupted run had written counts as copied
+    by that run. `kept` are aliases and numbers that mean different versions in the two
+    repositories: they stay as they are.
+    """
+
+    refs: list[RefMove]
+    versions: int
+    objects: int
+    bytes: int
+    kept: list[RefKept] = field(default_factory=list)
+
+    def to_json(self) -> Json:
+        """`{"refs": [{"name", "from", "to"}], "versions", "objects", "bytes", "kept": […]}`."""
+        return {
+            "refs": [ref.to_json() for ref in self.refs],
+            "versions": self.versions,
+            "objects": self.objects,
+            "bytes": self.bytes,
+            "kept": [kept.to_json() for kept in self.kept],
         }
 
 

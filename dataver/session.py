@@ -20,6 +20,7 @@ from dataver.packs import Nonce, random_nonce
 from dataver.pins import current_lock, resolve_pinned
 from dataver.refs import Ref, Resolved, parse_ref, resolve
 from dataver.store.base import Store
+from dataver.store.cached import is_offline, writing_offline
 from dataver.tree.manifest import ManifestNodes, root_of
 from dataver.tree.schema import Link
 
@@ -62,6 +63,8 @@ class Session:
             raise BadInputError(
                 "the repository is open as it was at an earlier time; writing needs the newest"
             )
+        if is_offline(self.store):
+            raise writing_offline(self.store)
         return self.log.state()
 
     def parameters(self) -> ChunkerParameters:
@@ -77,11 +80,13 @@ class Session:
         gone = state.marked() if writing else state.swept()
         packs = [name for name, kind in gone.items() if kind != SEGMENT_NAME]
         # Large segments first: most look-ups end there.
-        segments = [s.name for s in sorted(state.segments(), key=lambda s: (-s.keys, s.name))]
+        ordered = sorted(state.segments(), key=lambda s: (-s.keys, s.name))
+        segments = [s.name for s in ordered]
+        sizes: dict[bytes, int] = {s.name: s.size_bytes for s in ordered}
         if self._index is None:
-            self._index = ChunkIndex(self.store, segments, packs)
+            self._index = ChunkIndex(self.store, segments, packs, sizes)
         elif self._index.names != segments or writing or gone:
-            self._index = self._index.replaced(segments, packs)
+            self._index = self._index.replaced(segments, packs, sizes)
         return self._index
 
     def objects(self, state: State | None = None) -> Objects:

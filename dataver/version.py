@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
 from functools import partial
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dataver.parts import Definition, SplitView
     from dataver.repository import Repository
     from dataver.store.base import View
+    from dataver.tables.footer import TableChange
 
 TABLE_SUFFIXES = {
     "parquet": (".parquet", ".pq", ".parq"),
@@ -179,9 +180,8 @@ class Version:
                 files.append(to_file_entry(entry))
         return Listing(files, sorted(folders))
 
-    @property
     def objects(self) -> Objects:
-        """What reads the version's objects, for layers above."""
+        """Verified reads by digest, for layers above."""
         return self._reader.objects
 
     def tree_of_files(self) -> Files:
@@ -264,7 +264,7 @@ class Version:
         A file, or a folder with all that is below it save names that begin with `.` or `_`, as
         pyarrow does it. `options` go to `pyarrow.dataset.dataset`.
         """
-        tables = self.tables(path, format)
+        tables = self.tables(path, TABLE_SUFFIXES.get(format, (f".{format}",)))
         if not tables:
             raise PathNotFoundError(f"{self.name} has no {format} files at {safe_spelling(path)!r}")
         return self.dataset_of(tables, path, format=format, **options)
@@ -307,9 +307,11 @@ class Version:
 
         return split_view(self, part, by, path)
 
-    def tables(self, path: str = "", format: str = "parquet") -> list[str]:  # noqa: A002 - as `dataset`
-        """The paths of the files that `dataset` reads."""
-        suffixes = TABLE_SUFFIXES.get(format, (f".{format}",))
+    def tables(self, path: str = "", suffixes: tuple[str, ...] = TABLE_SUFFIXES["parquet"]) -> list[str]:
+        """The paths of the Parquet files at a path: that file, or all below that folder.
+
+        Names that begin with `.` or `_` are left out, as pyarrow does it.
+        """
         found = self._follow(to_path(path))
         if found.kind != FOLDER:
             return [path]
@@ -336,6 +338,21 @@ def to_file_entry(entry: Entry) -> FileEntry:
         entry.size,
         entry.digest.hex(),
     )
+
+
+def compare_tables(old: Version, new: Version, paths: Iterable[str]) -> list[TableChange]:
+    """How those of `paths` that are Parquet files on both sides changed."""
+    from dataver.tables.footer import compare_footers, read_footer
+
+    found = []
+    for path in paths:
+        if not path.endswith((".parquet", ".pq")):
+            continue
+        with old.open(path) as before, new.open(path) as after:
+            footers = read_footer(before), read_footer(after)
+        if footers[0] is not None and footers[1] is not None:
+            found.append(compare_footers(path, footers[0], footers[1]))
+    return found
 
 
 def _newest_index(repository: Repository) -> ChunkIndex:

@@ -125,6 +125,9 @@ def refs(ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
 
 
 def opened(ctx: click.Context) -> Repository:
-    """The repository that the unfinished command line means."""
+    """The repository that the unfinished command line means: of `pull` the one that is pulled from."""
     session = ctx.find_object(Session)
+    source = ctx.params.get("source") if ctx.info_name == "pull" else None
+    if source:
+        return Session(repo=source).open()
     return (session or Session()).open()

@@ -27,7 +27,7 @@ def command(session: Session, url: str | None) -> None:
         raise click.UsageError("URL and --repo name two places; give one of them.")
     url = url or session.repo
     elsewhere = os.environ.get("DATAVER_REPO")
-    repository = dataver.init(url, storage_options=session.storage_options or None)
+    repository = dataver.init(url, storage_options=session.storage_options or None, offline=session.offline)
     if url is None and elsewhere:
         output.warn("DATAVER_REPO is set, so that other verbs use the repository it names, not ./.dataver")
     session.answer(

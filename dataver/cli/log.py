@@ -33,13 +33,22 @@ def command(session: Session, ref: str, number: int | None) -> None:
 
 
 def log_lines(versions: Iterable[VersionInfo]) -> Iterator[str]:
-    """One line a version, aligned block by block."""
+    """One line a version, aligned block by block; then where the history was copied in part."""
     iterator = iter(versions)
+    absent: dict[str, None] = {}
+    dataset = ""
     while block := list(islice(iterator, ROWS_A_BLOCK)):
+        dataset = block[-1].dataset
+        absent.update((parent, None) for version in block for parent in version.absent)
         rows = [row(version) for version in block]
         if not any(cells[CHANGED] for cells in rows):
             rows = [cells[:CHANGED] + cells[CHANGED + 1 :] for cells in rows]
         yield from output.columns(rows)
+    for parent in absent:
+        yield output.dim(
+            f"{output.elided_id(parent)} and what it descends from are not here; "
+            f"`dataver pull {output.safe(dataset)} --from URL` brings them"
+        )
 
 
 def row(version: VersionInfo) -> tuple[str, ...]:

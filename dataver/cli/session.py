@@ -28,6 +28,7 @@ class Session:
     storage_options: dict[str, str] = field(default_factory=dict)
     debug: bool = False
     accept_rollback: bool = False
+    offline: bool = False
     progress: bool | None = None
     json: bool = False
     at: str | None = None
@@ -45,6 +46,7 @@ class Session:
                 storage_options=self.storage_options or None,
                 at=self.at,
                 accept_rollback=self.accept_rollback,
+                offline=self.offline,
             )
         except RepositoryNotFoundError:
             named = self.repo or os.environ.get("DATAVER_REPO")
@@ -125,6 +127,10 @@ GLOBAL_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (
         ("--progress/--no-progress",),
         {"default": None, "help": "Show progress or not; default: on a terminal."},
+    ),
+    (
+        ("--offline",),
+        {"is_flag": True, "help": "Ask no remote store; read what this machine's cache has."},
     ),
     (("--accept-rollback",), {"is_flag": True, "help": "Adopt a history that went back or was changed."}),
     (("--debug",), {"is_flag": True, "help": "Print the traceback of an error."}),

@@ -16,7 +16,7 @@ DOCUMENT = (
     '{"dataset", "version": "v3" or null, "id", "parents": [id…], "tree", "files", "bytes", "new_bytes",\n'
     ' "stored_bytes", "message", "author", "time": RFC 3339 UTC, "tags": […], "aliases": […],\n'
     ' "branches": […], "meta": {…}, "runs": […],\n'
-    ' "changed": {"added", "modified", "deleted", "renamed"} or null}'
+    ' "changed": {"added", "modified", "deleted", "renamed"} or null, "absent": [id…]}'
 )
 
 
@@ -34,7 +34,7 @@ def version_lines(version: VersionInfo) -> Iterator[str]:
     new = f"{output.size_text(version.new_bytes)}, stored {output.size_text(version.stored_bytes)}"
     facts = [
         ("id", version.id),
-        *(("parent", parent) for parent in version.parents),
+        *(("parent", parent + " (not here)" * (parent in version.absent)) for parent in version.parents),
         ("tree", version.tree),
         ("author", output.safe(version.author)),
         ("time", output.time_text(version.time)),

@@ -183,6 +183,31 @@ class BranchSet(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class VersionNumber(Operation):
+    """Versions that got numbers in another repository have them here: from `first_number` on."""
+
+    TAG = b"vnum"
+    FIELDS: ClassVar[dict[str, Codec]] = {"dataset": _ID, "first_number": _U64, "numbered": _DIGESTS}
+    dataset: bytes
+    first_number: int
+    numbered: tuple[Digest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shallow(Operation):
+    """The versions `absent`, parents of some that are here, are not here, and that is no damage.
+
+    `present` were absent and are here now.
+    """
+
+    TAG = b"shal"
+    FIELDS: ClassVar[dict[str, Codec]] = {"dataset": _ID, "absent": _DIGESTS, "present": _DIGESTS}
+    dataset: bytes
+    absent: tuple[Digest, ...]
+    present: tuple[Digest, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TagCreate(Operation):
     """A tag, which never moves."""
 
@@ -362,6 +387,8 @@ KINDS: dict[bytes, type[Operation]] = {
         DatasetRestore,
         VersionAdd,
         BranchSet,
+        VersionNumber,
+        Shallow,
         TagCreate,
         AliasSet,
         RefDelete,

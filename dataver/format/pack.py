@@ -198,6 +198,22 @@ def parse_footer(header: Buffer, tail: Buffer, pack_bytes: int, what: str) -> Fo
         reader.fail("it does not begin as a pack does")
     if version != PACK_VERSION:
         raise NewerFormatError(f"{what} has pack version {version}; this release reads {PACK_VERSION}")
+    columns = _columns(reader, pack_bytes - len(tail))
+    return Footer(PackKind(kind), *columns)
+
+
+def parse_columns(tail: Buffer, pack_bytes: int, what: str) -> Footer:
+    """A pack's footer by its end alone, where the header was not read: for look-ups, not for trust.
+
+    `tail` is the pack's last `footer_length` bytes. The footer's digest, which covers the header,
+    is not compared, so that its places are good only for bytes that are compared themselves. The
+    kind is taken to be `META`.
+    """
+    return Footer(PackKind.META, *_columns(Reader(tail[:-TRAILER_BYTES], what), pack_bytes - len(tail)))
+
+
+def _columns(reader: Reader, end: int) -> tuple[tuple[Frame, ...], tuple[int, ...], bytes]:
+    """Frames, lengths and digests of a footer, checked against each other and where the frames end."""
     frame_count, chunk_count = reader.u32(), reader.u32()
     if frame_count * _FRAME_COLUMNS_BYTES + chunk_count * _CHUNK_COLUMNS_BYTES > reader.remaining:
         reader.fail("its counts are larger than its footer")
@@ -208,8 +224,8 @@ def parse_footer(header: Buffer, tail: Buffer, pack_bytes: int, what: str) -> Fo
     lengths = reader.u32s(chunk_count)
     digests = reader.raw(DIGEST_BYTES * chunk_count)
     _skip_extensions(reader)
-    _check(reader, frames, lengths, pack_bytes - len(tail))
-    return Footer(PackKind(kind), frames, lengths, digests)
+    _check(reader, frames, lengths, end)
+    return frames, lengths, digests
 
 
 def _skip_extensions(reader: Reader) -> None:
@@ -256,6 +272,7 @@ __all__ = [
     "PackBuilder",
     "PackKind",
     "footer_length",
+    "parse_columns",
     "parse_footer",
     "parse_frame_header",
 ]

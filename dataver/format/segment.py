@@ -39,6 +39,8 @@ _HEADER = struct.Struct("<8sHHIII16s32s")
 _FRAME = struct.Struct("<IIIII")
 _ROW = struct.Struct("<III")
 HEADER_BYTES = _HEADER.size
+FRAME_BYTES = _FRAME.size
+ROW_BYTES = _ROW.size
 
 
 class Place(NamedTuple):
@@ -132,6 +134,78 @@ def _fanout(sorted_keys: bytes, count: int, bits: int) -> bytes:
     return struct.pack(f"<{len(values) + 1}I", *values, count)
 
 
+class SegmentHead(NamedTuple):
+    """The counts of a segment, and so where in it each part begins."""
+
+    bits: int
+    packs: int
+    frames: int
+    keys: int
+    digest: bytes
+
+    @property
+    def frames_at(self) -> int:
+        """Where the frames begin; the packs begin after the header."""
+        return HEADER_BYTES + DIGEST_BYTES * self.packs
+
+    @property
+    def fanout_at(self) -> int:
+        """Where the fan-out table begins."""
+        return self.frames_at + FRAME_BYTES * self.frames
+
+    @property
+    def keys_at(self) -> int:
+        """Where the keys begin."""
+        return self.fanout_at + 4 * ((1 << self.bits) + 1)
+
+    @property
+    def rows_at(self) -> int:
+        """Where the rows begin."""
+        return self.keys_at + DIGEST_BYTES * self.keys
+
+    def fanout_place(self, key: bytes) -> int:
+        """Where the two values (8 bytes) are that tell which keys begin as `key` does."""
+        return self.fanout_at + 4 * (int.from_bytes(key[:4], "big") >> (32 - self.bits))
+
+
+def parse_head(data: Buffer, size_bytes: int, what: str) -> SegmentHead:
+    """Read the first `HEADER_BYTES` of a segment of `size_bytes`. `DamagedError` where they do not fit."""
+    reader = Reader(data, what)
+    magic, version, bits, packs, frames, keys, _, digest = _HEADER.unpack(reader.raw(HEADER_BYTES))
+    if magic != SEGMENT_MAGIC or bits > FANOUT_BITS_MAX:
+        reader.fail("it does not begin as an index segment does")
+    if version != SEGMENT_VERSION:
+        raise NewerFormatError(f"{what} has version {version}; this release reads {SEGMENT_VERSION}")
+    head = SegmentHead(bits, packs, frames, keys, digest)
+    if head.rows_at + ROW_BYTES * keys != size_bytes:
+        reader.fail("its counts do not match its size")
+    return head
+
+
+def parse_bounds(data: Buffer, head: SegmentHead, what: str) -> tuple[int, int]:
+    """The positions from and to (exclusive) which two values of the fan-out table send a search."""
+    low, high = struct.unpack("<II", data)
+    if not low <= high <= head.keys:
+        Reader(b"", what).fail("its fan-out table is not in order")
+    return low, high
+
+
+def parse_row(data: Buffer, head: SegmentHead, what: str) -> tuple[int, int, int]:
+    """The frame, the offset in its raw bytes and the length that a row names."""
+    frame, offset, length = _ROW.unpack(data)
+    if frame >= head.frames:
+        Reader(b"", what).fail("a row names a frame that is not there")
+    return frame, offset, length
+
+
+def parse_frame(data: Buffer, row: tuple[int, int, int], head: SegmentHead, what: str) -> SegmentFrame:
+    """The frame that a row names."""
+    frame = SegmentFrame(*_FRAME.unpack(data))
+    if frame.pack >= head.packs or row[1] + row[2] > frame.raw_bytes:
+        Reader(b"", what).fail("a row names a place that is not there")
+    return frame
+
+
 class Segment:
     """A segment opened over a buffer, such as a memory map; nothing is copied.
 
@@ -143,20 +217,11 @@ class Segment:
     def __init__(self, data: Buffer, what: str) -> None:
         self._data = memoryview(data)
         self.what = what
-        reader = Reader(self._data, what)
-        magic, version, bits, packs, frames, keys, _, digest = _HEADER.unpack(reader.raw(HEADER_BYTES))
-        if magic != SEGMENT_MAGIC or bits > FANOUT_BITS_MAX:
-            reader.fail("it does not begin as an index segment does")
-        if version != SEGMENT_VERSION:
-            raise NewerFormatError(f"{what} has version {version}; this release reads {SEGMENT_VERSION}")
-        self._bits, self._digest = bits, digest
-        self.pack_count, self.frame_count, self.key_count = packs, frames, keys
-        self._frames_at = HEADER_BYTES + DIGEST_BYTES * packs
-        self._fanout_at = self._frames_at + _FRAME.size * frames
-        self._keys_at = self._fanout_at + 4 * ((1 << bits) + 1)
-        self._rows_at = self._keys_at + DIGEST_BYTES * keys
-        if self._rows_at + _ROW.size * keys != len(self._data):
-            reader.fail("its counts do not match its size")
+        head = self._head = parse_head(self._data, len(self._data), what)
+        self._bits, self._digest = head.bits, head.digest
+        self.pack_count, self.frame_count, self.key_count = head.packs, head.frames, head.keys
+        self._frames_at, self._fanout_at = head.frames_at, head.fanout_at
+        self._keys_at, self._rows_at = head.keys_at, head.rows_at
 
     def check(self) -> None:
         """Read everything: raise `DamagedError` unless the contents match their digest."""
@@ -191,11 +256,8 @@ class Segment:
 
     def position(self, digest: bytes) -> int:
         """The position of a key, or -1. For a few look-ups: nothing heavy is imported."""
-        head = int.from_bytes(digest[:4], "big") >> (32 - self._bits)
-        bounds: tuple[int, int] = struct.unpack_from("<II", self._data, self._fanout_at + 4 * head)
-        low, high = bounds
-        if not low <= high <= self.key_count:
-            Reader(b"", self.what).fail("its fan-out table is not in order")
+        at = self._head.fanout_place(digest)
+        low, high = parse_bounds(self._data[at : at + 8], self._head, self.what)
         while low < high:
             middle = (low + high) // 2
             start = self._keys_at + DIGEST_BYTES * middle
@@ -259,14 +321,10 @@ class Segment:
 
     def place(self, position: int) -> Place:
         """The place in row `position`."""
-        frame, offset, length = _ROW.unpack_from(self._data, self._rows_at + _ROW.size * position)
-        if frame >= self.frame_count:
-            Reader(b"", self.what).fail("a row names a frame that is not there")
-        pack, frame_offset, stored, raw, codec = _FRAME.unpack_from(
-            self._data, self._frames_at + _FRAME.size * frame
-        )
-        if pack >= self.pack_count or offset + length > raw:
-            Reader(b"", self.what).fail("a row names a place that is not there")
-        start = HEADER_BYTES + DIGEST_BYTES * pack
+        at = self._rows_at + ROW_BYTES * position
+        row = parse_row(self._data[at : at + ROW_BYTES], self._head, self.what)
+        at = self._frames_at + FRAME_BYTES * row[0]
+        frame = parse_frame(self._data[at : at + FRAME_BYTES], row, self._head, self.what)
+        start = HEADER_BYTES + DIGEST_BYTES * frame.pack
         name = self._data[start : start + DIGEST_BYTES].tobytes()
-        return Place(name, frame_offset, stored, raw, codec, offset, length)
+        return Place(name, frame.offset, frame.stored_bytes, frame.raw_bytes, frame.codec, row[1], row[2])

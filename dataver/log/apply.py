@@ -36,15 +36,18 @@ from dataver.format.operations import (
     RefDelete,
     RunEnd,
     RunStart,
+    Shallow,
     TagCreate,
     Unknown,
     VersionAdd,
+    VersionNumber,
 )
 from dataver.log import state as keys
 from dataver.log.state import RefState, SegmentState, State, VersionState
 
 _RUN = struct.Struct("<32s32sB")
 _MARK = struct.Struct("<QB")
+_ENTRY = struct.Struct("<Q")
 
 
 class Applier:
@@ -127,13 +130,25 @@ class Applier:
         if self._checked:
             self._moves(operation.dataset, BRANCH, operation.name, operation.expected)
         self._set_ref(operation.dataset, RefState(BRANCH, operation.name, operation.target))
-        for offset, version in enumerate(operation.numbered):
-            number = operation.first_number + offset
-            key = keys.NUMBER + operation.dataset + number.to_bytes(8, "big")
+        self._give_numbers(operation.dataset, operation.first_number, operation.numbered)
+
+    @_one.register
+    def _(self, operation: VersionNumber) -> None:
+        if self._checked:
+            for version in operation.numbered:
+                self._expect(self._has(operation.dataset, version), f"version {version} is not here")
+        self._give_numbers(operation.dataset, operation.first_number, operation.numbered)
+
+    @_one.register
+    def _(self, operation: Shallow) -> None:
+        for version in operation.absent:
             if self._checked:
-                self._expect(self._state.get(key) is None, f"v{number} is given already")
-            self._set(key, version)
-            self._number_version(operation.dataset, version, number)
+                self._expect(not self._has(operation.dataset, version), f"version {version} is here")
+            self._set(keys.SHALLOW + operation.dataset + version, _ENTRY.pack(self._number))
+        for version in operation.present:
+            if self._checked:
+                self._expect(self._has(operation.dataset, version), f"version {version} is not here")
+            self._set(keys.SHALLOW + operation.dataset + version, None)
 
     @_one.register
     def _(self, operation: TagCreate) -> None:
@@ -218,6 +233,17 @@ class Applier:
 
     def _set_ref(self, dataset: bytes, ref: RefState) -> None:
         self._set(keys.REF + dataset + ref.name.encode(), ref.pack())
+
+    def _has(self, dataset: bytes, version: bytes) -> bool:
+        return self._state.get(keys.VERSION + dataset + version) is not None
+
+    def _give_numbers(self, dataset: bytes, first_number: int, versions: Iterable[bytes]) -> None:
+        for number, version in enumerate(versions, first_number):
+            key = keys.NUMBER + dataset + number.to_bytes(8, "big")
+            if self._checked:
+                self._expect(self._state.get(key) is None, f"v{number} is given already")
+            self._set(key, version)
+            self._number_version(dataset, version, number)
 
     def _number_version(self, dataset: bytes, version: bytes, number: int) -> None:
         key = keys.VERSION + dataset + version

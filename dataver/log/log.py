@@ -13,8 +13,9 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from dataver.chunk_index import MapsObjects
 from dataver.digest import Digest
 from dataver.errors import (
     AlreadyExistsError,
@@ -43,7 +44,8 @@ from dataver.log.nodes import StateNodes, root_link
 from dataver.log.remembered import Remembered, Seen
 from dataver.log.state import State, value_row
 from dataver.packs import Nonce, random_nonce
-from dataver.store.base import Store
+from dataver.store.base import Store, ensure_safe
+from dataver.store.cached import is_offline, writing_offline
 from dataver.tree.build import build
 from dataver.tree.update import update
 
@@ -60,10 +62,11 @@ Plan = Callable[[State], "tuple[Operation, ...] | None"]
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """The newest entry that was found, with its digest."""
+    """The newest entry that was found, with its digest and its bytes."""
 
     entry: Entry
     digest: Digest
+    data: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,33 +92,39 @@ class Log:
         self._remembered = Remembered(store.identity)
         self._accept_rollback = accept_rollback
         self._tail: Tail | None = None
+        self._first: Tail | None = None
         self._genesis: Genesis | None = None
-        self._repository = b""
+        # Where each read is a request, what is known for certain is not read again.
+        self._far = not isinstance(store, MapsObjects)
 
     # Reading
 
     def entry(self, number: int) -> Tail:
         """Entry `number` with its digest. `ObjectMissingError` where there is none."""
+        for known in (self._first, self._tail) if is_offline(self.store) else ():
+            if known is not None and known.entry.number == number:
+                return known
         key = entry_key(number)
         data = self.store.get(key)
         entry = decode_entry(data, key)
         if entry.number != number:
             raise DamagedError(f"{key} says that it is entry {entry.number}; run `dataver verify`")
-        return Tail(entry, entry_digest(data))
+        return Tail(entry, entry_digest(data), data)
 
     def genesis(self) -> Genesis:
         """What the repository is made of. `RepositoryNotFoundError` where there is none."""
         if self._genesis is None:
             try:
-                entry = self.entry(0).entry
+                first = self._recall() or self.entry(0)
             except ObjectMissingError:
                 self.refuse_headless()
                 raise RepositoryNotFoundError(
                     f"there is no repository at {self.store.url}; make one with `dataver init`"
                 ) from None
-            if len(entry.operations) == 0 or not isinstance(entry.operations[0], Genesis):
+            operations = first.entry.operations
+            if len(operations) == 0 or not isinstance(operations[0], Genesis):
                 raise DamagedError(f"{entry_key(0)} does not begin a repository; run `dataver verify`")
-            self._genesis, self._repository = entry.operations[0], entry.repository
+            self._first, self._genesis = first, operations[0]
             _check_features(self._genesis, self.store.url)
         return self._genesis
 
@@ -134,19 +143,17 @@ class Log:
     def repository(self) -> bytes:
         """The repository's id: 16 random bytes."""
         self.genesis()
-        return self._repository
+        assert self._first is not None
+        return self._first.entry.repository
 
     def tail(self) -> Tail:
-        """The newest entry, looked for again at each call."""
+        """The newest entry, looked for again at each call. Offline: the newest this machine saw."""
         self.genesis()
-        tail = self._tail
-        if tail is None:
-            tail = self._first_look()
-        low = tail
-        hint = self._hint()
-        if hint > low.entry.number:
-            low = self._try(hint) or low
-        found = self._gallop(low)
+        if is_offline(self.store) and self._tail is not None:
+            return self._tail
+        low = self._tail or self._first_look()
+        following = self._try(low.entry.number + 1) if low.entry.number else low
+        found = low if following is None else self._gallop(self._hinted(following))
         if self._tail is None or found.entry.number != self._tail.entry.number:
             self._remember(found)
         self._tail = found
@@ -193,7 +200,7 @@ class Log:
     def _first_look(self) -> Tail:
         """The newest entry this machine remembers, if the store still has the very same."""
         seen = self._remembered.load()
-        first = self.entry(0)
+        first = self._first if self._far and self._first is not None else self.entry(0)
         if seen is None:
             return first
         if seen.repository == first.entry.repository.hex():
@@ -207,6 +214,33 @@ class Log:
             f"before (entry {seen.number} of {seen.repository}): it was rolled back, or another was put in "
             "its place. If that was meant, repeat with --accept-rollback"
         )
+
+    def _recall(self) -> Tail | None:
+        """Entry 0 as this machine kept it, where the store still has the entry it kept last, or is not asked.
+
+        That one is of the repository that entry 0 is of. None where anything is not as it was.
+        """
+        seen = self._remembered.load() if self._far else None
+        if seen is None or not seen.genesis:
+            return None
+        try:
+            first = decode_entry(seen.genesis, entry_key(0))
+            if is_offline(self.store):
+                kept = decode_entry(seen.entry, entry_key(seen.number))
+                last: Tail | None = Tail(kept, entry_digest(seen.entry), seen.entry)
+            else:
+                last = self._try(seen.number)
+        except DamagedError:
+            return None
+        if last is None or last.digest != seen.digest or last.entry.repository != first.repository:
+            return None
+        self._tail = last
+        return Tail(first, entry_digest(seen.genesis), seen.genesis)
+
+    def _hinted(self, low: Tail) -> Tail:
+        """The entry that the hint names, where it is there and newer than `low`."""
+        hint = self._hint()
+        return (self._try(hint) if hint > low.entry.number else None) or low
 
     def _hint(self) -> int:
         try:
@@ -240,12 +274,17 @@ class Log:
         return found
 
     def _remember(self, tail: Tail) -> None:
-        self._remembered.save(Seen(tail.entry.repository.hex(), tail.entry.number, tail.digest))
+        seen = Seen(tail.entry.repository.hex(), tail.entry.number, tail.digest)
+        if self._far and tail.data and self._first is not None:
+            seen = replace(seen, entry=tail.data, genesis=self._first.data)
+        self._remembered.save(seen)
 
     # Appending
 
     def create(self, genesis: Genesis, repository: bytes, identity: Identity) -> Tail:
         """Put entry 0. `AlreadyExistsError` where the place has a repository."""
+        if is_offline(self.store):
+            raise writing_offline(self.store)
         self.refuse_headless()
         entry = Entry(
             0,
@@ -262,7 +301,7 @@ class Log:
             raise AlreadyExistsError(
                 f"there is a repository at {self.store.url} already; nothing was changed"
             )
-        self._tail = Tail(entry, entry_digest(entry.encode()))
+        self._tail = _own(entry)
         self._remember(self._tail)
         return self._tail
 
@@ -273,6 +312,8 @@ class Log:
         raises goes to the caller with nothing appended; what it returns is checked against the
         state, and a `ConflictError` of that check means that `plan` forgot to look.
         """
+        if is_offline(self.store):
+            raise writing_offline(self.store)
         started = time.monotonic()
         attempt = 0
         self._check_memory()
@@ -285,7 +326,7 @@ class Log:
             Applier(state.copy(), state.number + 1, checked=True).apply(operations)
             entry = self._next(tail, operations, identity)
             if self._put(entry):
-                self._tail = Tail(entry, entry_digest(entry.encode()))
+                self._tail = _own(entry)
                 self._remember(self._tail)
                 self._put_hint(entry.number)
                 return self.state_of(self._tail)
@@ -330,6 +371,7 @@ class Log:
 
     def _put(self, entry: Entry) -> bool:
         """Create the entry; False if another one has its number. Decides lost answers by the write id."""
+        ensure_safe(self.store)
         key, data = entry_key(entry.number), entry.encode()
         started = time.monotonic()
         pause_s = 0.05
@@ -368,6 +410,12 @@ class Log:
         except StoreError:
             # Advisory: without it readers look a little longer.
             return
+
+
+def _own(entry: Entry) -> Tail:
+    """An entry that was just put."""
+    data = entry.encode()
+    return Tail(entry, entry_digest(data), data)
 
 
 def _refused(failure: StoreError) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
+from dataver.chunk_index import MapsObjects
 from dataver.compression import Codec
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.errors import DamagedError, ObjectMissingError
@@ -15,8 +16,12 @@ from dataver.format.pack import PackBuilder, PackKind
 from dataver.hashing import Kind, kind_digest
 from dataver.keys import pack_key
 from dataver.packs import Nonce
-from dataver.store.base import Store
+from dataver.store.base import Store, View
+from dataver.store.cached import cache_of
 from dataver.tree.schema import NO_PLACE, STATE, Link, Node
+
+AROUND_BYTES = 256 << 10
+"""So much of a pack is read at once where that is a request."""
 
 _PLACE = struct.Struct("<32sII")
 THIS_PACK = bytes(DIGEST_BYTES)
@@ -30,6 +35,9 @@ class StateNodes:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._cache = cache_of(store)
+        self._far = not isinstance(store, MapsObjects)
+        self._around: dict[bytes, tuple[int, View]] = {}
         self._nodes: dict[bytes, Node] = {}
         self._builder: PackBuilder | None = None
 
@@ -51,6 +59,8 @@ class StateNodes:
         frame = self._builder.add(Codec.RAW, [data], len(data), link.digest, [len(data)])
         link = link._replace(place=_PLACE.pack(THIS_PACK, frame.offset, len(data)))
         self._nodes[link.place] = Node(level, list(rows))
+        if self._cache is not None:
+            self._cache.put(link.digest, data)
         return link
 
     def finish(self, link: Link) -> StateRoot:
@@ -70,14 +80,28 @@ class StateNodes:
         what = f"the state node at {offset} of {pack_key(pack)}"
         if length > NODE_BYTES_MAX:
             raise DamagedError(f"{what} is announced with {length} bytes, more than a node may have")
-        try:
-            data = bytes(self._store.get_ranges(pack_key(pack), [(offset, length)])[0])
-        except ObjectMissingError as error:
-            raise DamagedError(f"{pack_key(pack)} is missing; run `dataver verify`") from error
-        if kind_digest(Kind.STATE_NODE, data) != link.digest:
+        kept = None if self._cache is None else self._cache.get(link.digest)
+        data = self._fetch(pack, offset, length) if kept is None else bytes(kept)
+        if kept is None and kind_digest(Kind.STATE_NODE, data) != link.digest:
             raise DamagedError(f"{what} does not match its digest; run `dataver verify`")
+        if kept is None and self._cache is not None:
+            self._cache.put(link.digest, data)
         node = STATE.decode(data, what)
         return Node(node.level, [_absolute(row, pack) for row in node.rows]) if node.level else node
+
+    def _fetch(self, pack: bytes, offset: int, length: int) -> bytes:
+        """The bytes of a node. From far away with those before it: a node's children stand there."""
+        start, block = self._around.get(pack, (0, b""))
+        if not start <= offset <= offset + length <= start + len(block):
+            start = max(0, offset + length - AROUND_BYTES) if self._far else offset
+            start = min(start, offset)
+            try:
+                block = self._store.get_ranges(pack_key(pack), [(start, offset + length - start)])[0]
+            except ObjectMissingError as error:
+                raise DamagedError(f"{pack_key(pack)} is missing; run `dataver verify`") from error
+            if self._far:
+                self._around[pack] = start, block
+        return bytes(block[offset - start : offset - start + length])
 
 
 def root_link(root: StateRoot) -> Link:

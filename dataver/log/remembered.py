@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +17,16 @@ from dataver.hashing import blake3_digest
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An entry of a repository's log as this machine saw it; `repository` is 32 hex digits."""
+    """An entry of a repository's log as this machine saw it; `repository` is 32 hex digits.
+
+    `entry` and `genesis` are the bytes of it and of entry 0, empty where they were not kept.
+    """
 
     repository: str
     number: int
     digest: Digest
+    entry: bytes = b""
+    genesis: bytes = b""
 
 
 class Remembered:
@@ -43,7 +49,11 @@ class Remembered:
         try:
             document = json.loads(self._path.read_bytes())
             return Seen(
-                str(document["repository"]), int(document["number"]), Digest.parse(document["digest"])
+                str(document["repository"]),
+                int(document["number"]),
+                Digest.parse(document["digest"]),
+                b64decode(document.get("entry", "")),
+                b64decode(document.get("genesis", "")),
             )
         except (OSError, ValueError, KeyError, TypeError, BadInputError):
             return None
@@ -53,6 +63,8 @@ class Remembered:
         if self._path is None:
             return
         document = {"repository": seen.repository, "number": seen.number, "digest": str(seen.digest)}
+        if seen.entry:
+            document |= {"entry": b64encode(seen.entry).decode(), "genesis": b64encode(seen.genesis).decode()}
         temporary = self._path.with_name(f"{self._path.name}.{secrets.token_hex(8)}")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)

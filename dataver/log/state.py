@@ -11,6 +11,7 @@
 "refs" dataset id, name           → kind u8 (| 0x80: deleted) | version id
 "runs" run id                     → start record 32 | end record 32 or zeros | status u8
 "segm" segment digest             → keys u64 | bytes u64
+"shal" dataset id, version id     → entry number u64, for a parent that is absent on purpose
 "swep" pack or segment digest     → entry number u64 | kind u8
 "vers" dataset id, version id     → entry u64 | number u64 | manifest 32 | files u64 | bytes u64
                                     | new bytes u64 | stored bytes u64 | run id (0 or 16)
@@ -30,7 +31,7 @@ from dataver.tree.walk import find, prefix_stop, scan
 
 CONFIG, DATASET, DELETED, ERASED, HELD = b"conf", b"data", b"dele", b"eras", b"hold"
 MARKED, MODEL, NUMBER, REF, RUN = b"mark", b"modl", b"numb", b"refs", b"runs"
-SEGMENT, SWEPT, VERSION = b"segm", b"swep", b"vers"
+SEGMENT, SHALLOW, SWEPT, VERSION = b"segm", b"shal", b"swep", b"vers"
 
 REF_DELETED = 0x80
 PACK_NAME, SEGMENT_NAME = 1, 2
@@ -187,6 +188,32 @@ class State:
         """The id of `vN`."""
         value = self.get(NUMBER + dataset + number.to_bytes(8, "big"))
         return None if value is None else Digest(value)
+
+    def numbers(self, dataset: bytes) -> Iterator[tuple[int, Digest]]:
+        """Every `vN` that was given, with the version it means, in order."""
+        for key, value in self.items(NUMBER + dataset):
+            yield int.from_bytes(key[-8:], "big"), Digest(value)
+
+    def next_number(self, dataset: bytes, after: int) -> int:
+        """The number for the next version on `main`: above `after`, and never given before.
+
+        `after` 0 means that nobody knows what was given: above all that was.
+        """
+        if not after:
+            return max((number for number, _ in self.numbers(dataset)), default=0) + 1
+        number = after + 1
+        while self.numbered(dataset, number) is not None:
+            number += 1
+        return number
+
+    def is_absent(self, dataset: bytes, version: bytes) -> bool:
+        """Whether a version is a parent that is not here on purpose: its history was copied in part."""
+        return self.get(SHALLOW + dataset + version) is not None
+
+    def absent(self, dataset: bytes) -> Iterator[Digest]:
+        """The parents that are not here on purpose, by id."""
+        for key, _ in self.items(SHALLOW + dataset):
+            yield Digest(key[-DIGEST_BYTES:])
 
     def segments(self) -> list[SegmentState]:
         """The valid index segments, by name."""

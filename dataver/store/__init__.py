@@ -16,17 +16,40 @@ if TYPE_CHECKING:
 __all__ = ["ObjectInfo", "Store", "View", "Wrapper", "open_store"]
 
 
-def open_store(url: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> Store:
+def open_store(
+    url: str | os.PathLike[str],
+    storage_options: Mapping[str, Any] | None = None,
+    *,
+    offline: bool = False,
+) -> Store:
     """The store at `url`: a path, `file://`, `memory://`, or any URL that fsspec knows.
 
     Nothing is read or written yet, so a store that is not there shows only later. The first write
     probes whether the store creates an object at most once (see `probe`), and raises
     `UnsafeStoreError` where it does not; such a store can be read. `storage_options` go to fsspec
     and mean nothing to paths and `memory://`. `BadInputError` where the URL has no meaning here.
+
+    A store that is not on this machine has this user's cache in front of it; `offline` (or
+    `DATAVER_OFFLINE`) means that nothing but that cache is asked.
     """
     from dataver.store.probe import GuardedStore
 
-    return GuardedStore(_bare_store(os.fspath(url), storage_options))
+    bare = _bare_store(os.fspath(url), storage_options)
+    guarded = GuardedStore(bare)
+    if _is_here(bare):
+        return guarded
+    from dataver.config import offline as never_ask
+    from dataver.store.cached import with_cache
+
+    return with_cache(guarded, offline=offline or never_ask())
+
+
+def _is_here(store: ProbeableStore) -> bool:
+    """Whether reading the store is no request: a cache would gain nothing."""
+    from dataver.store.local import LocalStore
+    from dataver.store.memory import MemoryStore
+
+    return isinstance(store, LocalStore | MemoryStore)
 
 
 def _bare_store(url: str, storage_options: Mapping[str, Any] | None) -> ProbeableStore:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from dataver.errors import BadInputError, DamagedError
+from dataver.format.limits import OBJECT_BYTES_MAX
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -152,9 +153,26 @@ def innermost(store: Store) -> Store:
     return store
 
 
+def ensure_safe(store: Store) -> None:
+    """Have the probe done that is before the first write; raises as it does, with nothing written.
+
+    Else the first write would do it, and a failure of the probe were taken for one of that write.
+    """
+    while isinstance(store, Wrapper):
+        probe = getattr(store, "ensure_safe", None)
+        if probe is not None:
+            probe()
+        store = store.inner
+
+
 def joins_buffers(store: Store) -> bool:
     """Whether `put_new` makes one buffer of several: who does so first can let go of the several."""
     return bool(getattr(innermost(store), "joins_buffers", False))
+
+
+def pack_bytes_max(store: Store) -> int:
+    """How large a pack should become here. Where a write costs a round trip, as large as it may."""
+    return int(getattr(innermost(store), "pack_bytes_max", OBJECT_BYTES_MAX))
 
 
 def write_usd(store: Store) -> float | None:

@@ -108,7 +108,7 @@ class FsspecStore:
                 place(start, length, size, what)
             raise
         parts = iter(found)
-        return [self._exactly(key, next(parts), length) if length else b"" for _, length in wanted]
+        return [self._exactly(key, next(parts), start, length) if length else b"" for start, length in wanted]
 
     def get_suffix(self, key: str, length: int) -> tuple[View, int]:
         size = self._size(key)
@@ -140,14 +140,17 @@ class FsspecStore:
         with self._errors("list", prefix):
             found = self._find(prefix.rpartition("/")[0])
         skip = len(self._root) + 1
-        infos = ((path[skip:], info) for path, info in found.items())
+        wanted = {path[skip:]: info for path, info in found.items() if path[skip:].startswith(prefix)}
         return iter(
             sorted(
-                ObjectInfo(key, int(info["size"]), _stored_at(info))
-                for key, info in infos
-                if key.startswith(prefix)
+                ObjectInfo(key, self._listed_size(key, info), _stored_at(info))
+                for key, info in wanted.items()
             )
         )
+
+    def _listed_size(self, key: str, info: Mapping[str, Any]) -> int:
+        """The size that a listing tells, or, as of web servers, another request."""
+        return self._size(key) if info.get("size") is None else int(info["size"])
 
     def delete(self, key: str) -> None:
         path = self._path(key)
@@ -190,7 +193,10 @@ class FsspecStore:
                 raise FileNotFoundError(path)
             return int(info["size"])
 
-    def _exactly(self, key: str, data: View, length: int) -> View:
+    def _exactly(self, key: str, data: View, start: int, length: int) -> View:
+        if len(data) > length and len(data) == self._size(key):
+            # A server that knows no ranges gave all of it.
+            return data[start : start + length]
         if len(data) != length:
             raise DamagedError(
                 f"{self._what(key)} gave {len(data)} bytes where {length} were asked for: it was cut short "

@@ -40,6 +40,9 @@ class LocalStore:
     Before that, or without it, `list` raises `StoreError`: an unmounted disk is not an empty store.
     """
 
+    pack_bytes_max = 16 << 20
+    """A pack waits in memory until it is full, and on a disk nothing is gained by a larger one."""
+
     def __init__(self, root: str | Path) -> None:
         self._root = os.path.abspath(root)
         if "\0" in self._root:
@@ -188,6 +191,13 @@ class LocalStore:
         check_prefix(prefix)
         folder = prefix.rpartition("/")[0]
         return self._walk(folder, prefix)
+
+    def rely_on(self, key: str) -> None:
+        """Also make the name of this object, which another process put, durable with the next barrier."""
+        folder = os.path.dirname(self._path(key))
+        with os_errors("write", self._what(key)):
+            self._make_known(folder)
+        self._remember([folder])
 
     def delete(self, key: str) -> None:
         path = self._path(key)

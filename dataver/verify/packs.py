@@ -133,7 +133,7 @@ def _check_frame(
     if xxh3_64(stored) != frame.xxh3:
         check.problems.append(f"{what} does not match its checksum")
     try:
-        plain_bytes = _decode(stored, frame.codec, frame.raw_bytes, what)
+        plain_bytes = decode_frame(stored, frame.codec, frame.raw_bytes, what)
     except (DamagedError, NewerFormatError) as error:
         check.problems.append(f"{what} cannot be decoded: {plain(error)}")
         check.lost.update(expected[i : i + DIGEST_BYTES] for i in range(0, len(expected), DIGEST_BYTES))
@@ -146,7 +146,7 @@ def _check_frame(
         return
     for position, chunk in enumerate(chunks):
         digest = expected[DIGEST_BYTES * position : DIGEST_BYTES * (position + 1)]
-        if not _is_of(footer.kind, digest, chunk):
+        if not is_of(footer.kind, digest, chunk):
             check.problems.append(f"{Digest(digest)} in {what} does not match its digest")
             check.lost.add(digest)
 
@@ -159,18 +159,19 @@ def _check_claims(check: PackCheck, data: memoryview, claims: Sequence[Claim]) -
         if start not in frames:
             stored = data[start : start + place.stored_bytes]
             try:
-                frames[start] = _decode(stored, place.codec, place.raw_bytes, f"the frame at {start}")
+                frames[start] = decode_frame(stored, place.codec, place.raw_bytes, f"the frame at {start}")
             except (DamagedError, NewerFormatError):
                 # A raw frame that is cut short still has its first chunks.
                 frames[start] = stored if place.codec == Codec.RAW else None
         frame = frames[start]
-        if frame is None or not _is_of(None, digest, frame[place.offset : place.offset + place.length]):
+        if frame is None or not is_of(None, digest, frame[place.offset : place.offset + place.length]):
             check.lost.add(digest)
     if check.lost:
         check.problems.append(f"{len(check.lost)} of {len(claims)} chunks in it cannot be read")
 
 
-def _decode(stored: memoryview, codec: int, raw_bytes: int, what: str) -> memoryview:
+def decode_frame(stored: memoryview, codec: int, raw_bytes: int, what: str) -> memoryview:
+    """The plain bytes of a frame, exactly `raw_bytes` of them. Their digests are not compared."""
     if codec == Codec.ZSTD:
         return memoryview(decompress(stored, raw_bytes))
     if codec != Codec.RAW:
@@ -180,7 +181,7 @@ def _decode(stored: memoryview, codec: int, raw_bytes: int, what: str) -> memory
     return stored
 
 
-def _is_of(kind: PackKind | None, digest: bytes, data: memoryview) -> bool:
+def is_of(kind: PackKind | None, digest: bytes, data: memoryview) -> bool:
     """Whether bytes are those of a digest, for the kinds of digest that this kind of pack holds."""
     if kind == PackKind.STATE:
         return kind_digest(Kind.STATE_NODE, data) == digest

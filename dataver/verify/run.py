@@ -18,6 +18,7 @@ from dataver.format.version import VersionRecord, decode_version
 from dataver.hashing import Kind
 from dataver.keys import HINT_KEY, entry_key
 from dataver.log.remembered import Remembered
+from dataver.log.state import State
 from dataver.objects import Objects
 from dataver.pins import current_lock, resolve_pinned
 from dataver.progress import Progress
@@ -66,7 +67,7 @@ class Run:
         state = history.state
         index = CheckedIndex(self._store, state, self.findings)
         self._packs(index, index.packs())
-        self._versions(all_versions(state, self.findings), index)
+        self._versions(state, all_versions(state, self.findings), index)
         self.missing = index.missing
 
     def moved_on(self) -> bool:
@@ -98,11 +99,11 @@ class Run:
         metadata = Metadata(Objects(self._store, index), index, self.findings)
         lock = current_lock() if at is None else None
         found = resolve_pinned(then, ref, lambda id: self._record(ref, id, metadata), lock)
-        version = NamedVersion(found.name, found.version)
+        version = NamedVersion(found.name, found.version, found.dataset)
         # Once to see which packs it needs, and again to see what damage in them harms.
-        needed = self._walk([version], index, {})
+        needed = self._walk(newest, [version], index, {})
         self._packs(index, sorted(needed.metadata.packs))
-        self._versions([version], index)
+        self._versions(newest, [version], index)
         self.missing = index.missing
 
     def _record(self, ref: Ref, id: Digest, metadata: Metadata) -> VersionRecord:
@@ -148,11 +149,11 @@ class Run:
         finally:
             self._progress.end()
 
-    def _versions(self, versions: Sequence[NamedVersion], index: CheckedIndex) -> None:
+    def _versions(self, state: State, versions: Sequence[NamedVersion], index: CheckedIndex) -> None:
         """Check versions, and with `deep` their files; then tell what damage harms."""
         self._progress.begin("verifying versions", len(versions))
         try:
-            walked = self._walk(versions, index, {})
+            walked = self._walk(state, versions, index, {})
         finally:
             self._progress.end()
         if self._deep and walked.files:
@@ -160,15 +161,19 @@ class Run:
             with self._pool(min(self._jobs, WHOLE_PACKS_IN_FLIGHT)) as pool:
                 files.check(walked.files, pool, self._progress)
             if files.bad:
-                self._walk(versions, index, files.bad)
+                self._walk(state, versions, index, files.bad)
 
     def _walk(
-        self, versions: Sequence[NamedVersion], index: CheckedIndex, bad_files: dict[FileKey, str]
+        self,
+        state: State,
+        versions: Sequence[NamedVersion],
+        index: CheckedIndex,
+        bad_files: dict[FileKey, str],
     ) -> Manifests:
         metadata = Metadata(Objects(self._store, index), index, self.findings)
         manifests = Manifests(metadata, bad_files)
         with self._pool(self._jobs) as pool:
-            check_versions(versions, manifests, metadata, self.findings, pool)
+            check_versions(state, versions, manifests, metadata, self.findings, pool)
         return manifests
 
     def _pool(self, jobs: int) -> ThreadPoolExecutor:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from dataver.digest import Digest
 from dataver.errors import DamagedError, NewerFormatError
-from dataver.format.version import decode_version
+from dataver.format.version import VersionRecord, decode_version
 from dataver.hashing import Kind
 from dataver.keys import entry_key
 from dataver.log.state import NUMBER, State, VersionState
@@ -26,6 +26,7 @@ class NamedVersion(NamedTuple):
 
     dataset: str
     state: VersionState
+    dataset_id: bytes
 
     def harm(self, path: bytes | None = None) -> Harm:
         """Harm done to all of the version, or to one path of it."""
@@ -41,7 +42,7 @@ def all_versions(state: State, findings: Findings) -> list[NamedVersion]:
     found: list[NamedVersion] = []
     for dataset, name in names:
         versions = {version.id: version for version in state.versions(dataset)}
-        found.extend(NamedVersion(name, version) for version in versions.values())
+        found.extend(NamedVersion(name, version, dataset) for version in versions.values())
         named = {ref.target: ref.name for ref in state.refs(dataset)}
         for key, target in state.items(NUMBER + dataset):
             named[Digest(target)] = f"v{int.from_bytes(key[-8:], 'big')}"
@@ -53,35 +54,54 @@ def all_versions(state: State, findings: Findings) -> list[NamedVersion]:
 
 
 def check_versions(
+    state: State,
     versions: Sequence[NamedVersion],
     manifests: Manifests,
     metadata: Metadata,
     findings: Findings,
     pool: Executor,
 ) -> None:
-    """Check records and manifests, and charge each damaged object with what it harms."""
+    """Check records and manifests, and charge each damaged object with what it harms.
+
+    `state` is where their parents must be, but for those that it says are left out on purpose.
+    """
     manifests.walk((version.state.manifest for version in versions), pool)
 
-    def check(version: NamedVersion) -> Culprits:
+    def check(version: NamedVersion) -> tuple[Culprits, Sequence[Digest]]:
         return _check_record(version, manifests, metadata)
 
     checked = in_order(pool, check, versions, RECORDS_IN_FLIGHT)
-    for version, culprits in zip(versions, checked, strict=True):
+    for version, (culprits, parents) in zip(versions, checked, strict=True):
         for culprit in culprits:
             findings.add_harm(culprit, version.harm())
+        for parent in parents:
+            dataset = version.dataset_id
+            if state.version(dataset, parent) is None and not state.is_absent(dataset, parent):
+                reason = f"version {version.state.id} descends from {parent}, which the log does not have"
+                findings.add(entry_key(state.number), reason, version.harm())
         for path, culprit in manifests.harmed(version.state.manifest):
             findings.add_harm(culprit, version.harm(path))
 
 
-def _check_record(version: NamedVersion, manifests: Manifests, metadata: Metadata) -> Culprits:
+def _check_record(
+    version: NamedVersion, manifests: Manifests, metadata: Metadata
+) -> tuple[Culprits, Sequence[Digest]]:
+    """Who damages a version's record, and the version's parents."""
     state = version.state
     data, culprits = metadata.record(Kind.VERSION, state.id)
     if culprits:
-        return culprits
+        return culprits, ()
     try:
         record = decode_version(data, f"version {state.id}")
     except (DamagedError, NewerFormatError) as error:
-        return (metadata.fault(state.id, plain(error)),)
+        return (metadata.fault(state.id, plain(error)),), ()
+    return _check_root(version, record, manifests, metadata), record.parents
+
+
+def _check_root(
+    version: NamedVersion, record: VersionRecord, manifests: Manifests, metadata: Metadata
+) -> Culprits:
+    state = version.state
     root = manifests.root(state.manifest)
     if root is None:
         return ()

@@ -48,6 +48,15 @@ def fish(line: str) -> list[str]:
     return [answer.partition(",")[2].partition("\t")[0] for answer in answers]
 
 
+def test_pull_completes_what_the_other_repository_has(names: None, ok: Callable[..., str]) -> None:
+    ok("-R", "other", "init")
+    ok("push", "flowers/all", "--to", "other")
+    ok("-R", "other", "tag", "flowers/all", "theirs")
+    assert zsh("dataver", "pull", "--from", "other", "f") == ["flowers/all"]
+    assert zsh("dataver", "pull", "--from", "other", "flowers/all@t") == ["flowers/all@theirs"]
+    assert zsh("dataver", "push", "--to", "other", "iris@p") == ["iris@paper", "iris@prod"]
+
+
 @pytest.fixture
 def names(iris: Path, ok: Callable[..., str]) -> None:
     ok("tag", "iris@v1", "paper")

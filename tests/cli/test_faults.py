@@ -27,6 +27,7 @@ CONTRACT_CODES = {
     errors.RefNotFoundError: 3,
     errors.PathNotFoundError: 3,
     errors.ObjectMissingError: 3,
+    errors.OfflineError: 7,
     errors.AlreadyExistsError: 4,
     errors.ConflictError: 4,
     errors.DamagedError: 5,

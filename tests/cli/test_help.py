@@ -24,7 +24,7 @@ READING_VERBS = {
 }
 WRITING_VERBS = {
     *("init", "commit", "tag", "alias", "branch", "merge", "revert", "rename", "delete"),
-    "doctor",
+    *("push", "pull", "doctor"),
 }
 HEAVY = {
     *("numpy", "pyarrow", "fsspec", "zstandard", "rich", "pyfastcdc", "pathspec", "pandas", "asyncio"),

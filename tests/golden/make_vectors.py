@@ -232,6 +232,8 @@ def operations() -> tuple[Operation, ...]:
         "target": digest_of("target"),
         "first_number": 2,
         "numbered": (digest_of("v2"), digest_of("v3")),
+        "absent": (digest_of("parent 1"), digest_of("parent 2")),
+        "present": (digest_of("parent 3"),),
         "kind": 3,
         "record": digest_of("record"),
         "status": 1,

@@ -150,6 +150,36 @@ def test_files_of_a_version_through_fsspec_and_python(azure: str, source: Path) 
     assert handle.checkout(source.parent / "out").files == 5
 
 
+# Between repositories
+
+
+def test_versions_go_to_a_container_and_back(azure: str, source: Path, tmp_path: Path) -> None:
+    here, there = init(str(tmp_path / "here")), init(azure)
+    here.commit("d", source, tags=["paper"])
+    (source / "a.txt").write_bytes(b"changed")
+    second = here.commit("d", source)
+    pushed = here.push(to=azure)
+    assert {move.name for move in pushed.refs} == {"d@main", "d@paper"}
+    assert there.version("d@v2").id == second.id
+    assert there.verify(deep=True).ok
+    again = here.push(to=azure)
+    assert (again.objects, again.bytes) == (0, 0)
+    back = init(str(tmp_path / "back"))
+    back.pull(source=azure)
+    assert back.version("d@paper").read("sub/noise.bin") == FILES["sub/noise.bin"]
+    (source / "b.txt").write_bytes(b"theirs")
+    there.commit("d", source)
+    (source / "c.txt").write_bytes(b"mine")
+    (source / "b.txt").unlink()
+    back.commit("d", source, base="d@v2")
+    with pytest.raises(ConflictError, match="--rebase"):
+        back.push(to=azure)
+    back.pull(source=azure, rebase=True)
+    back.push(to=azure)
+    assert {"b.txt", "c.txt"} <= {entry.path for entry in there.version("d").files()}
+    assert there.verify(deep=True).ok
+
+
 # Many writers
 
 COMMIT = """

@@ -41,3 +41,24 @@ def test_a_folder_of_a_bucket_is_a_source(s3: str, tmp_path: Path) -> None:
     again = repository.commit("d", source)
     assert (again.changed.modified, again.new_bytes) == (1, 7)
     assert repository.version("d@v1").read("sub/noise.bin") == FILES["sub/noise.bin"]
+
+
+def test_versions_go_to_a_bucket_and_come_back(s3: str, tmp_path: Path) -> None:
+    for name, data in FILES.items():
+        path = tmp_path / "data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    here, there = init(str(tmp_path / "here")), init(s3)
+    here.commit("d", tmp_path / "data", tags=["paper"])
+    (tmp_path / "data" / "a.txt").write_text("changed")
+    here.commit("d", tmp_path / "data")
+    assert here.push(to=s3).versions == 2
+    assert here.push(to=there).versions == 0
+    assert there.verify(deep=True).ok
+    back = init(str(tmp_path / "back"))
+    assert back.pull(source=s3, depth=1).versions == 1
+    assert back.pull(source=s3).versions == 1
+    assert back.refs("d") == here.refs("d")
+    version = back.version("d@paper")
+    assert {entry.path: version.read(entry.path) for entry in version.files()} == FILES
+    assert back.verify(deep=True).ok

@@ -154,6 +154,33 @@ class TestFindRepository:
         assert found is None or not Path(found).is_relative_to(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("given", "size"),
+    [
+        (None, 10 << 30), ("", 10 << 30), ("0", 0), ("1000", 1000), ("1000B", 1000), ("64k", 64 << 10),
+        ("500M", 500 << 20), ("20 GiB", 20 << 30), ("1.5GB", 3 << 29), (" 1T ", 1 << 40),
+    ],
+)  # fmt: skip
+def test_the_cap_of_the_cache(given: str | None, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if given is not None:
+        monkeypatch.setenv("DATAVER_CACHE_MAX", given)
+    assert config.cache_bytes_max() == size
+
+
+@pytest.mark.parametrize("given", ["-1", "all", "1X", "1e9", "G", "10 G G", "٣"])
+def test_a_cap_that_is_no_size(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATAVER_CACHE_MAX", given)
+    with pytest.raises(BadInputError, match="is not a size"):
+        config.cache_bytes_max()
+
+
+def test_offline_is_said_by_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not config.offline()
+    for given, expected in (("1", True), ("yes", True), ("0", False), ("False", False), ("", False)):
+        monkeypatch.setenv("DATAVER_OFFLINE", given)
+        assert config.offline() is expected
+
+
 def test_jobs_are_the_usable_cores_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     if hasattr(os, "sched_getaffinity"):
         assert config.default_jobs() == min(len(os.sched_getaffinity(0)), config.JOBS_MAX)

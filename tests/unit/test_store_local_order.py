@@ -96,6 +96,23 @@ def test_a_barrier_makes_all_before_it_durable_and_then_shows_its_object(
     assert trace.lost_by_a_crash_now() == set()
 
 
+def test_names_that_another_process_put_are_durable_before_what_relies_on_them(
+    tmp_path: Path, trace: Trace
+) -> None:
+    other = LocalStore(tmp_path / "made" / "with" / "parents")
+    other.put_new("log/0", b"entry")
+    for number in range(4):
+        other.put_new(f"packs/{number % 2:02x}/{number}", b"pack", barrier=False)
+    store = LocalStore(tmp_path / "made" / "with" / "parents")
+    for number in range(4):
+        store.rely_on(f"packs/{number % 2:02x}/{number}")
+    assert len(trace.lost_by_a_crash_now()) == 4
+    at_link: list[set[str]] = []
+    trace.before_link = lambda: at_link.append(trace.lost_by_a_crash_now())
+    assert store.put_new("log/1", b"entry")
+    assert at_link == [set()]
+
+
 def test_a_barrier_is_not_paid_twice(store: LocalStore, trace: Trace) -> None:
     store.put_new("packs/aa/1", b"pack", barrier=False)
     store.put_new("log/0", b"entry")

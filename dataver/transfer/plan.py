@@ -1,0 +1,152 @@
+"""What a transfer does to one dataset of the receiver: which versions come, which names move."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from dataver.digest import Digest
+from dataver.errors import AlreadyExistsError, ConflictError
+from dataver.format.operations import ALIAS, BRANCH, TAG
+from dataver.log.state import KIND_NAMES, RefState, State, VersionState
+from dataver.refs import live_ref
+from dataver.results import RefKept, RefMove
+from dataver.transfer.ancestry import Ancestry, Relation
+from dataver.transfer.choice import Choice
+from dataver.transfer.side import Side
+
+
+class Diverged(NamedTuple):
+    """A branch whose heads in the two repositories do not descend from each other."""
+
+    branch: str
+    here: Digest
+    there: Digest
+
+
+class Move(NamedTuple):
+    """A name to set; `expected` is where it is in the receiver, None where it is not there."""
+
+    ref: RefState
+    expected: Digest | None
+
+
+@dataclass(slots=True)
+class Plan:
+    """For one dataset, called `name` in the receiver. Versions stand parents first."""
+
+    name: str
+    dataset: bytes
+    create: bool
+    ancestry: Ancestry
+    versions: list[VersionState] = field(default_factory=list)
+    absent: tuple[Digest, ...] = ()
+    present: tuple[Digest, ...] = ()
+    numbers: list[tuple[int, Digest]] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
+    alone: list[RefMove] = field(default_factory=list)
+    kept: list[RefKept] = field(default_factory=list)
+    diverged: list[Diverged] = field(default_factory=list)
+
+
+def plan(choice: Choice, source: Side, target: Side, depth: int | None) -> Plan:
+    """What there is to do as the two sides are now. Names that cannot be are errors."""
+    name, create = _match(choice, source, target)
+    ancestry = Ancestry(choice.dataset, source, target)
+    made = Plan(name, choice.dataset, create, ancestry)
+    heads = dict(choice.heads)
+    for ref in choice.refs.values() if depth is None else ():
+        if ref.kind == BRANCH and live_ref(target.state, choice.dataset, ref.name) is not None:
+            heads[ref.target] = None  # A branch that is there goes on without a gap.
+    wanted = ancestry.wanted(heads, fill=choice.whole and depth is None)
+    made.versions = [ancestry.source_version(version) for version in wanted.versions]
+    coming = set(wanted.versions)
+    state = target.state
+    made.absent = tuple(v for v in wanted.absent if not state.is_absent(choice.dataset, v))
+    made.present = tuple(v for v in wanted.versions if state.is_absent(choice.dataset, v))
+    for ref in choice.refs.values():
+        if ref.target in coming or ancestry.is_whole(ref.target):
+            _plan_ref(made, ref, state, named=ref.name in choice.named)
+    _plan_numbers(made, source, target)
+    made.alone = [RefMove(text, None, str(id)) for text, id in choice.alone.items() if id in coming]
+    return made
+
+
+def _match(choice: Choice, source: Side, target: Side) -> tuple[str, bool]:
+    """The dataset's name in the receiver, and whether it must be made there. Its id is what counts."""
+    state, name = target.state, choice.name
+    if state.dataset(name) == choice.dataset:
+        return name, False
+    for other, dataset in state.datasets():
+        if dataset == choice.dataset:
+            return other, False
+    for dataset, other in state.deleted_datasets():
+        if dataset == choice.dataset:
+            raise ConflictError(
+                f"dataset {name} was deleted in {target.url}, where it was called {other}; nothing was "
+                f"copied. `dataver --repo {target.url} delete {other} --undo` brings it back"
+            )
+    if state.dataset(name) is not None:
+        raise ConflictError(
+            f"{source.url} and {target.url} both have a dataset {name}, and they were made apart from each "
+            f"other; nothing was copied. Give one of them another name: `dataver rename {name} NEWNAME`"
+        )
+    return name, True
+
+
+def _plan_ref(made: Plan, ref: RefState, state: State, *, named: bool) -> None:
+    there, full = state.ref(made.dataset, ref.name), f"{made.name}@{ref.name}"
+    if there is not None and there.deleted:
+        if there.kind == TAG and (ref.kind != TAG or there.target != ref.target):
+            if named:
+                raise AlreadyExistsError(
+                    f"{full} was a tag at {there.target}, and its name may only come back there; nothing "
+                    "was copied"
+                )
+            made.kept.append(RefKept(full, None, str(ref.target)))
+            return
+        there = None
+    if there is None:
+        made.moves.append(Move(ref, None))
+    elif there.kind != ref.kind:
+        raise AlreadyExistsError(
+            f"{full} is a {KIND_NAMES[there.kind]} where it is copied to, and another kind of name, "
+            f"{KIND_NAMES[ref.kind]}, in the other repository; nothing was copied. Delete one of them"
+        )
+    elif there.target == ref.target:
+        return
+    elif ref.kind == TAG:
+        raise AlreadyExistsError(
+            f"tag {full} is at {there.target} in the repository that is copied to and at {ref.target} in the "
+            "other one, and tags never move; nothing was copied. Delete one of them"
+        )
+    elif ref.kind == ALIAS:
+        if named:
+            made.moves.append(Move(ref, there.target))
+        else:
+            made.kept.append(RefKept(full, str(there.target), str(ref.target)))
+    else:
+        _plan_branch(made, ref, there)
+
+
+def _plan_branch(made: Plan, ref: RefState, there: RefState) -> None:
+    assert ref.kind == BRANCH
+    relation = made.ancestry.relation(there.target, ref.target)
+    if relation is Relation.FORWARD:
+        made.moves.append(Move(ref, there.target))
+    elif relation is Relation.DIVERGED:
+        made.diverged.append(Diverged(ref.name, there.target, ref.target))
+
+
+def _plan_numbers(made: Plan, source: Side, target: Side) -> None:
+    """Numbers come along as they were given, save where the receiver gave the same to another version."""
+    for version in made.versions:
+        number = version.number
+        if not number or source.state.numbered(made.dataset, number) != version.id:
+            continue
+        given = target.state.numbered(made.dataset, number)
+        if given is None:
+            made.numbers.append((number, version.id))
+        elif given != version.id:
+            made.kept.append(RefKept(f"{made.name}@v{number}", str(given), str(version.id)))
+    made.numbers.sort()
