@@ -110,6 +110,25 @@ def _pairs(a: list[Entry], b: list[Entry], shared: set[bytes]) -> list[tuple[str
     return sorted(found.values())
 
 
+# Sorted arrays as sets. Those of numpy 2.4 hash, which took five times as long for millions of values.
+
+
+def _distinct(parts: Sequence[NDArray[Any]]) -> Any:
+    """All values of the parts, sorted, each once."""
+    values = np.concatenate(parts)
+    values.sort()
+    return values[np.concatenate([[True], values[1:] != values[:-1]])] if len(values) else values
+
+
+def _among(values: NDArray[Any], members: NDArray[Any]) -> Mask:
+    """Which of the values are among sorted members."""
+    if not len(members):
+        return np.zeros(len(values), np.bool_)
+    places = np.minimum(np.searchsorted(members, values), len(members) - 1)
+    found: Mask = members[places] == values
+    return found
+
+
 # Chunks
 
 
@@ -119,8 +138,8 @@ def _shared_chunks(a: Chunks, b: Chunks) -> tuple[int, int, int, int]:
     return (
         int(a_sizes.sum()),
         int(b_sizes.sum()),
-        int(a_sizes[np.isin(a_digests, b_digests)].sum()),
-        int(b_sizes[np.isin(b_digests, a_digests)].sum()),
+        int(a_sizes[_among(a_digests, _distinct([b_digests]))].sum()),
+        int(b_sizes[_among(b_digests, _distinct([a_digests]))].sum()),
     )
 
 
@@ -219,14 +238,14 @@ class _Rows:
             rows += len(keys)
             pending.append(keys.hashes())
             if sum(map(len, pending)) > max(len(found), 1 << 20):
-                found, pending = np.unique(np.concatenate([found, *pending])), []
-        return np.unique(np.concatenate([found, *pending])), rows
+                found, pending = _distinct([found, *pending]), []
+        return _distinct([found, *pending]), rows
 
     def candidates(self, hashes: Hashes) -> KeySet:
         """The distinct keys that have one of these hashes."""
         parts = []
         for _, keys in self.blocks():
-            part = keys.take(np.flatnonzero(np.isin(keys.hashes(), hashes)))
+            part = keys.take(np.flatnonzero(_among(keys.hashes(), hashes)))
             if len(part):
                 parts.append(part)
         return KeySet(KeyRows.concat(parts))
@@ -258,7 +277,7 @@ def _shared_rows(a: _Rows, b: _Rows, names: Sequence[str]) -> RowOverlap:
                 "never the same"
             )
     (a_hashes, a_rows), (b_hashes, b_rows) = a.hashes(), b.hashes()
-    suspects = np.intersect1d(a_hashes, b_hashes, assume_unique=True)
+    suspects = a_hashes[_among(a_hashes, b_hashes)]
     if not len(suspects):
         return RowOverlap(tuple(names), a_rows, b_rows, 0, 0, 0, [])
     both = a.candidates(suspects).common(b.candidates(suspects))
