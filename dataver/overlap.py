@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dataver.errors import BadInputError
-from dataver.parts import SPLITS_FILE, Definition, SplitView, parse_node, rule_of, tables_of
+from dataver.parts import (
+    SPLITS_FILE,
+    Definition,
+    SplitView,
+    batches_of,
+    parse_node,
+    readable,
+    rule_of,
+    tables_of,
+)
 from dataver.reading import file_rows
 from dataver.results import OverlapResult, RowOverlap
 from dataver.splits.keys import NULL, KeyRows, column_number, key_columns, key_rows, key_type
@@ -189,7 +198,8 @@ class _Rows:
         others = [path for path in found if tree.follow(path.encode()).digest not in self._shared]
         if found and not others:
             return None
-        return side.version.dataset_of(others, side.path) if others else side.version.dataset(side.path)
+        with readable(side.version):
+            return side.version.dataset_of(others, side.path) if others else side.version.dataset(side.path)
 
     def type_of(self, name: str) -> pyarrow.DataType | None:
         """The type of a column of the key."""
@@ -223,7 +233,7 @@ class _Rows:
         if view is not None:
             rule = rule_of(view.version, view.definition, self.tables.schema)
             needed = list(dict.fromkeys([*needed, *view.definition.columns]))
-        for batch in self.tables.to_batches(columns=needed):
+        for batch in batches_of(self._side.version, self.tables, needed):
             if rule is not None and view is not None:
                 batch = batch.filter(pyarrow.array(rule.mask(batch, view.part)))
             if batch.num_rows:

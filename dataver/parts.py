@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dataver.errors import BadInputError, PathNotFoundError
@@ -77,7 +78,7 @@ class SplitView:
         if unknown:
             known = ", ".join(tables.schema.names[:20])
             raise BadInputError(f"the table has no column {unknown[0]!r}; its columns are {known}")
-        for batch in tables.to_batches(columns=needed):
+        for batch in batches_of(self.version, tables, needed):
             mask = rule.mask(batch, self.part)
             if mask.any():
                 yield batch.filter(pyarrow.array(mask)).select(wanted)
@@ -104,7 +105,27 @@ def tables_of(version: Version, definition: Split) -> pyarrow.dataset.Dataset:
     lists = {value for value in definition.parts.values() if isinstance(value, str)}
     found = version.tables(definition.path)
     tables = [table for table in found if table not in lists] if definition.kind == "list" else found
-    return version.dataset_of(tables, definition.path) if tables else version.dataset(definition.path)
+    with readable(version):
+        return version.dataset_of(tables, definition.path) if tables else version.dataset(definition.path)
+
+
+def batches_of(
+    version: Version, tables: pyarrow.dataset.Dataset, columns: Sequence[str]
+) -> Iterator[pyarrow.RecordBatch]:
+    """The rows of tables of a version, in order, with these columns."""
+    with readable(version):
+        yield from tables.to_batches(columns=list(columns))
+
+
+@contextmanager
+def readable(version: Version) -> Iterator[None]:
+    """What pyarrow cannot read was committed so: a file of the user's that is malformed."""
+    import pyarrow
+
+    try:
+        yield
+    except pyarrow.ArrowException as error:
+        raise BadInputError(f"the tables of {version.name} cannot be read: {error}") from error
 
 
 def rule_of(version: Version, definition: Split, schema: pyarrow.Schema) -> Rule:
@@ -123,7 +144,7 @@ def count_parts(version: Version, definition: Split) -> dict[str, int]:
     rule = rule_of(version, definition, tables.schema)
     found: dict[str, int] = {}
     rows = 0
-    for batch in tables.to_batches(columns=list(definition.columns)):
+    for batch in batches_of(version, tables, definition.columns):
         rows += batch.num_rows
         for part, count in rule.counts(batch).items():
             found[part] = found.get(part, 0) + count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from dataver.errors import BadInputError, PathNotFoundError
 from dataver.parts import SPLITS_FILE, parse_node
 from dataver.repository import Repository, init
 from dataver.splits.definition import Split, from_document, load
+from dataver.testing.stores import CountingStore
+from tests.repositories import over
 
 SPLITS = """
 [default]
@@ -154,6 +157,35 @@ def test_a_list_of_another_type_is_refused(repository: Repository, folder: Path)
     repository.commit("t", folder)
     with pytest.raises(BadInputError, match="never the same"):
         _ = repository.version("t").split("listed/more").num_rows
+
+
+def test_only_the_columns_that_decide_are_read(repository: Repository, folder: Path) -> None:
+    ids = range(2000)
+    pq.write_table(
+        pa.table({"id": ids, "word": ["w"] * 2000, "x": [os.urandom(2000) for _ in ids]}),
+        folder / "rows" / "0.parquet",
+        use_dictionary=False,
+    )
+    (folder / "rows" / "1.parquet").unlink()
+    (folder / "rows" / "2.parquet").unlink()
+    repository.commit("t", folder)
+    store = CountingStore(repository.session.store)
+    view = over(store).version("t").split("train")
+    store.reset()
+    assert 1500 < view.num_rows < 1700
+    assert store.read_bytes < 1_000_000, "the column x has 4 MB"
+
+
+def test_tables_that_are_none(repository: Repository, folder: Path) -> None:
+    (folder / "rows" / "0.parquet").write_bytes(b"PAR1 is not enough PAR1")
+    repository.commit("t", folder)
+    view = repository.version("t").split("train")
+    with pytest.raises(BadInputError, match="cannot be read"):
+        _ = view.num_rows
+    with pytest.raises(BadInputError, match="cannot be read"):
+        view.to_arrow()
+    with pytest.raises(BadInputError, match="cannot be read"):
+        repository.overlap("t", "t@v1", key="id")
 
 
 def test_columns_that_are_not_there(version: dataver.Version) -> None:
