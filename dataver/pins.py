@@ -87,7 +87,10 @@ def lock_path(start: str | None = None) -> str | None:
     named = os.environ.get("DATAVER_LOCK")
     if named is not None:
         return os.path.abspath(os.path.expanduser(named)) if named else None
-    folder = os.path.abspath(os.getcwd() if start is None else start)
+    try:
+        folder = os.path.abspath(os.getcwd() if start is None else start)
+    except FileNotFoundError:  # The current folder was deleted; nothing is above it.
+        return None
     while True:
         candidate = os.path.join(folder, LOCK_NAME)
         if os.path.isfile(candidate):

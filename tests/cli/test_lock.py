@@ -100,6 +100,17 @@ def test_a_named_file_that_is_not_there_is_not_passed_over(
     assert run("lock", "check").exit_code == 3
 
 
+def test_a_process_whose_folder_was_deleted_still_reads(
+    iris: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = dataver.open()
+    (place / "gone").mkdir()
+    monkeypatch.chdir(place / "gone")
+    (place / "gone").rmdir()
+    assert repository.version("iris").name == "iris@v1"
+    monkeypatch.chdir(place)
+
+
 def test_steps_back_count_from_the_pin(iris: Path, ok: Ok, document: Document) -> None:
     for number in range(2, 5):
         (iris / "a.csv").write_text(f"{number}\n")
