@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from dataver.config import default_jobs
 from dataver.errors import BadInputError, DamagedError, DataverError, WouldOverwriteError
 from dataver.filling import fill
 from dataver.format.segment import Place
@@ -80,7 +79,7 @@ class Checkout:
         self._filtered = bool(include or exclude)
         self._overwrite = overwrite
         self._progress = progress or Silent()
-        self._jobs = session.jobs or default_jobs()
+        self._jobs = session.readers()
         self._rows: list[CacheRow] = []
         self._leftovers: list[SourceFile] = []
         self._written_bytes = 0

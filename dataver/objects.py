@@ -29,6 +29,7 @@ from dataver.store.cached import cache_of
 COALESCE_GAP_BYTES = 256 << 10
 RANGE_BYTES_MAX = 8 << 20
 FRAME_CACHE_BYTES = 64 << 20
+PASSING_BYTES_MIN = 256 << 20
 FRAME_READ_BYTES_MAX = 256 << 10
 """Of a raw frame up to this size that is far away all is read: the rest costs less than a request."""
 FEW_OF_FRAME = 8
@@ -106,8 +107,12 @@ class Objects:
         return data
 
     def expect(self, size_bytes: int) -> None:
-        """So many bytes of chunks are read in one go: more than half of the cache holds pass it by."""
-        self._passing = self._cache is not None and size_bytes > self._cache.cap_bytes // 2
+        """So many bytes of chunks are read in one go, to be written to files.
+
+        Much of that passes the cache by: it costs time, and the files are on the disk then.
+        """
+        if self._cache is not None:
+            self._passing = size_bytes > min(PASSING_BYTES_MIN, self._cache.cap_bytes // 2)
 
     def _cached(self, digest: bytes) -> View | None:
         return None if self._cache is None else self._cache.get(digest)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from dataver.chunk_index import ChunkIndex
 from dataver.chunking import ChunkerParameters
 from dataver.config import author as default_author
+from dataver.config import default_jobs
 from dataver.digest import Digest
 from dataver.errors import BadInputError
 from dataver.format.operations import Genesis
@@ -20,9 +21,11 @@ from dataver.packs import Nonce, random_nonce
 from dataver.pins import current_lock, resolve_pinned
 from dataver.refs import Ref, Resolved, parse_ref, resolve
 from dataver.store.base import Store
-from dataver.store.cached import is_offline, writing_offline
+from dataver.store.cached import CachedStore, is_offline, writing_offline
 from dataver.tree.manifest import ManifestNodes, root_of
 from dataver.tree.schema import Link
+
+FAR_READERS = 8
 
 
 @dataclass(slots=True)
@@ -52,6 +55,10 @@ class Session:
     def repository(self) -> str:
         """The repository's id: 32 hex digits."""
         return self.log.repository().hex()
+
+    def readers(self) -> int:
+        """How many threads read objects at a time: those that wait for a network need no processor."""
+        return self.jobs or (FAR_READERS if isinstance(self.store, CachedStore) else default_jobs())
 
     def state(self) -> State:
         """The state that reads see: the newest, unless the session looks at another entry."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from dataver.config import default_jobs
 from dataver.digest import Digest
 from dataver.errors import (
     DamagedError,
@@ -53,7 +52,7 @@ class Run:
         self._session = session
         self._deep = deep
         self._progress = progress
-        self._jobs = session.jobs or default_jobs()
+        self._jobs = session.readers()
         self._store = Reads(session.store, self.findings)
 
     def everything(self) -> None:

@@ -302,15 +302,17 @@ def test_commits_survive_lost_answers(
 
 
 def test_reads_survive_cut_answers_and_a_busy_service(
-    through: Callable[[Callable[[Request], Spoil]], str], source: Path
+    through: Callable[[Callable[[Request], Spoil]], str], source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("DATAVER_CACHE_MAX", "0")
     rng = random.Random(5)
-    spoiled: list[Spoil] = []
+    spoiled: list[str] = []
 
     def choose(request: Request) -> Spoil:
-        if spoiling and request.method in ("GET", "PUT") and rng.random() < 0.2:
-            spoiled.append(rng.choice([Spoil.BUSY, Spoil.ANSWER_LOST, Spoil.ANSWER_CUT]))
-            return spoiled[-1]
+        # Nobody reads through a network that spoils the same answer for ever.
+        if spoiling and spoiled.count(request.path) < 2 and rng.random() < 0.2:
+            spoiled.append(request.path)
+            return rng.choice([Spoil.BUSY, Spoil.ANSWER_LOST, Spoil.ANSWER_CUT])
         return Spoil.NOTHING
 
     spoiling = False
