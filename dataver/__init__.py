@@ -20,12 +20,20 @@ if TYPE_CHECKING:
     from dataver.repository import init as init
     from dataver.repository import open_repository as open  # noqa: A004 - the name users import
     from dataver.repository import resolve as resolve
+    from dataver.splits.definition import ColumnSplit as ColumnSplit
+    from dataver.splits.definition import HashSplit as HashSplit
+    from dataver.splits.definition import ListSplit as ListSplit
+    from dataver.splits.definition import TimeSplit as TimeSplit
     from dataver.version import Version as Version
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ColumnSplit": ("dataver.splits.definition", "ColumnSplit"),
+    "HashSplit": ("dataver.splits.definition", "HashSplit"),
+    "ListSplit": ("dataver.splits.definition", "ListSplit"),
     "Repository": ("dataver.repository", "Repository"),
+    "TimeSplit": ("dataver.splits.definition", "TimeSplit"),
     "Version": ("dataver.version", "Version"),
     "errors": ("dataver.errors", None),
     "init": ("dataver.repository", "init"),
@@ -33,7 +41,19 @@ _HOMES = {
     "resolve": ("dataver.repository", "resolve"),
 }
 
-__all__ = ["Repository", "Version", "__version__", "errors", "init", "open", "resolve"]
+__all__ = [
+    "ColumnSplit",
+    "HashSplit",
+    "ListSplit",
+    "Repository",
+    "TimeSplit",
+    "Version",
+    "__version__",
+    "errors",
+    "init",
+    "open",
+    "resolve",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,6 +15,7 @@ __all__ = [
     "DamagedError",
     "DataverError",
     "EnvironmentFaultError",
+    "LockMismatchError",
     "NewerFormatError",
     "NotFoundError",
     "NotPermittedError",
@@ -104,6 +105,10 @@ class DamagedError(DataverError):
 
 class RollbackError(DamagedError):
     """The repository's history is not a continuation of what this machine saw before."""
+
+
+class LockMismatchError(DamagedError):
+    """A version is not what the lock file pins: another one, one with other files, or none."""
 
 
 class WouldOverwriteError(DataverError, FileExistsError):

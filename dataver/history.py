@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from dataver.digest import Digest
-from dataver.errors import ConflictError, RefNotFoundError
+from dataver.errors import RefNotFoundError
 from dataver.format.node import Row
 from dataver.format.operations import ALIAS, BRANCH, TAG
 from dataver.format.version import VersionRecord
 from dataver.log.state import RefState, State, VersionState
 from dataver.publish import Basis, Change, Label, Published, Publisher, Written
-from dataver.refs import MAIN, Resolved, is_absent, live_ref, require_dataset, require_version
-from dataver.results import ChangeCounts, Changes, CommitResult, VersionInfo
+from dataver.refs import Resolved, is_absent, live_ref, require_dataset, require_version
+from dataver.results import Changes, VersionInfo
 from dataver.session import Session
 from dataver.tree.build import empty
 from dataver.tree.diff import diff
@@ -248,46 +248,3 @@ def _edits(
     a_root: Link = empty(nodes) if a is None else session.root(session.nodes(state), a)
     b_root = session.root(session.nodes(state), b)
     return {path: new for path, _, new in diff(nodes, a_root, nodes, b_root)}
-
-
-def commit_result(
-    session: Session, dataset: str, branch: str, done: Published, new_bytes: int, stored_bytes: int
-) -> CommitResult:
-    """What a commit, merge or revert that published answers with."""
-    version, record = done.version, done.record
-    if version is None or record is None:
-        return CommitResult(dataset, None, "", [], "", 0, 0, 0, 0, ChangeCounts(), False)
-    changed = ChangeCounts()
-    if done.created:
-        changed = compare(session, session.log.state(), done.parent, version).counts
-    number = f"v{version.number}" if branch == MAIN and version.number else None
-    return CommitResult(
-        dataset=dataset,
-        version=number,
-        id=str(version.id),
-        parents=[str(parent) for parent in record.parents],
-        tree=str(record.tree),
-        files=version.files,
-        bytes=version.size_bytes,
-        new_bytes=new_bytes if done.created else 0,
-        stored_bytes=stored_bytes if done.created else 0,
-        changed=changed,
-        created=done.created,
-        rebased_onto=None if done.rebased_onto is None else str(done.rebased_onto),
-    )
-
-
-def unchanged_result(session: Session, dataset: str, branch: str) -> CommitResult:
-    """What a merge answers with that had nothing to do: the head as it is."""
-    state = session.state()
-    dataset_id = require_dataset(state, dataset)
-    ref = live_ref(state, dataset_id, branch)
-    if ref is None:
-        raise ConflictError(f"{dataset} has no branch {branch!r} any more; nothing was merged")
-    head = require_version(state, dataset_id, ref.target)
-    record = session.record(head.id, state)
-    return CommitResult(
-        dataset, f"v{head.number}" if head.number and branch == MAIN else None, str(head.id),
-        [str(parent) for parent in record.parents], str(record.tree), head.files, head.size_bytes,
-        0, 0, ChangeCounts(), False,
-    )  # fmt: skip

@@ -95,6 +95,11 @@ def parse_ref(text: str) -> Ref:
     return Ref(dataset, selector, back)
 
 
+def is_exact(ref: Ref) -> bool:
+    """Whether a ref names a version by number or id, which no branch, tag or alias can change."""
+    return bool(_NUMBER.fullmatch(ref.selector) or _HEX.fullmatch(ref.selector))
+
+
 def require_dataset(state: State, name: str) -> bytes:
     """The id of the dataset called `name`, or `RefNotFoundError`."""
     check_dataset_name(name)

@@ -21,13 +21,14 @@ from dataver.names import (
     undelete_dataset,
 )
 from dataver.progress import Progress
-from dataver.refs import MAIN, check_dataset_name, require_dataset
+from dataver.refs import MAIN, check_dataset_name, parse_ref, require_dataset
 from dataver.results import (
     Changes,
     Check,
     CheckoutResult,
     CommitResult,
     DatasetInfo,
+    OverlapResult,
     RefInfo,
     RefResult,
     TransferResult,
@@ -40,7 +41,8 @@ from dataver.store import open_store
 if TYPE_CHECKING:
     import pyarrow
 
-    from dataver.publish import Label, Published
+    from dataver.parts import Definition
+    from dataver.publish import Label
     from dataver.tables.changes import TableChange
     from dataver.version import Version
 
@@ -134,6 +136,7 @@ class Repository:
         for a tag that is taken, `BadInputError` for files that cannot be in a version.
         """
         from dataver.commit import CommitOptions, Committer
+        from dataver.outcome import outcome
         from dataver.source import open_source
 
         check_dataset_name(dataset)
@@ -147,7 +150,7 @@ class Repository:
         committer = Committer(self.session, dataset, place, options, label)
         done = committer.commit(progress)
         if done.published is not None:
-            return self._result(dataset, branch, done.published, done.new_bytes, done.stored_bytes)
+            return outcome(self.session, dataset, branch, done.published, done.new_bytes, done.stored_bytes)
         return committer.forecast(done)
 
     def status(
@@ -202,9 +205,8 @@ class Repository:
     def diff_tables(self, a: str, b: str, *, compute: bool = False) -> list[TableChange]:
         """How the Parquet files that were modified from `a` to `b` changed: schema and row counts.
 
-        And what moved in their columns, where statistics of both sides are at hand, or with
-        `compute`, which reads the files. Else only footers are read. Files that are not Parquet on
-        both sides are left out.
+        And what moved in their columns, where statistics of both sides are at hand; `compute` reads
+        the files for them. Files that are not Parquet on both sides are left out.
         """
         from dataver.tabular import diff_tables
 
@@ -213,14 +215,32 @@ class Repository:
     def diff_rows(self, a: str, b: str, *, key: Sequence[str] | str, path: str = "") -> pyarrow.Table:
         """The rows of Parquet files that were added, removed or changed from `a` to `b`, by their key.
 
-        Columns: `change`, those of `key`, `columns` (the names of what differs), `before` and
-        `after`. Only row groups that differ are read, at `path` if given, and held in memory. `key`
-        names one column or several that tell rows apart; `BadInputError` where they do not.
+        Columns: `change`, those of `key`, `columns` (the names of what differs), `before`, `after`.
+        Row groups that differ are read, at `path` if given. `BadInputError` for a key that is none.
         """
         from dataver.tabular import diff_rows
 
-        columns = [key] if isinstance(key, str) else list(key)
-        return diff_rows(self.version(a), self.version(b), self.diff(a, b), columns, path)
+        return diff_rows(self.version(a), self.version(b), self.diff(a, b), key, path)
+
+    def overlap(
+        self,
+        a: str,
+        b: str,
+        *,
+        key: Sequence[str] | str | None = None,
+        path: str = "",
+        by: Definition | None = None,
+    ) -> OverlapResult:
+        """What two versions `REF`, or parts of them `REF:PART`, both have: files, chunks, and rows by `key`.
+
+        Equal files are known by their digests and never read; of other Parquet files, those at `path`,
+        the columns of the key alone are. No row counts as shared unless its key is equal. Without
+        `key`, parts that were made by a key are compared by it. `by` defines the parts, as for
+        `Version.split`.
+        """
+        from dataver.overlap import overlap
+
+        return overlap(self, a, b, key, path, by)
 
     def checkout(
         self,
@@ -264,14 +284,15 @@ class Repository:
         `ConflictError` where both lines changed the same paths. No data is copied.
         """
         from dataver.history import merge
+        from dataver.outcome import outcome, unchanged
 
         state = self.session.newest()
-        theirs = self.session.resolve(ref, state)
+        theirs = self.session.resolve_ref(parse_ref(ref), state)
         label = self._label(message or f"merge {theirs.canonical}", author, time, None, (), False)
         done = merge(self.session, theirs, branch, label)
         if done is None:
-            return self._unchanged(theirs.name, branch)
-        return self._result(theirs.name, branch, done, 0, 0)
+            return unchanged(self.session, theirs.name, branch)
+        return outcome(self.session, theirs.name, branch, done)
 
     def revert(
         self,
@@ -284,10 +305,11 @@ class Repository:
     ) -> CommitResult:
         """A new version on `branch` with the files of `ref`. No data is copied."""
         from dataver.history import revert
+        from dataver.outcome import outcome
 
-        target = self.session.resolve(ref, self.session.newest())
+        target = self.session.resolve_ref(parse_ref(ref), self.session.newest())
         label = self._label(message or f"revert to {target.canonical}", author, time, None, (), False)
-        return self._result(target.name, branch, revert(self.session, target, branch, label), 0, 0)
+        return outcome(self.session, target.name, branch, revert(self.session, target, branch, label))
 
     def push(
         self,
@@ -410,18 +432,6 @@ class Repository:
         pairs = tuple(sorted((meta or {}).items(), key=str))
         time_us = None if time is None else microseconds(time)
         return Label(message, self.session.who(author), time_us, pairs, tuple(tags), allow_empty)
-
-    def _unchanged(self, dataset: str, branch: str) -> CommitResult:
-        from dataver.history import unchanged_result
-
-        return unchanged_result(self.session, dataset, branch)
-
-    def _result(
-        self, dataset: str, branch: str, done: Published, new_bytes: int, stored_bytes: int
-    ) -> CommitResult:
-        from dataver.history import commit_result
-
-        return commit_result(self.session, dataset, branch, done, new_bytes, stored_bytes)
 
 
 def _require_place(place: Place, name: str) -> None:

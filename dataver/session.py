@@ -18,6 +18,7 @@ from dataver.log.log import FORMAT, Identity, Log
 from dataver.log.state import SEGMENT_NAME, State, VersionState
 from dataver.objects import Objects
 from dataver.packs import Nonce, random_nonce
+from dataver.pins import current_lock, resolve_pinned
 from dataver.refs import Ref, Resolved, parse_ref, resolve
 from dataver.store.base import Store
 from dataver.store.cached import CachedStore, is_offline, writing_offline
@@ -104,12 +105,13 @@ class Session:
         return ManifestNodes(self.objects(state))
 
     def resolve(self, text: str, state: State | None = None) -> Resolved:
-        """What a ref means."""
+        """What a ref means to a reader: as the lock file pins it, unless reads look at another entry."""
         state = state or self.state()
-        return resolve(state, parse_ref(text), lambda id: self.record(id, state))
+        lock = current_lock() if self.at is None else None
+        return resolve_pinned(state, parse_ref(text), lambda id: self.record(id, state), lock)
 
     def resolve_ref(self, ref: Ref, state: State) -> Resolved:
-        """What a parsed ref means in a state."""
+        """What a parsed ref means in a state, whatever is pinned: what writes build on."""
         return resolve(state, ref, lambda id: self.record(id, state))
 
     def record(self, version: Digest, state: State | None = None) -> VersionRecord:

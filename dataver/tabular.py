@@ -223,10 +223,16 @@ def diff_tables(
     return found
 
 
-def diff_rows(old: Version, new: Version, changes: Changes, key: Sequence[str], path: str = "") -> pa.Table:
-    """The rows that differ between the changed tables of two versions. See `Repository.diff_rows`."""
+def diff_rows(
+    old: Version, new: Version, changes: Changes, key: Sequence[str] | str, path: str = ""
+) -> pa.Table:
+    """The rows that differ between the changed tables of two versions. See `Repository.diff_rows`.
+
+    All of them are held in memory.
+    """
     from dataver.tables.rows import compare_rows
 
+    key = [key] if isinstance(key, str) else list(key)
     if not key or len(set(key)) < len(key):
         raise BadInputError("the key is one column or several different ones")
     pairs: list[tuple[str | None, str | None]] = [

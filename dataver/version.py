@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from dataver.chunk_index import ChunkIndex
     from dataver.log.state import State
+    from dataver.parts import Definition, SplitView
     from dataver.repository import Repository
     from dataver.store.base import View
     from dataver.tables.view import TableStatistics
@@ -180,6 +181,10 @@ class Version:
                 files.append(to_file_entry(entry))
         return Listing(files, sorted(folders))
 
+    def objects(self) -> Objects:
+        """Verified reads by digest, for layers above."""
+        return self._reader.objects
+
     def tree_of_files(self) -> Files:
         """The files as folders and links, for layers above."""
         return self._reader.files
@@ -260,20 +265,29 @@ class Version:
         A file, or a folder with all that is below it save names that begin with `.` or `_`, as
         pyarrow does it. `options` go to `pyarrow.dataset.dataset`.
         """
+        tables = self.tables(path, TABLE_SUFFIXES.get(format, (f".{format}",)))
+        if not tables:
+            raise PathNotFoundError(f"{self.name} has no {format} files at {safe_spelling(path)!r}")
+        return self.dataset_of(tables, path, format=format, **options)
+
+    def dataset_of(
+        self,
+        tables: Sequence[str],
+        path: str = "",
+        *,
+        format: str = "parquet",  # noqa: A002 - pyarrow's name for it
+        **options: Any,
+    ) -> pyarrow.dataset.Dataset:
+        """The files `tables`, of those at a path, as one lazy dataset; for layers above."""
         import fsspec
         import pyarrow.dataset
         import pyarrow.fs
 
         system = fsspec.get_filesystem_class("dataver").of(self)
         root = f"{self.dataset_name}@{self.id}"
-        tables = [
-            f"{root}/{table}" for table in self.tables(path, TABLE_SUFFIXES.get(format, (f".{format}",)))
-        ]
-        if not tables:
-            raise PathNotFoundError(f"{self.name} has no {format} files at {safe_spelling(path)!r}")
         base = f"{root}/{path.rstrip('/')}".rstrip("/")
         return pyarrow.dataset.dataset(
-            tables,
+            [f"{root}/{table}" for table in tables],
             filesystem=pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(system)),
             format=format,
             **{"partition_base_dir": base, **options},
@@ -305,11 +319,18 @@ class Version:
 
         return statistics(self, path)
 
-    def objects(self) -> Objects:
-        """Verified reads by digest, for layers above."""
-        return self._reader.objects
+    def split(self, part: str, by: Definition | None = None, *, path: str | None = None) -> SplitView:
+        """The rows of one part of a split: `PART`, or `NAME/PART` where there are several splits.
 
-    def tables(self, path: str = "", suffixes: tuple[str, ...] = PARQUET_SUFFIXES) -> list[str]:
+        `by` is the definition: an object such as `dataver.HashSplit`, its document, or a file of TOML or
+        JSON; without it, what the version's own file `.dataver-splits.toml` has. `path` is where the
+        tables are, if not where the definition says. `BadInputError` for a part that is not defined.
+        """
+        from dataver.parts import split_view
+
+        return split_view(self, part, by, path)
+
+    def tables(self, path: str = "", suffixes: tuple[str, ...] = TABLE_SUFFIXES["parquet"]) -> list[str]:
         """The paths of the Parquet files at a path: that file, or all below that folder.
 
         Names that begin with `.` or `_` are left out, as pyarrow does it.

@@ -14,7 +14,9 @@ from typing import Any
 import dataver
 from dataver import results, tables
 from dataver.fs import DataverFileSystem
+from dataver.parts import SplitView
 from dataver.progress import Progress
+from dataver.splits import definition
 from dataver.tables.changes import ColumnMove, TableChange
 from dataver.tables.view import TableColumn, TableStatistics
 
@@ -32,7 +34,7 @@ A `Time` is a `datetime` or a text in RFC 3339; one without a zone is UTC.
 """
 
 # Members without an underscore that serve dataver's own layers.
-INTERNAL = {"tree_of_files", "entry", "objects"}
+INTERNAL = {"tree_of_files", "entry", "objects", "dataset_of"}
 
 
 def reference() -> str:
@@ -41,6 +43,10 @@ def reference() -> str:
     parts += [called(f"dataver.{name}", getattr(dataver, name)) for name in ("init", "open", "resolve")]
     for cls in (dataver.Repository, dataver.Version):
         parts += [f"## {cls.__name__}\n", text(cls), *members(cls)]
+    parts += ["## Splits\n", text(definition)]
+    for split in definition.KINDS.values():
+        parts += [called(f"dataver.{split.__name__}", split), *members(split)]
+    parts += ["## SplitView\n", text(SplitView), *members(SplitView)]
     parts += [
         "## Results\n",
         text(results),

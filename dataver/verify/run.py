@@ -6,15 +6,22 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from dataver.digest import Digest
-from dataver.errors import DamagedError, NewerFormatError, RepositoryNotFoundError, RollbackError
+from dataver.errors import (
+    DamagedError,
+    LockMismatchError,
+    NewerFormatError,
+    RepositoryNotFoundError,
+    RollbackError,
+)
 from dataver.format.version import VersionRecord, decode_version
 from dataver.hashing import Kind
 from dataver.keys import HINT_KEY, entry_key
 from dataver.log.remembered import Remembered
 from dataver.log.state import State
 from dataver.objects import Objects
+from dataver.pins import current_lock, resolve_pinned
 from dataver.progress import Progress
-from dataver.refs import Ref, parse_ref, resolve
+from dataver.refs import Ref, parse_ref
 from dataver.results import Harm
 from dataver.session import Session
 from dataver.verify.files import Files
@@ -75,6 +82,8 @@ class Run:
         self.tail = max(entry_numbers(self._store))
         try:
             self._one(parsed)
+        except LockMismatchError:
+            raise
         except (DamagedError, NewerFormatError) as error:
             if not self.findings.damaged:
                 self.findings.add(entry_key(self.tail), plain(error), WHOLE_REPOSITORY)
@@ -87,7 +96,8 @@ class Run:
             return
         index = CheckedIndex(self._store, newest, self.findings)
         metadata = Metadata(Objects(self._store, index), index, self.findings)
-        found = resolve(then, ref, lambda id: self._record(ref, id, metadata))
+        lock = current_lock() if at is None else None
+        found = resolve_pinned(then, ref, lambda id: self._record(ref, id, metadata), lock)
         version = NamedVersion(found.name, found.version, found.dataset)
         # Once to see which packs it needs, and again to see what damage in them harms.
         needed = self._walk(newest, [version], index, {})

@@ -32,6 +32,7 @@ CONTRACT_CODES = {
     errors.ConflictError: 4,
     errors.DamagedError: 5,
     errors.RollbackError: 5,
+    errors.LockMismatchError: 5,
     errors.WouldOverwriteError: 6,
     errors.StoreError: 7,
     errors.NotPermittedError: 8,

@@ -1,0 +1,53 @@
+"""What commits, merges and reverts answer with."""
+
+from __future__ import annotations
+
+from dataver.errors import ConflictError
+from dataver.history import compare
+from dataver.publish import Published
+from dataver.refs import MAIN, live_ref, require_dataset, require_version
+from dataver.results import ChangeCounts, CommitResult
+from dataver.session import Session
+
+
+def outcome(
+    session: Session, dataset: str, branch: str, done: Published, new_bytes: int = 0, stored_bytes: int = 0
+) -> CommitResult:
+    """The version that was published on a branch, or the head that stays."""
+    version, record = done.version, done.record
+    if version is None or record is None:
+        return CommitResult(dataset, None, "", [], "", 0, 0, 0, 0, ChangeCounts(), False)
+    changed = ChangeCounts()
+    if done.created:
+        changed = compare(session, session.log.state(), done.parent, version).counts
+    number = f"v{version.number}" if branch == MAIN and version.number else None
+    return CommitResult(
+        dataset=dataset,
+        version=number,
+        id=str(version.id),
+        parents=[str(parent) for parent in record.parents],
+        tree=str(record.tree),
+        files=version.files,
+        bytes=version.size_bytes,
+        new_bytes=new_bytes if done.created else 0,
+        stored_bytes=stored_bytes if done.created else 0,
+        changed=changed,
+        created=done.created,
+        rebased_onto=None if done.rebased_onto is None else str(done.rebased_onto),
+    )
+
+
+def unchanged(session: Session, dataset: str, branch: str) -> CommitResult:
+    """The head of a branch that has everything already."""
+    state = session.state()
+    dataset_id = require_dataset(state, dataset)
+    ref = live_ref(state, dataset_id, branch)
+    if ref is None:
+        raise ConflictError(f"{dataset} has no branch {branch!r} any more; nothing was merged")
+    head = require_version(state, dataset_id, ref.target)
+    record = session.record(head.id, state)
+    return CommitResult(
+        dataset, f"v{head.number}" if head.number and branch == MAIN else None, str(head.id),
+        [str(parent) for parent in record.parents], str(record.tree), head.files, head.size_bytes,
+        0, 0, ChangeCounts(), False,
+    )  # fmt: skip
