@@ -72,5 +72,8 @@ def test_nodes_are_kept_within_their_bound(tmp_path: Path, monkeypatch: pytest.M
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda path: find(few, root, path), paths[::7]))
     assert [row.key for row in found if row] == paths[::7]
-    assert 1 < len(few._nodes) < len(everything._nodes)
-    assert few._size_bytes == sum(size for _, size in few._nodes.values()) <= bound
+    sizes = [size for _, size in few._nodes.values()]
+    assert 0 < len(sizes) < len(everything._nodes)
+    assert few._size_bytes == sum(sizes)
+    # The node used last stays, however large it is.
+    assert few._size_bytes <= bound or len(sizes) == 1

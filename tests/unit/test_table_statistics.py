@@ -11,11 +11,13 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from importlib.metadata import PackageNotFoundError, files
+from importlib import import_module
+from importlib.metadata import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -451,7 +453,7 @@ def test_a_changed_file_gives_statistics_or_a_reason(at: int, new: bytes) -> Non
 
 
 def test_an_encrypted_column_says_so(tmp_path: Path) -> None:
-    encryption = pytest.importorskip("pyarrow.parquet.encryption")
+    encryption = import_module("pyarrow.parquet.encryption")
 
     class InMemory(encryption.KmsClient):  # type: ignore[misc, name-defined]
         def __init__(self, config: Any) -> None:
@@ -502,7 +504,6 @@ SHIPPED = sorted((Path(pa.__file__).parent / "tests" / "data" / "parquet").glob(
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
 def test_real_files_against_pandas(path: Path) -> None:
-    pandas = pytest.importorskip("pandas")
     with open(path, "rb") as file:
         found = view(file_statistics(file))
     table = pq.read_table(path)
@@ -525,14 +526,10 @@ def test_there_are_real_files() -> None:
 
 
 def test_tables_of_scikit_learn_against_pandas() -> None:
-    """Where it is installed: the tables of the demo, as the demo makes Parquet of them."""
-    try:
-        shipped = files("scikit-learn") or []
-    except PackageNotFoundError:
-        pytest.skip("scikit-learn is not installed")
+    """The tables of the demo, as the demo makes Parquet of them."""
+    shipped = [place for place in files("scikit-learn") or [] if place.name in ("iris.csv", "wine_data.csv")]
+    assert len(shipped) == 2
     for place in shipped:
-        if place.name not in ("iris.csv", "wine_data.csv"):
-            continue
         names = [f"c{number}" for number in range(5 if place.name == "iris.csv" else 14)]
         options = csv.ReadOptions(column_names=names, skip_rows=1)
         table = csv.read_csv(str(place.locate()), read_options=options)
