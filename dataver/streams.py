@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,16 +26,75 @@ class VersionFile(io.BufferedReader):
 
     Only what is asked for is read, and, once reads follow each other, up to `AHEAD_BYTES_MAX` more.
     `name` is its path, `size` its bytes. A pickle opens it again at the same position.
+
+    What a thread reads first after its own `seek` begins there, whatever other threads do meanwhile:
+    DuckDB shares one file between threads, and each of them seeks before it reads.
     """
 
     mode = "rb"
 
     def __init__(self, ranges: Ranges, path: str, size: int, again: tuple[Callable[..., Any], Any]) -> None:
         super().__init__(_Raw(ranges, path, size), BUFFER_BYTES)
+        self._turn = threading.RLock()
+        self._sought: dict[int, int] = {}
         self.size = size
         self.path = path
         self._again = again
         exits.opened(self)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        with self._turn:
+            if whence == io.SEEK_CUR:
+                self._go()
+            position = super().seek(offset, whence)
+            self._sought[threading.get_ident()] = position
+            return position
+
+    def tell(self) -> int:
+        with self._turn:
+            position = super().tell()
+            return self._sought.get(threading.get_ident(), position)
+
+    def _go(self) -> None:
+        """Go to where this thread has sought, if others have moved the file since."""
+        position = self._sought.pop(threading.get_ident(), None)
+        if position is not None and super().tell() != position:
+            super().seek(position)
+
+    def read(self, size: int | None = -1) -> bytes:
+        with self._turn:
+            self._go()
+            return super().read(size)
+
+    def read1(self, size: int = -1) -> bytes:
+        with self._turn:
+            self._go()
+            return super().read1(size)
+
+    def readinto(self, buffer: Buffer) -> int:
+        with self._turn:
+            self._go()
+            return super().readinto(buffer)
+
+    def readinto1(self, buffer: Buffer) -> int:
+        with self._turn:
+            self._go()
+            return super().readinto1(buffer)
+
+    def readline(self, size: int | None = -1) -> bytes:
+        with self._turn:
+            self._go()
+            return super().readline(size)
+
+    def peek(self, size: int = 0) -> bytes:
+        with self._turn:
+            self._go()
+            return super().peek(size)
+
+    def __next__(self) -> bytes:
+        with self._turn:
+            self._go()
+            return super().__next__()
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         return _open_again, (*self._again, self.tell())

@@ -612,6 +612,40 @@ def test_duckdb(tables: Repository) -> None:
         assert connection.sql(query).fetchall() == [(60_000, 59_999)]
 
 
+def test_duckdb_shares_a_file_between_threads(repository: Repository, tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
+    for number in range(3):
+        frame = pandas.DataFrame({"id": range(20_000 * number, 20_000 * number + 20_000)})
+        frame.to_parquet(tmp_path / "rows" / f"{number}.parquet", row_group_size=2_000)
+    repository.commit("rows", tmp_path / "rows")
+    # One run in four went wrong where a file had one position for all threads.
+    for _ in range(25):
+        with duckdb.connect() as connection:
+            connection.execute("set threads=8")
+            connection.register_filesystem(fsspec.filesystem("dataver"))
+            query = "select count(*), max(id), sum(id) from 'dataver://rows@v1/*.parquet'"
+            assert connection.sql(query).fetchall() == [(60_000, 59_999, 30_000 * 59_999)]
+
+
+def test_a_file_of_several_threads_and_of_lines(repository: Repository, tmp_path: Path) -> None:
+    commit(repository, tmp_path / "data", a="".join(f"{number:04}\n" for number in range(1000)))
+    version = repository.version("things")
+    with version.open("a") as file:
+        file.seek(5 * 10)
+        assert file.readline() == b"0010\n"
+        assert (file.read(5), file.tell()) == (b"0011\n", 60)
+        assert (file.seek(5, os.SEEK_CUR), file.read(4)) == (65, b"0013")
+        with ThreadPoolExecutor(1) as other:
+            file.seek(100)
+            assert other.submit(file.seek, 500).result() == 500
+            assert file.read(4) == b"0020", "where this thread has sought"
+            assert other.submit(file.read, 4).result() == b"0100"
+            assert other.submit(file.read, 1).result() == b"\n", "and then where the last one ended"
+            assert file.read(4) == b"0101"
+        file.seek(0)
+        assert list(file)[-1] == b"0999\n"
+
+
 def test_a_fresh_interpreter_needs_no_import_of_dataver(tables: Repository, tmp_path: Path) -> None:
     script = """
 import sys
