@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol, cast
 
 from dataver.chunk_index import ChunkIndex
@@ -163,7 +164,7 @@ class Piece(NamedTuple):
     """A chunk: its digest, and where its bytes are in `data`."""
 
     digest: bytes
-    data: Buffer
+    data: memoryview
     start: int
     end: int
 
@@ -196,7 +197,7 @@ class _Framer:
     def flush(self) -> None:
         if not self._size:
             return
-        plain = [data if end - start == len(data) else data[start:end] for data, start, end in self._runs]
+        plain = [data[start:end] for data, start, end in self._runs]
         codec, stored = compress_frame(plain, chooser=self._chooser)
         parts = plain if stored is None else [stored]
         self.frames.append(NewFrame(codec, parts, self._size, b"".join(self._digests), self._lengths))
@@ -204,20 +205,44 @@ class _Framer:
         self._clear()
 
     def _clear(self) -> None:
-        self._runs: list[tuple[Buffer, int, int]] = []
+        self._runs: list[tuple[memoryview, int, int]] = []
         self._digests: list[bytes] = []
         self._lengths: list[int] = []
         self._size = 0
 
 
 class _Result(NamedTuple):
-    """What a worker made of a batch of small files or of a window of a large one."""
+    """What a worker made of a batch of small files or of a window of a large one.
+
+    `buffer` is what was read into, free again when the frames have been handed on.
+    """
 
     weight: int
     chunks: list[FileChunks]
     rows: list[ListRow]
     frames: list[NewFrame]
     new_bytes: int
+    buffer: bytearray | None
+
+
+class _Buffers:
+    """Buffers of one size that are used again and again. For several threads.
+
+    The first touch of a page of memory costs more than what is done with its bytes.
+    """
+
+    def __init__(self, size_bytes: int) -> None:
+        self._size_bytes = size_bytes
+        self._free: deque[bytearray] = deque()
+
+    def take(self) -> bytearray:
+        try:
+            return self._free.pop()
+        except IndexError:
+            return bytearray(self._size_bytes)
+
+    def give_back(self, buffer: bytearray) -> None:
+        self._free.append(buffer)
 
 
 class _Ingest:
@@ -240,6 +265,7 @@ class _Ingest:
         self._waiting: deque[tuple[int, Future[_Result], Callable[[_Result], None]]] = deque()
         self._in_flight = 0
         self._window_bytes = max(WINDOW_BYTES, 2 * parameters.max_bytes)
+        self._buffers = _Buffers(max(self._window_bytes, BATCH_BYTES + SMALL_BYTES_MAX))
         self._in_flight_bytes_max = 0
 
     def run(self, files: Sequence[SourceFile], jobs: int) -> Ingested:
@@ -273,6 +299,8 @@ class _Ingest:
             result = future.result()
             for frame in result.frames:
                 self._sink.add(*frame)
+            if result.buffer is not None:
+                self._buffers.give_back(result.buffer)
             self._done.new_bytes += result.new_bytes
             finish(result)
 
@@ -282,38 +310,48 @@ class _Ingest:
         """In a worker: read, hash, look up and compress a run of small files."""
         read: list[FileChunks] = []
         pieces: list[Piece] = []
-        for file in batch:
+        buffer = self._buffers.take()
+        view, end = memoryview(buffer), 0
+        for file, as_listed in zip(batch, self._source.read_batch(batch, view), strict=True):
             if file.kind == EMPTY_FOLDER:
                 read.append(FileChunks(file, EMPTY_DIGEST, []))
                 continue
-            data, file = self._source.read_small(file)
-            digest = blake3_digest(data)
-            rows = self._pieces(file, digest, data, pieces)
+            if as_listed:
+                data, start = view, end
+                end += file.size
+            else:
+                again, file = self._source.read_small(file)
+                data, start = memoryview(again), 0
+            stop = start + file.size
+            digest = blake3_digest(data[start:stop])
+            rows = self._pieces(file, digest, data, start, stop, pieces)
             read.append(FileChunks(file, digest, rows))
         frames, new_bytes = self._frames(pieces, apart=True)
-        return _Result(0, read, [], frames, new_bytes)
+        return _Result(0, read, [], frames, new_bytes, buffer)
 
-    def _pieces(self, file: SourceFile, digest: bytes, data: bytes, pieces: list[Piece]) -> list[ListRow]:
-        size = len(data)
+    def _pieces(
+        self, file: SourceFile, digest: bytes, data: memoryview, start: int, stop: int, pieces: list[Piece]
+    ) -> list[ListRow]:
+        size = stop - start
         if size <= self._parameters.min_bytes or file.kind != FILE:
             # Also a long symlink in a repository of small chunks: its target is one chunk.
             if size:
-                pieces.append(Piece(digest, data, 0, size))
+                pieces.append(Piece(digest, data, start, stop))
             return [ListRow(digest, size)] if size else []
-        if data[:4] == _PARQUET_MAGIC:
-            forced = forced_cuts(io.BytesIO(data), size, self._parameters)
-            ends = Cutter(self._parameters, forced).cut(data, final=True)
+        content = data[start:stop]
+        if content[:4] == _PARQUET_MAGIC:
+            forced = forced_cuts(io.BytesIO(content), size, self._parameters)
+            ends = Cutter(self._parameters, forced).cut(content, final=True)
         else:
-            ends = cuts(data, self._parameters, final=True)
+            ends = cuts(content, self._parameters, final=True)
         if len(ends) == 1:
-            pieces.append(Piece(digest, data, 0, size))
+            pieces.append(Piece(digest, data, start, stop))
             return [ListRow(digest, size)]
-        rows, start, view = [], 0, memoryview(data)
+        rows, begin = [], start
         for end in ends:
-            chunk = view[start:end]
-            rows.append(ListRow(blake3_digest(chunk), end - start))
-            pieces.append(Piece(rows[-1].digest, view, start, end))
-            start = end
+            rows.append(ListRow(blake3_digest(data[begin : start + end]), start + end - begin))
+            pieces.append(Piece(rows[-1].digest, data, begin, start + end))
+            begin = start + end
         return rows
 
     def _frames(self, pieces: list[Piece], *, apart: bool) -> tuple[list[NewFrame], int]:
@@ -326,7 +364,7 @@ class _Ingest:
         claims = self._known.claim([piece.digest for piece in pieces])
         for piece, mine in zip(pieces, claims, strict=True):
             if mine:
-                framers[apart and looks_incompressible(piece.data)].add(piece)
+                framers[apart and looks_incompressible(piece.data[piece.start : piece.end])].add(piece)
         for framer in framers:
             framer.flush()
         return framers[0].frames + framers[1].frames, sum(framer.new_bytes for framer in framers)
@@ -369,9 +407,11 @@ class _Ingest:
     ) -> tuple[SourceFile, bytes, int]:
         hasher, size = FileHasher(), 0
 
-        def finish(result: _Result) -> None:
+        def finish(result: _Result, buffer: bytearray, hashed: Future[None]) -> None:
             rows.extend(result.rows)
             self._progress.advance(0, result.weight)
+            hashed.result()
+            self._buffers.give_back(buffer)
 
         # One thread hashes the file in order, while this one reads on and finds the cuts.
         with (
@@ -379,25 +419,23 @@ class _Ingest:
             ThreadPoolExecutor(1, thread_name_prefix="dataver-hash") as hashing,
         ):
             cutter = Cutter(self._parameters, _forced(reader, self._parameters))
-            carried = memoryview(b"")
-            hashed: deque[Future[None]] = deque()
-            final = False
+            buffer, start, final = self._buffers.take(), 0, False
             while not final:
-                window = memoryview(bytearray(self._window_bytes))
-                start = len(carried)
-                window[:start] = carried
+                window = memoryview(buffer)[: self._window_bytes]
                 filled, final = _fill(reader, window, start)
                 window = window[:filled]
                 size += filled - start
-                hashed.append(hashing.submit(hasher.update, window[start:]))
+                hashed = hashing.submit(hasher.update, window[start:])
                 ends = cutter.cut(window, final=final)
-                carried = window[ends[-1] if ends else 0 :]
-                if ends:
-                    self._submit(ends[-1], pool.submit(self._window, window, ends), finish)
-                if len(hashed) > 2:
-                    hashed.popleft().result()
-            for future in hashed:
-                future.result()
+                end = ends[-1] if ends else 0
+                # Before the window is handed over: it can be in use for something else any moment then.
+                following, start = self._buffers.take(), filled - end
+                memoryview(following)[:start] = window[end:]
+                done = partial(finish, buffer=buffer, hashed=hashed)
+                self._submit(end, pool.submit(self._window, window, ends), done)
+                buffer = following
+            self._buffers.give_back(buffer)
+            hashing.shutdown(wait=True)
             reader.check()
             return reader.file, hasher.digest(), size
 
@@ -409,16 +447,13 @@ class _Ingest:
             pieces.append(Piece(blake3_digest(window[start:end]), window, start, end))
             start = end
         frames, new_bytes = self._frames(pieces, apart=False)
-        if 2 * new_bytes < ends[-1]:
-            # A few slices would keep the whole window in memory until their pack is full.
-            frames = [frame._replace(parts=[bytes(part) for part in frame.parts]) for frame in frames]
         rows = [ListRow(piece.digest, piece.end - piece.start) for piece in pieces]
-        return _Result(ends[-1], [], rows, frames, new_bytes)
+        return _Result(start, [], rows, frames, new_bytes, None)
 
 
 def _finished() -> Future[_Result]:
     future: Future[_Result] = Future()
-    future.set_result(_Result(0, [], [], [], 0))
+    future.set_result(_Result(0, [], [], [], 0, None))
     return future
 
 

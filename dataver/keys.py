@@ -4,7 +4,8 @@ from __future__ import annotations
 
 LOG_PREFIX = "log/"
 HINT_KEY = "log/HINT"
-PACK_PREFIX = "packs/"
+PACK_FOLDER = "packs"
+PACK_PREFIX = f"{PACK_FOLDER}/"
 SEGMENT_PREFIX = "index/"
 
 

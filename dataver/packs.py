@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from array import array
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from dataver.compression import compress_frame
@@ -27,9 +29,9 @@ from dataver.format.pack import (
     parse_footer,
 )
 from dataver.format.segment import SegmentFrame
-from dataver.hashing import blake3_digest
-from dataver.keys import pack_key, segment_key
-from dataver.store.base import Store, joins_buffers, pack_bytes_max
+from dataver.hashing import FileHasher, blake3_digest
+from dataver.keys import PACK_FOLDER, pack_key, segment_key
+from dataver.store.base import Store, Upload, begin_upload, pack_bytes_max
 from dataver.store.cached import cache_of
 
 if TYPE_CHECKING:
@@ -37,6 +39,10 @@ if TYPE_CHECKING:
 
 FRAME_BYTES_TARGET = 128 << 10
 PACKS_IN_FLIGHT_MAX = 2
+BLOCK_BYTES = 1 << 20
+BLOCKS = 4
+"""Bytes on their way to the store wait in so many blocks, which are used again and again: the first touch of
+a page of memory costs more than what is done with it."""
 
 Nonce = Callable[[], bytes]
 
@@ -57,12 +63,56 @@ class StoredPack:
     digests: bytes
 
 
-class PackWriter:
-    """Fills packs with frames and puts each when it is full. For one thread.
+class _Pack:
+    """One pack on its way into the store. Its bytes go in order, from one thread at a time."""
 
-    Nothing it wrote counts before a log entry names an index segment over it. At most
-    `PACKS_IN_FLIGHT_MAX` packs wait to be put; `add` blocks while they do. `stored` is told the name
-    of each pack as soon as it was put, from whichever thread put it.
+    def __init__(self, store: Store, kind: PackKind, nonce: bytes) -> None:
+        self.builder = PackBuilder(kind, nonce)
+        self.frames: list[Frame] = []
+        self.lengths: list[int] = []
+        self.digests: list[Buffer] = []
+        self.last_write: Future[None] | None = None
+        self._store = store
+        self._upload: Upload | None = None
+        self._hasher = FileHasher()
+        self._fault: BaseException | None = None
+
+    def write(self, data: Buffer) -> None:
+        if self._fault is not None:  # what follows a gap must not be taken for the pack
+            raise self._fault
+        try:
+            if self._upload is None:
+                self._upload = begin_upload(self._store, PACK_FOLDER)
+            self._upload.write(data)
+            self._hasher.update(data)
+        except BaseException as error:
+            self._fault = error
+            raise
+
+    def finish(self) -> StoredPack:
+        """Name the pack, once all of it is written."""
+        if self.last_write is not None:
+            self.last_write.result()
+        assert self._upload is not None
+        name = self._hasher.digest()
+        if not self._upload.finish(pack_key(name), barrier=False):
+            raise StoreError(f"{pack_key(name)} exists already, though its name is new; nothing was recorded")
+        return StoredPack(
+            name, self.builder.size_bytes, tuple(self.frames), tuple(self.lengths), b"".join(self.digests)
+        )
+
+    def abandon(self) -> None:
+        if self._upload is not None:
+            self._upload.abandon()
+
+
+class PackWriter:
+    """Fills packs with frames, which go to the store as they come. For one thread.
+
+    Nothing it wrote counts before a log entry names an index segment over it. Bytes are copied into
+    a few blocks, which one other thread hashes and writes; at most `PACKS_IN_FLIGHT_MAX` packs wait
+    for their end to be durable. `add` blocks while no block is free. `stored` is told the name of
+    each pack as soon as it was put, from whichever thread put it.
     """
 
     def __init__(
@@ -79,68 +129,117 @@ class PackWriter:
         self._nonce = nonce
         self._size_bytes_max = size_bytes_max or pack_bytes_max(store)
         self._tell = stored
-        self._builder = PackBuilder(kind, nonce())
-        self._pool: ThreadPoolExecutor | None = None
-        self._waiting: list[Future[StoredPack]] = []
+        self._pack: _Pack | None = None
+        self._block = bytearray()
+        self._filled = 0
+        self._blocks: SimpleQueue[bytearray] = SimpleQueue()
+        self._blocks_made = 0
+        self._writes: deque[Future[None]] = deque()
+        self._writer: ThreadPoolExecutor | None = None
+        self._finisher: ThreadPoolExecutor | None = None
+        self._open: list[_Pack] = []
+        self._waiting: deque[Future[StoredPack]] = deque()
         self._stored: list[StoredPack] = []
-        self._chunks: tuple[list[Frame], list[int], list[Buffer]] = ([], [], [])
 
     def add(
         self, codec: int, parts: Sequence[Buffer], raw_bytes: int, digests: Buffer, lengths: Sequence[int]
     ) -> None:
-        """Append a frame; buffers must not change until `close` returned."""
+        """Append a frame. The buffers may change afterwards, save `digests`."""
         weight = sum(map(len, parts)) + 64 + (DIGEST_BYTES + 4) * len(lengths)
-        if self._builder.frame_count and self._builder.size_bytes + weight > self._size_bytes_max:
+        pack = self._pack
+        if pack is not None and pack.builder.size_bytes + weight > self._size_bytes_max:
             self._seal(background=True)
-        frame = self._builder.add(codec, parts, raw_bytes, digests, lengths)
-        self._chunks[0].append(frame)
-        self._chunks[1].extend(lengths)
-        self._chunks[2].append(digests)
+            pack = None
+        if pack is None:
+            pack = self._pack = _Pack(self._store, self._kind, self._nonce())
+            self._open.append(pack)
+        pack.frames.append(pack.builder.add(codec, parts, raw_bytes, digests, lengths))
+        pack.lengths.extend(lengths)
+        pack.digests.append(digests)
+        self._copy(pack)
 
     def close(self) -> list[StoredPack]:
         """Put what is left; every pack that was written. Raises what a put raised."""
         try:
-            if self._builder.frame_count:
-                self._seal(background=bool(self._waiting))
+            if self._pack is not None:
+                self._seal(background=bool(self._writer))
             for future in self._waiting:
                 self._stored.append(future.result())
+            self._open = []
         finally:
             self.abandon()
         return self._stored
 
     def abandon(self) -> None:
         """Wait for what is under way and write nothing more. What was put is garbage."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
-        self._waiting = []
+        for pool in (self._writer, self._finisher):
+            if pool is not None:
+                pool.shutdown(wait=True, cancel_futures=True)
+        for pack in self._open:
+            pack.abandon()
+        self._writer = self._finisher = self._pack = None
+        self._open = []
+        self._waiting.clear()
+
+    def _copy(self, pack: _Pack) -> None:
+        """Copy what the pack has grown by into blocks."""
+        for part in pack.builder.take():
+            view = memoryview(part).cast("B")
+            start, size = 0, view.nbytes
+            while start < size:
+                if self._filled == len(self._block):
+                    self._hand_over(pack)
+                count = min(size - start, len(self._block) - self._filled)
+                self._block[self._filled : self._filled + count] = view[start : start + count]
+                self._filled += count
+                start += count
+
+    def _hand_over(self, pack: _Pack) -> None:
+        """Have the filled block written, and take another one."""
+        if self._filled:
+            if self._writer is None:
+                self._writer = ThreadPoolExecutor(1, thread_name_prefix="dataver-write")
+            while self._writes and self._writes[0].done():
+                self._writes.popleft().result()
+            pack.last_write = self._writer.submit(self._write, pack, self._block, self._filled)
+            self._writes.append(pack.last_write)
+        if self._blocks_made < BLOCKS:
+            self._blocks_made += 1
+            self._block = bytearray(BLOCK_BYTES)
+        else:
+            self._block = self._blocks.get()
+        self._filled = 0
+
+    def _write(self, pack: _Pack, block: bytearray, filled: int) -> None:
+        """In the writing thread."""
+        try:
+            pack.write(memoryview(block)[:filled])
+        finally:
+            self._blocks.put(block)
 
     def _seal(self, *, background: bool) -> None:
-        builder, chunks = self._builder, self._chunks
-        self._builder = PackBuilder(self._kind, self._nonce())
-        self._chunks = ([], [], [])
+        pack = self._pack
+        assert pack is not None
+        self._pack = None
+        pack.builder.end()
+        self._copy(pack)
         if not background:
-            self._stored.append(self._put(builder, *chunks))
+            pack.write(memoryview(self._block)[: self._filled])
+            self._filled = 0
+            self._stored.append(self._finish(pack))
             return
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(PACKS_IN_FLIGHT_MAX, thread_name_prefix="dataver-put")
+        self._hand_over(pack)
+        if self._finisher is None:
+            self._finisher = ThreadPoolExecutor(PACKS_IN_FLIGHT_MAX, thread_name_prefix="dataver-put")
         while len(self._waiting) >= PACKS_IN_FLIGHT_MAX:
-            self._stored.append(self._waiting.pop(0).result())
-        self._waiting.append(self._pool.submit(self._put, builder, *chunks))
+            self._stored.append(self._waiting.popleft().result())
+        self._waiting.append(self._finisher.submit(self._finish, pack))
 
-    def _put(
-        self, builder: PackBuilder, frames: list[Frame], lengths: list[int], digests: list[Buffer]
-    ) -> StoredPack:
-        name, parts = builder.finish()
-        size = sum(map(len, parts))
-        if joins_buffers(self._store):
-            # The parts are windows of files, which can go before the pack has gone over the network.
-            parts = [b"".join(parts)]
-        if not self._store.put_new(pack_key(name), parts, barrier=False):
-            raise StoreError(f"{pack_key(name)} exists already, though its name is new; nothing was recorded")
+    def _finish(self, pack: _Pack) -> StoredPack:
+        stored = pack.finish()
         if self._tell is not None:
-            self._tell(name)
-        return StoredPack(name, size, tuple(frames), tuple(lengths), b"".join(digests))
+            self._tell(stored.name)
+        return stored
 
 
 class RecordWriter:

@@ -89,9 +89,9 @@ class Footer:
 
 
 class PackBuilder:
-    """Collects frames into the parts of one pack. Not safe for several threads.
+    """Lays out one pack: frames in, the parts of its bytes out. Not safe for several threads.
 
-    Buffers handed in are kept, not copied: they must not change before the pack is stored.
+    Buffers handed in are kept, not copied, until their parts are taken.
     """
 
     def __init__(self, kind: PackKind, nonce: bytes) -> None:
@@ -99,7 +99,7 @@ class PackBuilder:
             raise ValueError(f"a nonce has {NONCE_BYTES} bytes")
         self.kind = kind
         self._header = _HEADER.pack(PACK_MAGIC, PACK_VERSION, kind, 0, nonce)
-        self._parts: list[Buffer] = [self._header]
+        self._parts: list[Buffer] = [self._header]  # those that nobody took yet
         self._frames: list[Frame] = []
         self._lengths: list[int] = []
         self._digests: list[Buffer] = []
@@ -133,21 +133,26 @@ class PackBuilder:
         self._digests.append(digests)
         return frame
 
-    def finish(self) -> tuple[Digest, list[Buffer]]:
-        """The pack's name and its bytes in parts, which are the caller's now. Hashes every byte once.
+    def take(self) -> list[Buffer]:
+        """The parts of the pack that came since the last call, in order; they are the caller's now."""
+        parts, self._parts = self._parts, []
+        return parts
 
-        The builder is of no more use.
-        """
+    def end(self) -> None:
+        """Append the footer and the trailer: what is taken next is the last of the pack."""
         footer = self._footer()
-        size = self._size_bytes + len(footer) + TRAILER_BYTES
+        self._size_bytes += len(footer) + TRAILER_BYTES
         digest = blake3_digest(self._header + footer)
         self._parts.append(footer)
-        self._parts.append(_TRAILER.pack(len(footer), 0, size, digest, PACK_END))
+        self._parts.append(_TRAILER.pack(len(footer), 0, self._size_bytes, digest, PACK_END))
+
+    def finish(self) -> tuple[Digest, list[Buffer]]:
+        """End a pack of which nothing was taken: its name, the BLAKE3 of its bytes, and all of these."""
+        self.end()
         hasher = FileHasher()
         for part in self._parts:
             hasher.update(part)
-        parts, self._parts = self._parts, []
-        return hasher.digest(), parts
+        return hasher.digest(), self.take()
 
     def _footer(self) -> bytes:
         frames, count = self._frames, len(self._frames)

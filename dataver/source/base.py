@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -122,6 +122,15 @@ class Source(Protocol):
 
         A file that changes meanwhile is read again, several times, then `SourceChangedError` names
         it. Memory: the size of the file.
+        """
+        ...
+
+    def read_batch(self, files: Sequence[SourceFile], buffer: memoryview) -> bytes:
+        """Read small files one after the other into `buffer`, as far as they are just as listed.
+
+        For each of `files` one byte: 1 where its content is in the buffer, right after that of the
+        one before, and belongs to the very stamps of `file`; 0 where it takes no room there, and
+        `read_small` must see what became of it. Never raises for the sake of a file.
         """
         ...
 

@@ -12,8 +12,16 @@ from dataver.globs import path_filter
 from dataver.paths import REPOSITORY_FOLDER, RelativePath, check_paths, safe_spelling
 from dataver.source.base import EMPTY_FOLDER, FILE, SYMLINK, SourceFile
 from dataver.source.faults import refuse_special, source_fault
-from dataver.source.reading import LocalReader, open_local, read_link, read_whole, step_by_step
-from dataver.source.walk import CALL_PATH_BYTES_MAX, Walk, holds_repository
+from dataver.source.reading import (
+    CALL_PATH_BYTES_MAX,
+    LocalReader,
+    open_local,
+    read_files,
+    read_link,
+    read_whole,
+    step_by_step,
+)
+from dataver.source.walk import Walk, holds_repository
 
 __all__ = ["LocalSource", "in_repository"]
 
@@ -126,6 +134,12 @@ class LocalSource:
             return read(full, file)
         with step_by_step(full) as (folder, name):
             return read(name, file, folder)
+
+    def read_batch(self, files: Sequence[SourceFile], buffer: memoryview) -> bytes:
+        """Those whose path one call takes. See `Source.read_batch`."""
+        if self._single is not None:
+            return bytes(len(files))
+        return read_files(self._prefix, files, buffer)
 
     def open_stable(self, file: SourceFile) -> LocalReader:
         """Open a regular file of any size. See `Source.open_stable`."""

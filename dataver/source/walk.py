@@ -12,16 +12,13 @@ from dataver.errors import DataverError
 from dataver.paths import REPOSITORY_FOLDER
 from dataver.source.base import EMPTY_FOLDER, FILE, IGNORE_FILE, PART_PREFIX, SPECIAL, SYMLINK, SourceFile
 from dataver.source.faults import refuse_special, source_fault
-from dataver.source.reading import read_whole, step_by_step
+from dataver.source.reading import CALL_PATH_BYTES_MAX, read_whole, step_by_step
 
 if TYPE_CHECKING:
     from dataver.globs import PathFilter
     from dataver.source.ignore import IgnoreRules
 
-__all__ = ["CALL_PATH_BYTES_MAX", "Walk", "holds_repository"]
-
-# A system call takes 4,096 bytes of path (1,024 on macOS); what lies deeper is opened step by step.
-CALL_PATH_BYTES_MAX = 700
+__all__ = ["Walk", "holds_repository"]
 
 _TYPE_BITS = 0o170000
 _GENESIS = b"/log/00000000000000000000"

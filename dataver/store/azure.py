@@ -43,7 +43,6 @@ class AzureStore:
     by the first write.
     """
 
-    joins_buffers = True
     write_usd = WRITE_USD
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:

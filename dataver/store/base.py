@@ -6,9 +6,10 @@ Every layer above speaks this protocol only. There is no `exists` in it, on purp
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from dataver.errors import BadInputError, DamagedError
 from dataver.format.limits import OBJECT_BYTES_MAX
@@ -110,6 +111,52 @@ class Store(Protocol):
         """Remove the object. A missing one is success. It may come back after a crash."""
 
 
+class Upload(Protocol):
+    """An object on its way into a store, whose key is known at its end. For one thread at a time."""
+
+    def write(self, data: Data) -> None:
+        """Append these bytes, which the caller may change afterwards. Raises as `put_new` does."""
+
+    def finish(self, key: str, *, barrier: bool = True) -> bool:
+        """Create the object of all that was written: what `put_new` promises and answers."""
+
+    def abandon(self) -> None:
+        """Leave nothing behind. Without effect after `finish`."""
+
+
+@runtime_checkable
+class TakesUploads(Protocol):
+    """A store that can take an object piece by piece."""
+
+    def begin_upload(self, folder: str) -> Upload:
+        """Begin an object whose key will be in `folder` or below."""
+
+
+class CollectedUpload:
+    """An `Upload` to a store that takes whole objects only: it waits in memory."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._collected = io.BytesIO()
+
+    def write(self, data: Data) -> None:
+        for view in as_views(data):
+            self._collected.write(view)
+
+    def finish(self, key: str, *, barrier: bool = True) -> bool:
+        data = self._collected.getvalue()  # no copy
+        self._collected = io.BytesIO()
+        return self._store.put_new(key, data, barrier=barrier)
+
+    def abandon(self) -> None:
+        self._collected = io.BytesIO()
+
+
+def begin_upload(store: Store, folder: str) -> Upload:
+    """Begin an object whose key will be in `folder` or below, in memory where the store cannot otherwise."""
+    return store.begin_upload(folder) if isinstance(store, TakesUploads) else CollectedUpload(store)
+
+
 class Wrapper:
     """A store that passes every call on to `inner`: the base of behaviour by wrapping."""
 
@@ -163,11 +210,6 @@ def ensure_safe(store: Store) -> None:
         if probe is not None:
             probe()
         store = store.inner
-
-
-def joins_buffers(store: Store) -> bool:
-    """Whether `put_new` makes one buffer of several: who does so first can let go of the several."""
-    return bool(getattr(innermost(store), "joins_buffers", False))
 
 
 def pack_bytes_max(store: Store) -> int:

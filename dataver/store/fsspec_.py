@@ -33,8 +33,6 @@ class FsspecStore:
     that the service creates a key at most once.
     """
 
-    joins_buffers = True
-
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
         self._source = (url, dict(storage_options or {}))
         self._url = public_url(url)

@@ -41,7 +41,8 @@ class LocalStore:
     """
 
     pack_bytes_max = 16 << 20
-    """A pack waits in memory until it is full, and on a disk nothing is gained by a larger one."""
+    """On a disk nothing is gained by a larger pack, and the end of one can be made durable while the next
+    is written."""
 
     def __init__(self, root: str | Path) -> None:
         self._root = os.path.abspath(root)
@@ -161,21 +162,39 @@ class LocalStore:
 
     def put_new(self, key: str, data: Data, *, barrier: bool = True) -> bool:
         final = self._path(key)
-        folder = os.path.dirname(final)
         with os_errors("write", self._what(key)):
-            temporary = self._write_temporary(folder, data, durable=True)
-            try:
-                if barrier:
-                    self._sync_names()
-                created = posix.publish(temporary, final)
-            finally:
-                _remove(temporary)
-            # Also where it existed: whoever made it may not have synced the folder yet, and what
-            # is put next may rely on it.
-            self._remember([folder])
+            temporary = self._write_temporary(os.path.dirname(final), data, durable=True)
+            return self._name(temporary, final, barrier=barrier)
+
+    def _name(self, temporary: str, final: str, *, barrier: bool) -> bool:
+        """Give a durable temporary file its name, unless that is taken; either way it goes."""
+        folder = os.path.dirname(final)
+        try:
+            self._know(folder)
             if barrier:
                 self._sync_names()
-            return created
+            try:
+                created = posix.publish(temporary, final)
+            except FileNotFoundError:
+                if os.path.isdir(folder):
+                    raise
+                # Somebody removed the folder since it was made.
+                self._make_known(folder)
+                created = posix.publish(temporary, final)
+        finally:
+            _remove(temporary)
+        # Also where it existed: whoever made it may not have synced the folder yet, and what
+        # is put next may rely on it.
+        self._remember([folder])
+        if barrier:
+            self._sync_names()
+        return created
+
+    def begin_upload(self, folder: str) -> LocalUpload:
+        """Begin an object as a temporary file in `folder`. See `TakesUploads`."""
+        path = self._path(folder)
+        with os_errors("write", self._what(folder)):
+            return LocalUpload(self, *self._open_temporary(path))
 
     def put_hint(self, key: str, data: Data) -> None:
         final = self._path(key)
@@ -280,16 +299,7 @@ class LocalStore:
     def _write_temporary(self, folder: str, data: Data, *, durable: bool) -> str:
         """Write a new file in `folder`, or remove it and raise. Gives its path."""
         views = as_views(data)
-        if folder not in self._known:
-            self._make_known(folder)
-            self._known.add(folder)
-        temporary = f"{folder}/{TEMPORARY_PREFIX}{os.urandom(16).hex()}"
-        try:
-            fd = os.open(temporary, _CREATE, _OBJECT_MODE)
-        except FileNotFoundError:
-            # Somebody removed the folder since it was made.
-            self._make_known(folder)
-            fd = os.open(temporary, _CREATE, _OBJECT_MODE)
+        temporary, fd = self._open_temporary(folder)
         try:
             try:
                 posix.write_all(fd, views)
@@ -301,6 +311,22 @@ class LocalStore:
             _remove(temporary)
             raise
         return temporary
+
+    def _open_temporary(self, folder: str) -> tuple[str, int]:
+        """Make a new file in `folder`: its path, and a descriptor to write to it."""
+        self._know(folder)
+        temporary = f"{folder}/{TEMPORARY_PREFIX}{os.urandom(16).hex()}"
+        try:
+            return temporary, os.open(temporary, _CREATE, _OBJECT_MODE)
+        except FileNotFoundError:
+            # Somebody removed the folder since it was made.
+            self._make_known(folder)
+            return temporary, os.open(temporary, _CREATE, _OBJECT_MODE)
+
+    def _know(self, folder: str) -> None:
+        if folder not in self._known:
+            self._make_known(folder)
+            self._known.add(folder)
 
     def _make_known(self, folder: str) -> None:
         """Make `folder` and see that its place in the tree is durable by the next barrier.
@@ -355,6 +381,39 @@ class LocalStore:
             raise
         finally:
             os.close(fd)
+
+
+class LocalUpload:
+    """An object that is written to a temporary file, and named at its end. See `Upload`."""
+
+    def __init__(self, store: LocalStore, temporary: str, fd: int) -> None:
+        self._store = store
+        self._temporary = temporary
+        self._fd = fd
+
+    def write(self, data: Data) -> None:
+        with os_errors("write", self._temporary):
+            posix.write_all(self._fd, as_views(data))
+
+    def finish(self, key: str, *, barrier: bool = True) -> bool:
+        store, final = self._store, self._store._path(key)
+        with os_errors("write", store._what(key)):
+            try:
+                try:
+                    posix.sync_file(self._fd)
+                finally:
+                    fd, self._fd = self._fd, -1
+                    os.close(fd)
+            except BaseException:
+                _remove(self._temporary)
+                raise
+            return store._name(self._temporary, final, barrier=barrier)
+
+    def abandon(self) -> None:
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+            _remove(self._temporary)
 
 
 def _make_folder(folder: str) -> list[str]:

@@ -24,10 +24,10 @@ from dataver.errors import (
     StoreError,
     UnsafeStoreError,
 )
-from dataver.store.base import Store, Wrapper
+from dataver.store.base import Store, Wrapper, begin_upload
 
 if TYPE_CHECKING:
-    from dataver.store.base import Data
+    from dataver.store.base import Data, Upload
 
 PROBE_REVISION = 1
 PROBE_PREFIX = "probe/"
@@ -72,6 +72,12 @@ class GuardedStore(Wrapper):
         if not self._safe:
             self.ensure_safe()
         return self.inner.put_new(key, data, barrier=barrier)
+
+    def begin_upload(self, folder: str) -> Upload:
+        """Begin an object, once the store is known to be safe. See `TakesUploads`."""
+        if not self._safe:
+            self.ensure_safe()
+        return begin_upload(self.inner, folder)
 
     def put_hint(self, key: str, data: Data) -> None:
         if not self._safe:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -105,7 +106,12 @@ def test_unchanged_files_are_not_read_again(tmp_path: Path, monkeypatch: pytest.
     for path in data.rglob("*"):
         os.utime(path, (1_600_000_000, 1_600_000_000), follow_symlinks=False)
     read: list[bytes] = []
-    small, large = LocalSource.read_small, LocalSource.open_stable
+    batch, small, large = LocalSource.read_batch, LocalSource.read_small, LocalSource.open_stable
+
+    def counted_batch(self: LocalSource, files: Sequence[SourceFile], buffer: memoryview) -> bytes:
+        done = batch(self, files, buffer)
+        read.extend(file.path for file, as_listed in zip(files, done, strict=True) if as_listed)
+        return done
 
     def counted_small(self: LocalSource, file: SourceFile) -> tuple[bytes, SourceFile]:
         read.append(file.path)
@@ -115,6 +121,7 @@ def test_unchanged_files_are_not_read_again(tmp_path: Path, monkeypatch: pytest.
         read.append(file.path)
         return large(self, file)
 
+    monkeypatch.setattr(LocalSource, "read_batch", counted_batch)
     monkeypatch.setattr(LocalSource, "read_small", counted_small)
     monkeypatch.setattr(LocalSource, "open_stable", counted_large)
     # utime moved ctime to now: only time makes these stamps settled.
