@@ -30,10 +30,11 @@ from dataver.session import Session
 from dataver.source import EMPTY_FOLDER, LocalSource, SourceFile, local_path
 from dataver.source.base import PART_PREFIX, SPECIAL
 from dataver.source.local import in_repository
+from dataver.stat_cache import CacheRow, StatCache
 from dataver.targets import Target, target_fault, write_buffers
 from dataver.tree.manifest import FILE, FOLDER, REFERENCE, SYMLINK, Entry, to_entry
 from dataver.tree.walk import find, scan
-from dataver.worktree import Base, CacheRow, StatCache, base, set_base
+from dataver.worktree import Base, base, set_base
 
 BATCH_FILES = 256
 BATCH_BYTES = 8 << 20

@@ -28,6 +28,7 @@ from dataver.refs import MAIN, check_dataset_name, check_ref_name, live_ref, par
 from dataver.results import Changes, CommitResult, Forecast
 from dataver.session import Session
 from dataver.source import EMPTY_FOLDER, FILE, Source, SourceFile
+from dataver.stat_cache import CacheRow, StatCache
 from dataver.store.base import pack_bytes_max, write_usd
 from dataver.tree.manifest import (
     CHUNKS_TAG,
@@ -41,7 +42,7 @@ from dataver.tree.manifest import (
 )
 from dataver.tree.schema import MANIFEST, Link, MemoryNodes, NodeStore
 from dataver.tree.walk import find, prefix_stop, scan
-from dataver.worktree import Base, CacheRow, StatCache, announce_base, announced_base, base, set_base
+from dataver.worktree import Base, announce_base, announced_base, base, set_base
 
 if TYPE_CHECKING:
     from dataver.format.binary import Buffer

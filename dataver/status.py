@@ -16,9 +16,10 @@ from dataver.refs import MAIN, live_ref, require_version
 from dataver.results import Changes
 from dataver.session import Session
 from dataver.source import EMPTY_FOLDER, Source, SourceFile
+from dataver.stat_cache import CacheRow, StatCache
 from dataver.tree.manifest import FOLDER, REFERENCE, Entry, to_entry
 from dataver.tree.walk import scan
-from dataver.worktree import CacheRow, StatCache, known_sources
+from dataver.worktree import known_sources
 
 
 def last_source(session: Session, name: str, dataset: bytes) -> str:

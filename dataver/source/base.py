@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from dataver.source.columns import Listing
+
 __all__ = [
     "EMPTY_FOLDER",
     "FILE",
@@ -61,7 +63,7 @@ class SourceFile(NamedTuple):
 
     `path` passed the rules of `dataver.paths`. `size` is in bytes: of a symlink its target's, of an
     empty folder 0. Times are nanoseconds since the epoch. All of it equal means: the same bytes,
-    save for changes within the grain of the file system's clock (see `dataver.worktree`).
+    save for changes within the grain of the file system's clock (see `dataver.stat_cache`).
     """
 
     path: bytes
@@ -113,7 +115,7 @@ class Source(Protocol):
         """What identifies the place on this machine: its real path, or its URL without credentials."""
         ...
 
-    def files(self) -> list[SourceFile]:
+    def files(self) -> Listing:
         """Everything to be committed, sorted by path. Reads names and stamps, no contents."""
         ...
 

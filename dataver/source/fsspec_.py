@@ -12,7 +12,6 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import unquote
 
@@ -20,6 +19,7 @@ from dataver.errors import BadInputError, DataverError, PathNotFoundError
 from dataver.globs import path_filter
 from dataver.paths import RelativePath, check_paths, safe_spelling
 from dataver.source.base import EMPTY_FOLDER, REMOTE_TAG, SourceFile, pauses
+from dataver.source.columns import Listing
 from dataver.source.faults import changed
 from dataver.source.listing import GENESIS, choose
 from dataver.source.remote import (
@@ -103,7 +103,7 @@ class FsspecSource:
             self._threads.fs = file_system(self._url, self._options)[0]
             return self._threads.fs
 
-    def files(self) -> list[SourceFile]:
+    def files(self) -> Listing:
         """Everything to be committed, sorted by path. See `Source.files`.
 
         A folder that cannot be listed is an error, never an empty one.
@@ -128,7 +128,7 @@ class FsspecSource:
                 files[path] = info
         return self._listed(files, folders)
 
-    def _listed(self, files: dict[bytes, Mapping[str, Any]], folders: list[bytes]) -> list[SourceFile]:
+    def _listed(self, files: dict[bytes, Mapping[str, Any]], folders: list[bytes]) -> Listing:
         if GENESIS in files:
             raise BadInputError(
                 f"{self.name} is a repository, which no version can hold; name a folder of data"
@@ -139,21 +139,21 @@ class FsspecSource:
             empty = [path for path in empty if self._filter(path + b"/")]
         found = [self._entry(path, files[path]) for path in chosen]
         found += [SourceFile(path, EMPTY_FOLDER, False, 0, 0, 0, 0) for path in empty]
-        found.sort(key=itemgetter(0))
+        listing = Listing.of(found)
         try:
-            check_paths([file.path for file in found])
+            check_paths(listing.paths)
         except BadInputError as error:
             raise BadInputError(
                 f"{error}; rename it in {self.name}, or leave it out with --exclude"
             ) from error
-        return found
+        return listing
 
-    def _single(self, info: Mapping[str, Any]) -> list[SourceFile]:
+    def _single(self, info: Mapping[str, Any]) -> Listing:
         name = self._root.partition("?")[0] if self._web else self._root
         base = name.rstrip("/").rpartition("/")[2]
         path = RelativePath.parse(unquote(base) if self._web else base)
         self._names[path] = self._root
-        return [self._entry(path, info)] if self._filter is None or self._filter(path) else []
+        return Listing.of([self._entry(path, info)] if self._filter is None or self._filter(path) else [])
 
     def _relative(self, name: str) -> bytes:
         root = self._root.strip("/")

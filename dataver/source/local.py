@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
-from operator import itemgetter
 
 from dataver.errors import BadInputError
 from dataver.globs import path_filter
 from dataver.paths import REPOSITORY_FOLDER, RelativePath, check_paths, safe_spelling
 from dataver.source.base import EMPTY_FOLDER, FILE, SYMLINK, SourceFile
+from dataver.source.columns import Listing
 from dataver.source.faults import refuse_special, source_fault
 from dataver.source.reading import (
     CALL_PATH_BYTES_MAX,
@@ -90,7 +90,7 @@ class LocalSource:
         if in_repository(self.key):
             raise BadInputError(f"{self.name} is part of a repository, and no version can hold it")
 
-    def files(self) -> list[SourceFile]:
+    def files(self) -> Listing:
         """Everything to be committed, sorted by path. See `Source.files`.
 
         What vanishes meanwhile is left out. Raises `BadInputError` for names that are not UTF-8,
@@ -98,13 +98,12 @@ class LocalSource:
         """
         if self._single is not None:
             found = self._stat_single(self._single)
-            return [found] if self._filter is None or self._filter(found.path) else []
+            return Listing.of([found] if self._filter is None or self._filter(found.path) else [])
         files = Walk(self._prefix, self._filter, self._ignore).run()
-        files.sort(key=itemgetter(0))
         if not self._ignore:
             return files
         try:
-            check_paths([file[0] for file in files])
+            check_paths(files.paths)
         except BadInputError as error:
             raise BadInputError(
                 f"{error}; rename it in {self.name}, or leave it out with --exclude or .dataverignore"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 from dataver.errors import DataverError
 from dataver.paths import REPOSITORY_FOLDER
 from dataver.source.base import EMPTY_FOLDER, FILE, IGNORE_FILE, PART_PREFIX, SPECIAL, SYMLINK, SourceFile
+from dataver.source.columns import STAMP_EXECUTABLE, Listing, pack_stamp
 from dataver.source.faults import refuse_special, source_fault
 from dataver.source.reading import CALL_PATH_BYTES_MAX, read_whole, step_by_step
 
@@ -21,10 +23,16 @@ if TYPE_CHECKING:
 __all__ = ["Walk", "holds_repository"]
 
 _TYPE_BITS = 0o170000
+_REGULAR = stat.S_IFREG
 _GENESIS = b"/log/00000000000000000000"
 
-# A named tuple's own constructor costs twice as much, once a file.
-_new_file: Callable[[type[SourceFile], tuple[object, ...]], SourceFile] = tuple.__new__
+# From where the owner's executable bit stands in a mode to where it stands in a stamp.
+_EXECUTABLE_SHIFT = (stat.S_IXUSR // STAMP_EXECUTABLE).bit_length() - 1
+
+# Where the system lists a folder by its descriptor, files are looked at by their names in it: that is
+# half of what the kernel takes for a path from the root, once a file.
+_BY_DESCRIPTOR = os.scandir in os.supports_fd
+_FOLDER_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 
 
 def holds_repository(folder: bytes) -> bool:
@@ -39,11 +47,12 @@ class Walk:
         self._prefix = prefix
         self._chosen = chosen
         self._ignore = ignore
-        self._found: list[SourceFile] = []
+        self._paths: list[bytes] = []
+        self._stamps: list[bytes] = []
         self._folders: list[tuple[bytes, IgnoreRules | None]] = []
 
-    def run(self) -> list[SourceFile]:
-        """All entries, in no order."""
+    def run(self) -> Listing:
+        """All entries."""
         self._folders.append((b"", None))
         while self._folders:
             relative, rules = self._folders.pop()
@@ -52,8 +61,8 @@ class Walk:
                     if self._ignore:
                         rules = self._rules_in(relative, rules, descriptor)
                     with os.scandir(place) as entries:
-                        occupied = self._folder(relative, entries, rules, descriptor)
-                    if not occupied and relative:
+                        names = _by_name(entries, descriptor)
+                    if not self._folder(relative, names, rules, descriptor) and relative:
                         self._empty_folder(relative, descriptor)
             except DataverError:
                 raise
@@ -62,65 +71,73 @@ class Walk:
                     raise source_fault(error, self._prefix) from error
             except OSError as error:
                 raise source_fault(error, self._prefix + relative) from error
-        return self._found
+        return Listing(self._paths, self._stamps)
 
     def _folder(
         self,
         relative: bytes,
-        entries: Iterator[os.DirEntry[bytes]] | Iterator[os.DirEntry[str]],
+        names: dict[bytes, os.DirEntry[Any]],
         rules: IgnoreRules | None,
         descriptor: int | None,
     ) -> bool:
         """Take in one folder's entries. False where it holds nothing but what is ignored."""
-        append = self._found.append
         chosen = self._chosen
+        append_path, append_stamp = self._paths.append, self._stamps.append
+        folders = []
         occupied = False
-        for entry in entries:
-            name = cast("bytes", entry.name) if descriptor is None else os.fsencode(entry.name)
-            path = relative + name
+        for name in self._in_order(names):
+            entry = names[name]
             if entry.is_dir(follow_symlinks=False):
-                occupied = self._below(path, name, rules) or occupied
+                folders.append(name)
                 continue
+            path = relative + name
             if rules is not None and name != IGNORE_FILE and rules.ignores(path):
-                continue
-            if self._ignore and name.startswith(PART_PREFIX):
                 continue
             try:
                 found = entry.stat(follow_symlinks=False)
                 mode = found.st_mode
-                size = found.st_size
-                kind = FILE
-                if mode & _TYPE_BITS != stat.S_IFREG:
-                    if stat.S_ISLNK(mode):
-                        if name == REPOSITORY_FOLDER:
-                            continue
-                        kind = SYMLINK
-                        # Some file systems give another size for a link than its target has.
-                        place = name if descriptor is not None else self._prefix + path
-                        size = len(os.readlink(place, dir_fd=descriptor))
-                    elif not self._ignore:
-                        kind = SPECIAL
-                    elif chosen is None or chosen(path):
-                        raise refuse_special(self._prefix + path, mode)
+                if mode & _TYPE_BITS == _REGULAR:
+                    kind, size = (mode & 0o100) >> _EXECUTABLE_SHIFT, found.st_size
+                elif stat.S_ISLNK(mode) and name == REPOSITORY_FOLDER:
+                    continue
+                else:
+                    kind, size = self._odd(path, name, found, descriptor)
             except FileNotFoundError:
                 continue
             occupied = True
             if chosen is None or chosen(path):
-                append(
-                    _new_file(
-                        SourceFile,
-                        (
-                            path,
-                            kind,
-                            kind == FILE and mode & 0o100 != 0,
-                            size,
-                            found.st_mtime_ns,
-                            found.st_ctime_ns,
-                            found.st_ino,
-                        ),
-                    )
-                )
+                append_path(path)
+                append_stamp(pack_stamp(kind, size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino))
+        # The first of them goes onto the stack last: so folders come in the order of their names.
+        for name in reversed(folders):
+            occupied = self._below(relative + name, name, rules) or occupied
         return occupied
+
+    def _in_order(self, names: dict[bytes, os.DirEntry[Any]]) -> list[bytes]:
+        """The names, sorted, save those that nobody may see."""
+        ordered = sorted(names)
+        if self._ignore:
+            first = bisect_left(ordered, PART_PREFIX)
+            while first < len(ordered) and ordered[first].startswith(PART_PREFIX):
+                if names[ordered[first]].is_dir(follow_symlinks=False):
+                    first += 1
+                else:
+                    del ordered[first]
+        return ordered
+
+    def _odd(
+        self, path: bytes, name: bytes, found: os.stat_result, descriptor: int | None
+    ) -> tuple[int, int]:
+        """Kind and size of what is no regular file."""
+        if stat.S_ISLNK(found.st_mode):
+            # Some file systems give another size for a link than its target has.
+            place = name if descriptor is not None else self._prefix + path
+            return SYMLINK, len(os.readlink(place, dir_fd=descriptor))
+        if not self._ignore:
+            return SPECIAL, found.st_size
+        if self._chosen is None or self._chosen(path):
+            raise refuse_special(self._prefix + path, found.st_mode)
+        return SPECIAL, 0
 
     def _below(self, path: bytes, name: bytes, rules: IgnoreRules | None) -> bool:
         """Put a subfolder on the list. False where it counts as not being there."""
@@ -136,11 +153,9 @@ class Walk:
         if self._chosen is not None and not self._chosen(relative):
             return
         found = os.stat(self._prefix + relative if descriptor is None else descriptor)
-        self._found.append(
-            SourceFile(
-                relative[:-1], EMPTY_FOLDER, False, 0, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
-            )
-        )
+        self._paths.append(relative[:-1])
+        stamp = pack_stamp(EMPTY_FOLDER, 0, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+        self._stamps.append(stamp)
 
     def _rules_in(
         self, relative: bytes, rules: IgnoreRules | None, descriptor: int | None
@@ -163,9 +178,24 @@ class Walk:
 
 @contextmanager
 def _opened(full: bytes) -> Iterator[tuple[bytes | int, int | None]]:
-    """A folder for `os.scandir`: its path, or where that is too long a descriptor."""
-    if len(full) <= CALL_PATH_BYTES_MAX:
+    """A folder for `os.scandir`: its descriptor, or its path on systems that list by paths alone."""
+    if len(full) > CALL_PATH_BYTES_MAX:
+        with step_by_step(full) as (descriptor, _):
+            yield descriptor, descriptor
+    elif _BY_DESCRIPTOR:
+        descriptor = os.open(full, _FOLDER_FLAGS)
+        try:
+            yield descriptor, descriptor
+        finally:
+            os.close(descriptor)
+    else:
         yield full, None
-        return
-    with step_by_step(full) as (descriptor, _):
-        yield descriptor, descriptor
+
+
+def _by_name(entries: Iterable[os.DirEntry[Any]], descriptor: int | None) -> dict[bytes, os.DirEntry[Any]]:
+    listed = list(entries)
+    names = [entry.name for entry in listed]
+    if descriptor is not None and names:
+        # Such names are text. Encoded all at once, as no name holds a NUL.
+        names = os.fsencode("\0".join(names)).split(b"\0")
+    return dict(zip(names, listed, strict=True))

@@ -125,8 +125,8 @@ def test_unchanged_files_are_not_read_again(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(LocalSource, "read_small", counted_small)
     monkeypatch.setattr(LocalSource, "open_stable", counted_large)
     # utime moved ctime to now: only time makes these stamps settled.
-    monkeypatch.setattr("dataver.worktree.FINE_GRAIN_NS", -(10**10))
-    monkeypatch.setattr("dataver.worktree.COARSE_GRAIN_NS", -(10**10))
+    monkeypatch.setattr("dataver.stat_cache.FINE_GRAIN_NS", -(10**10))
+    monkeypatch.setattr("dataver.stat_cache.COARSE_GRAIN_NS", -(10**10))
     repository = init(str(tmp_path / "repository"))
     repository.commit("d", data)
     assert len(read) > 700

@@ -109,7 +109,7 @@ class TestListing:
         assert [file.kind for file in LocalSource(tmp_path).files()] == [FILE, FILE]
 
     def test_an_empty_source_has_no_entries(self, tmp_path: Path) -> None:
-        assert LocalSource(tmp_path).files() == []
+        assert list(LocalSource(tmp_path).files()) == []
 
     def test_only_the_innermost_empty_folder_is_an_entry(self, tmp_path: Path) -> None:
         make(tmp_path, "a/b/c/", "a/d/x", "e/")

@@ -16,19 +16,8 @@ from dataver.config import cache_folder
 from dataver.hashing import blake3_digest
 from dataver.source import EMPTY_FOLDER, FILE, SYMLINK, LocalSource, SourceFile
 from dataver.source.base import REMOTE_MTIME, REMOTE_TAG
-from dataver.worktree import (
-    COARSE_GRAIN_NS,
-    FINE_GRAIN_NS,
-    Base,
-    CacheRow,
-    StatCache,
-    announce_base,
-    announced_base,
-    base,
-    is_settled,
-    known_sources,
-    set_base,
-)
+from dataver.stat_cache import COARSE_GRAIN_NS, FINE_GRAIN_NS, CacheRow, StatCache, is_settled
+from dataver.worktree import Base, announce_base, announced_base, base, known_sources, set_base
 
 SECOND_NS = 1_000_000_000
 NOW_NS = 1_700_000_000 * SECOND_NS + 123_456_789
@@ -128,7 +117,7 @@ class TestUpdate:
         program = (
             "import sys\n"
             "from dataver.source import SourceFile\n"
-            "from dataver.worktree import CacheRow, StatCache\n"
+            "from dataver.stat_cache import CacheRow, StatCache\n"
             "for step in range(10):\n"
             "    path = f'{sys.argv[1]}-{step}'.encode()\n"
             "    row = CacheRow(SourceFile(path, 0, False, 7, 5, 5, 5), b'a' * 32, 10**19)\n"
@@ -400,9 +389,9 @@ class TestBases:
         assert base(b"/x", "r", "a") == Base("2" * 64)
 
     def test_machines_that_share_a_home_share_no_paths(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("dataver.worktree.machine_id", lambda: "one")
+        monkeypatch.setattr("dataver.stat_cache.machine_id", lambda: "one")
         set_base(b"/x", "r", "a", Base("1" * 64))
         StatCache(b"/x").update([CacheRow(file(), A, NOW_NS)])
-        monkeypatch.setattr("dataver.worktree.machine_id", lambda: "other")
+        monkeypatch.setattr("dataver.stat_cache.machine_id", lambda: "other")
         assert base(b"/x", "r", "a") is None
         assert StatCache(b"/x").lookup([file()]) == [None]

@@ -1,0 +1,106 @@
+"""Many source files as columns: an object a file is made only for the few that somebody looks at."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import itemgetter, lt
+from typing import overload
+
+from dataver.source.base import SourceFile
+
+__all__ = [
+    "IDENTITY_BYTES",
+    "STAMP",
+    "STAMP_EXECUTABLE",
+    "Listing",
+    "pack_stamp",
+    "stamp_of",
+    "to_file",
+]
+
+# Kind and executable bit, size, mtime, ctime, inode. The first two parts are spelled as a manifest's
+# rows spell them, so that a file is compared with its row as bytes.
+STAMP = struct.Struct("<BqqqQ")
+IDENTITY_BYTES = 9
+"""Of a stamp: kind, executable bit and size, which stand first."""
+STAMP_EXECUTABLE = 0x10
+
+_TIME_MIN, _TIME_MAX = -(2**63), 2**63 - 1
+
+# A named tuple's own constructor costs twice as much, once a file.
+_new_file: Callable[[type[SourceFile], tuple[object, ...]], SourceFile] = tuple.__new__
+
+
+def pack_stamp(kind: int, size: int, mtime_ns: int, ctime_ns: int, inode: int) -> bytes:
+    """The stamp of a file; `kind` has `STAMP_EXECUTABLE` set where the file has that bit.
+
+    Times that somebody set beyond 64 bits are brought to the last moment there is: what is in the
+    future is never trusted.
+    """
+    try:
+        return STAMP.pack(kind, size, mtime_ns, ctime_ns, inode)
+    except struct.error:
+        pass
+    times = [at if _TIME_MIN <= at <= _TIME_MAX else _TIME_MAX for at in (mtime_ns, ctime_ns)]
+    return STAMP.pack(kind, size, *times, inode)
+
+
+def stamp_of(file: SourceFile) -> bytes | None:
+    """The stamp of a file. None where a time is beyond 64 bits: nothing can be told by it."""
+    _, kind, executable, size, mtime_ns, ctime_ns, inode = file
+    try:
+        return STAMP.pack(kind | STAMP_EXECUTABLE if executable else kind, size, mtime_ns, ctime_ns, inode)
+    except struct.error:
+        return None
+
+
+def to_file(path: bytes, stamp: bytes) -> SourceFile:
+    """The file that a path and a stamp stand for."""
+    kind, size, mtime_ns, ctime_ns, inode = STAMP.unpack(stamp)
+    executable = kind & STAMP_EXECUTABLE != 0
+    return _new_file(
+        SourceFile, (path, kind & ~STAMP_EXECUTABLE, executable, size, mtime_ns, ctime_ns, inode)
+    )
+
+
+class Listing(Sequence[SourceFile]):
+    """The files of a source, sorted by path. Each is made when it is asked for.
+
+    `paths` and `stamps` are the columns, side by side; nobody changes them.
+    """
+
+    __slots__ = ("paths", "stamps")
+
+    def __init__(self, paths: list[bytes], stamps: list[bytes]) -> None:
+        """Takes both lists over; they come in any order."""
+        if not all(map(lt, paths, paths[1:])):
+            # Not by keys that are asked for one by one: the paths are sorted runs, one a folder.
+            order = sorted(range(len(paths)), key=paths.__getitem__)
+            paths, stamps = (list(itemgetter(*order)(column)) for column in (paths, stamps))
+        self.paths = paths
+        self.stamps = stamps
+
+    @classmethod
+    def of(cls, files: Iterable[SourceFile]) -> Listing:
+        """The listing of files that are at hand."""
+        rows = [
+            (path, pack_stamp(kind | STAMP_EXECUTABLE if executable else kind, *rest))
+            for path, kind, executable, *rest in files
+        ]
+        return cls([path for path, _ in rows], [stamp for _, stamp in rows])
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, index: int) -> SourceFile: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[SourceFile]: ...
+    def __getitem__(self, index: int | slice) -> SourceFile | list[SourceFile]:
+        if isinstance(index, slice):
+            return list(map(to_file, self.paths[index], self.stamps[index]))
+        return to_file(self.paths[index], self.stamps[index])
+
+    def __iter__(self) -> Iterator[SourceFile]:
+        return map(to_file, self.paths, self.stamps)
