@@ -48,7 +48,9 @@ _SAMPLE_BYTES = 4 << 10
 _SAMPLE_LEVEL = 1
 # A sample of 4 KiB sees less redundancy than a frame, so it is believed only near no gain at all.
 _SAMPLE_RAW_ABOVE = 0.99
-_PROBE_BYTES = 1 << 10
+_PROBE_SIZE_MIN = 1 << 10
+_PROBE_BYTES = 512
+_PROBE_VALUES_MIN = 200
 _RUN_FRAMES_MIN = 4
 _POOR_ABOVE = 0.6
 _POOR_RUN_FRAMES_MIN = 2
@@ -130,17 +132,17 @@ def compress_frame(
 
 
 def looks_incompressible(data: Buffer) -> bool:
-    """Whether a kibibyte from the middle of `data` does not shrink; False where there is less.
+    """Whether nearly all byte values occur in 512 bytes from the middle; False for less than 1,024 bytes.
 
-    Costs 4 µs. Neighbours that differ in this are better not in one frame: noise beside text spoils
-    the statistics of both.
+    Of noise 221 occur, give or take 5; of text some 40. Neighbours that differ in this are better not
+    in one frame: noise beside text spoils the statistics of both. The compiled part decides by the
+    same rule (`dataver.source.batch`).
     """
     view = memoryview(data).cast("B")
-    if view.nbytes < _PROBE_BYTES:
+    if view.nbytes < _PROBE_SIZE_MIN:
         return False
     start = (view.nbytes - _PROBE_BYTES) // 2
-    probe = view[start : start + _PROBE_BYTES]
-    return len(_compressor(_SAMPLE_LEVEL).compress(probe)) > _PROBE_BYTES * _KEEP_RAW_ABOVE
+    return len(set(view[start : start + _PROBE_BYTES].tobytes())) >= _PROBE_VALUES_MIN
 
 
 def decompress(stored: Buffer, raw_bytes: int) -> bytes:

@@ -23,12 +23,13 @@ from dataver.chunking.fastcdc import cuts
 from dataver.chunking.parquet import forced_cuts
 from dataver.chunking.stream import Cutter
 from dataver.compression import CompressionChooser, compress_frame, looks_incompressible
+from dataver.digest import DIGEST_BYTES
 from dataver.errors import SourceChangedError
 from dataver.format.chunk_list import ListRow
 from dataver.hashing import FileHasher, blake3_digest
 from dataver.packs import FRAME_BYTES_TARGET
 from dataver.progress import Progress, Silent
-from dataver.source import EMPTY_FOLDER, FILE, Source, SourceFile, SourceReader, pauses
+from dataver.source import EMPTY_FOLDER, FILE, NOISY, Source, SourceFile, SourceReader, pauses
 from dataver.source.faults import changed
 from dataver.tree import chunk_list
 from dataver.tree.manifest import Entry, chunks_extra
@@ -160,13 +161,20 @@ class _Known:
         return [own and place is None for own, place in zip(mine, places, strict=True)]
 
 
-class Piece(NamedTuple):
-    """A chunk: its digest, and where its bytes are in `data`."""
+class Content(NamedTuple):
+    """Where bytes are in a buffer, and whether they look incompressible."""
 
-    digest: bytes
     data: memoryview
     start: int
     end: int
+    noisy: bool
+
+
+class Piece(NamedTuple):
+    """A chunk: its digest, and its bytes."""
+
+    digest: bytes
+    content: Content
 
 
 class _Framer:
@@ -183,13 +191,14 @@ class _Framer:
         self._clear()
 
     def add(self, piece: Piece) -> None:
-        length = piece.end - piece.start
+        data, start, end, _ = piece.content
+        length = end - start
         if self._size and self._size + length > FRAME_BYTES_TARGET:
             self.flush()
-        if self._runs and self._runs[-1][0] is piece.data and self._runs[-1][2] == piece.start:
-            self._runs[-1] = (piece.data, self._runs[-1][1], piece.end)
+        if self._runs and self._runs[-1][0] is data and self._runs[-1][2] == start:
+            self._runs[-1] = (data, self._runs[-1][1], end)
         else:
-            self._runs.append((piece.data, piece.start, piece.end))
+            self._runs.append((data, start, end))
         self._digests.append(piece.digest)
         self._lengths.append(length)
         self._size += length
@@ -312,59 +321,61 @@ class _Ingest:
         pieces: list[Piece] = []
         buffer = self._buffers.take()
         view, end = memoryview(buffer), 0
-        for file, as_listed in zip(batch, self._source.read_batch(batch, view), strict=True):
+        flags, digests = self._source.read_batch(batch, view)
+        for number, file in enumerate(batch):
             if file.kind == EMPTY_FOLDER:
                 read.append(FileChunks(file, EMPTY_DIGEST, []))
                 continue
-            if as_listed:
-                data, start = view, end
-                end += file.size
+            if flags[number]:
+                start, end = end, end + file.size
+                digest = digests[DIGEST_BYTES * number : DIGEST_BYTES * (number + 1)]
+                content = Content(view, start, end, flags[number] & NOISY != 0)
             else:
-                again, file = self._source.read_small(file)
-                data, start = memoryview(again), 0
-            stop = start + file.size
-            digest = blake3_digest(data[start:stop])
-            rows = self._pieces(file, digest, data, start, stop, pieces)
-            read.append(FileChunks(file, digest, rows))
-        frames, new_bytes = self._frames(pieces, apart=True)
+                data, file = self._source.read_small(file)
+                digest = blake3_digest(data)
+                content = Content(memoryview(data), 0, len(data), looks_incompressible(data))
+            read.append(FileChunks(file, digest, self._pieces(file, digest, content, pieces)))
+        frames, new_bytes = self._frames(pieces)
         return _Result(0, read, [], frames, new_bytes, buffer)
 
     def _pieces(
-        self, file: SourceFile, digest: bytes, data: memoryview, start: int, stop: int, pieces: list[Piece]
+        self, file: SourceFile, digest: bytes, content: Content, pieces: list[Piece]
     ) -> list[ListRow]:
+        data, start, stop, _ = content
         size = stop - start
         if size <= self._parameters.min_bytes or file.kind != FILE:
             # Also a long symlink in a repository of small chunks: its target is one chunk.
             if size:
-                pieces.append(Piece(digest, data, start, stop))
+                pieces.append(Piece(digest, content))
             return [ListRow(digest, size)] if size else []
-        content = data[start:stop]
-        if content[:4] == _PARQUET_MAGIC:
-            forced = forced_cuts(io.BytesIO(content), size, self._parameters)
-            ends = Cutter(self._parameters, forced).cut(content, final=True)
+        view = data[start:stop]
+        if view[:4] == _PARQUET_MAGIC:
+            forced = forced_cuts(io.BytesIO(view), size, self._parameters)
+            ends = Cutter(self._parameters, forced).cut(view, final=True)
         else:
-            ends = cuts(content, self._parameters, final=True)
+            ends = cuts(view, self._parameters, final=True)
         if len(ends) == 1:
-            pieces.append(Piece(digest, data, start, stop))
+            pieces.append(Piece(digest, content))
             return [ListRow(digest, size)]
         rows, begin = [], start
         for end in ends:
-            rows.append(ListRow(blake3_digest(data[begin : start + end]), start + end - begin))
-            pieces.append(Piece(rows[-1].digest, data, begin, start + end))
-            begin = start + end
+            chunk = content._replace(start=begin, end=start + end)
+            rows.append(ListRow(blake3_digest(data[begin : chunk.end]), chunk.end - begin))
+            pieces.append(Piece(rows[-1].digest, chunk))
+            begin = chunk.end
         return rows
 
-    def _frames(self, pieces: list[Piece], *, apart: bool) -> tuple[list[NewFrame], int]:
+    def _frames(self, pieces: list[Piece]) -> tuple[list[NewFrame], int]:
         """The frames of the pieces nobody has, and their plain bytes.
 
-        With `apart`, what compresses and what does not go to frames of their own: neighbouring
-        files may be labels and images.
+        What compresses and what does not go to frames of their own: neighbouring files may be labels
+        and images.
         """
         framers = (_Framer(), _Framer())
         claims = self._known.claim([piece.digest for piece in pieces])
         for piece, mine in zip(pieces, claims, strict=True):
             if mine:
-                framers[apart and looks_incompressible(piece.data[piece.start : piece.end])].add(piece)
+                framers[piece.content.noisy].add(piece)
         for framer in framers:
             framer.flush()
         return framers[0].frames + framers[1].frames, sum(framer.new_bytes for framer in framers)
@@ -442,12 +453,14 @@ class _Ingest:
     def _window(self, window: memoryview, ends: list[int]) -> _Result:
         """In a worker: hash, look up and compress the chunks of a window."""
         pieces: list[Piece] = []
+        rows: list[ListRow] = []
         start = 0
         for end in ends:
-            pieces.append(Piece(blake3_digest(window[start:end]), window, start, end))
+            digest = blake3_digest(window[start:end])
+            pieces.append(Piece(digest, Content(window, start, end, noisy=False)))
+            rows.append(ListRow(digest, end - start))
             start = end
-        frames, new_bytes = self._frames(pieces, apart=False)
-        rows = [ListRow(piece.digest, piece.end - piece.start) for piece in pieces]
+        frames, new_bytes = self._frames(pieces)
         return _Result(start, [], rows, frames, new_bytes, None)
 
 

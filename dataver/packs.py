@@ -129,7 +129,7 @@ class PackWriter:
         self._nonce = nonce
         self._size_bytes_max = size_bytes_max or pack_bytes_max(store)
         self._tell = stored
-        self._pack: _Pack | None = None
+        self._pack = _Pack(store, kind, nonce())
         self._block = bytearray()
         self._filled = 0
         self._blocks: SimpleQueue[bytearray] = SimpleQueue()
@@ -137,7 +137,7 @@ class PackWriter:
         self._writes: deque[Future[None]] = deque()
         self._writer: ThreadPoolExecutor | None = None
         self._finisher: ThreadPoolExecutor | None = None
-        self._open: list[_Pack] = []
+        self._open = [self._pack]
         self._waiting: deque[Future[StoredPack]] = deque()
         self._stored: list[StoredPack] = []
 
@@ -146,13 +146,10 @@ class PackWriter:
     ) -> None:
         """Append a frame. The buffers may change afterwards, save `digests`."""
         weight = sum(map(len, parts)) + 64 + (DIGEST_BYTES + 4) * len(lengths)
-        pack = self._pack
-        if pack is not None and pack.builder.size_bytes + weight > self._size_bytes_max:
+        builder = self._pack.builder
+        if builder.frame_count and builder.size_bytes + weight > self._size_bytes_max:
             self._seal(background=True)
-            pack = None
-        if pack is None:
-            pack = self._pack = _Pack(self._store, self._kind, self._nonce())
-            self._open.append(pack)
+        pack = self._pack
         pack.frames.append(pack.builder.add(codec, parts, raw_bytes, digests, lengths))
         pack.lengths.extend(lengths)
         pack.digests.append(digests)
@@ -161,7 +158,7 @@ class PackWriter:
     def close(self) -> list[StoredPack]:
         """Put what is left; every pack that was written. Raises what a put raised."""
         try:
-            if self._pack is not None:
+            if self._pack.builder.frame_count:
                 self._seal(background=bool(self._writer))
             for future in self._waiting:
                 self._stored.append(future.result())
@@ -177,7 +174,7 @@ class PackWriter:
                 pool.shutdown(wait=True, cancel_futures=True)
         for pack in self._open:
             pack.abandon()
-        self._writer = self._finisher = self._pack = None
+        self._writer = self._finisher = None
         self._open = []
         self._waiting.clear()
 
@@ -219,10 +216,10 @@ class PackWriter:
 
     def _seal(self, *, background: bool) -> None:
         pack = self._pack
-        assert pack is not None
-        self._pack = None
         pack.builder.end()
         self._copy(pack)
+        self._pack = _Pack(self._store, self._kind, self._nonce())
+        self._open.append(self._pack)
         if not background:
             pack.write(memoryview(self._block)[: self._filled])
             self._filled = 0

@@ -112,7 +112,7 @@ class PackBuilder:
 
     @property
     def size_bytes(self) -> int:
-        """What the pack would weigh if it were finished now."""
+        """What the pack weighs if nothing is added any more."""
         footer = 12 + _FRAME_COLUMNS_BYTES * len(self._frames) + _CHUNK_COLUMNS_BYTES * len(self._lengths)
         return self._size_bytes + footer + TRAILER_BYTES
 
@@ -141,10 +141,9 @@ class PackBuilder:
     def end(self) -> None:
         """Append the footer and the trailer: what is taken next is the last of the pack."""
         footer = self._footer()
-        self._size_bytes += len(footer) + TRAILER_BYTES
         digest = blake3_digest(self._header + footer)
         self._parts.append(footer)
-        self._parts.append(_TRAILER.pack(len(footer), 0, self._size_bytes, digest, PACK_END))
+        self._parts.append(_TRAILER.pack(len(footer), 0, self.size_bytes, digest, PACK_END))
 
     def finish(self) -> tuple[Digest, list[Buffer]]:
         """End a pack of which nothing was taken: its name, the BLAKE3 of its bytes, and all of these."""

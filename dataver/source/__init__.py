@@ -13,8 +13,10 @@ from typing import Any
 from dataver.source.base import (
     EMPTY_FOLDER,
     FILE,
+    NOISY,
     READ_PAUSES_S,
     SYMLINK,
+    Batch,
     Source,
     SourceFile,
     SourceReader,
@@ -25,8 +27,10 @@ from dataver.source.local import LocalSource
 __all__ = [
     "EMPTY_FOLDER",
     "FILE",
+    "NOISY",
     "READ_PAUSES_S",
     "SYMLINK",
+    "Batch",
     "LocalSource",
     "Source",
     "SourceFile",

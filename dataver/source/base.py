@@ -18,12 +18,15 @@ __all__ = [
     "EMPTY_FOLDER",
     "FILE",
     "IGNORE_FILE",
+    "NOISY",
     "PART_PREFIX",
+    "READ",
     "READ_PAUSES_S",
     "REMOTE_MTIME",
     "REMOTE_TAG",
     "SPECIAL",
     "SYMLINK",
+    "Batch",
     "Source",
     "SourceFile",
     "SourceReader",
@@ -73,6 +76,22 @@ class SourceFile(NamedTuple):
     mtime_ns: int
     ctime_ns: int
     inode: int
+
+
+READ = 1
+NOISY = 2
+
+
+class Batch(NamedTuple):
+    """What came of reading many files at once: side by side, for each file its flags and its digest.
+
+    `READ`: its content is in the buffer, right after that of the one read before, and belongs to the
+    very stamps of the file; `NOISY`: besides, it does not look as if it could be compressed. Without
+    `READ` the digest is all zeros.
+    """
+
+    flags: bytes
+    digests: bytes
 
 
 class SourceReader(Protocol):
@@ -127,12 +146,11 @@ class Source(Protocol):
         """
         ...
 
-    def read_batch(self, files: Sequence[SourceFile], buffer: memoryview) -> bytes:
+    def read_batch(self, files: Sequence[SourceFile], buffer: memoryview) -> Batch:
         """Read small files one after the other into `buffer`, as far as they are just as listed.
 
-        For each of `files` one byte: 1 where its content is in the buffer, right after that of the
-        one before, and belongs to the very stamps of `file`; 0 where it takes no room there, and
-        `read_small` must see what became of it. Never raises for the sake of a file.
+        Never raises for the sake of a file: of those that were not read `read_small` must see what
+        became of them.
         """
         ...
 

@@ -6,21 +6,15 @@ import os
 import stat
 from collections.abc import Sequence
 
+from dataver.digest import DIGEST_BYTES
 from dataver.errors import BadInputError
 from dataver.globs import path_filter
 from dataver.paths import REPOSITORY_FOLDER, RelativePath, check_paths, safe_spelling
-from dataver.source.base import EMPTY_FOLDER, FILE, SYMLINK, SourceFile
+from dataver.source.base import EMPTY_FOLDER, FILE, SYMLINK, Batch, SourceFile
+from dataver.source.batch import CALL_PATH_BYTES_MAX, read_files
 from dataver.source.columns import Listing
 from dataver.source.faults import refuse_special, source_fault
-from dataver.source.reading import (
-    CALL_PATH_BYTES_MAX,
-    LocalReader,
-    open_local,
-    read_files,
-    read_link,
-    read_whole,
-    step_by_step,
-)
+from dataver.source.reading import LocalReader, open_local, read_link, read_whole, step_by_step
 from dataver.source.walk import Walk, holds_repository
 
 __all__ = ["LocalSource", "in_repository"]
@@ -134,10 +128,10 @@ class LocalSource:
         with step_by_step(full) as (folder, name):
             return read(name, file, folder)
 
-    def read_batch(self, files: Sequence[SourceFile], buffer: memoryview) -> bytes:
+    def read_batch(self, files: Sequence[SourceFile], buffer: memoryview) -> Batch:
         """Those whose path one call takes. See `Source.read_batch`."""
         if self._single is not None:
-            return bytes(len(files))
+            return Batch(bytes(len(files)), bytes(DIGEST_BYTES * len(files)))
         return read_files(self._prefix, files, buffer)
 
     def open_stable(self, file: SourceFile) -> LocalReader:

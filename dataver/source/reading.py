@@ -12,36 +12,17 @@ import io
 import os
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dataver.source.base import FILE, READ_PAUSES_S, SYMLINK, SourceFile
+from dataver.source.batch import FILE_FLAGS, FOLDER_FLAGS
 from dataver.source.faults import changed, source_fault
 
-__all__ = [
-    "CALL_PATH_BYTES_MAX",
-    "LocalReader",
-    "open_local",
-    "read_files",
-    "read_link",
-    "read_whole",
-    "step_by_step",
-]
-
-_OPEN_FLAGS = (
-    os.O_RDONLY
-    | getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_NONBLOCK", 0)
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_BINARY", 0)
-)
-_FOLDER_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
+__all__ = ["LocalReader", "open_local", "read_link", "read_whole", "step_by_step"]
 
 # A file listed as small that has meanwhile grown beyond this is not pulled into memory.
 _WHOLE_BYTES_MAX = 64 << 20
-
-CALL_PATH_BYTES_MAX = 700
-"""A system call takes 4,096 bytes of path (1,024 on macOS); what lies deeper is opened step by step."""
 
 _VANISHED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ESTALE)
 
@@ -55,7 +36,7 @@ def read_whole(name: bytes, file: SourceFile, folder: int | None = None) -> tupl
         if pause_s:
             time.sleep(pause_s)
         try:
-            fd = os.open(name, _OPEN_FLAGS, dir_fd=folder)
+            fd = os.open(name, FILE_FLAGS, dir_fd=folder)
         except OSError as error:
             if error.errno in _VANISHED:
                 continue
@@ -80,40 +61,6 @@ def read_whole(name: bytes, file: SourceFile, folder: int | None = None) -> tupl
         ):
             return data, _entry(file.path, after)
     raise changed(file)
-
-
-def read_files(prefix: bytes, files: Sequence[SourceFile], buffer: memoryview) -> bytes:
-    """Read regular files below `prefix` into `buffer`. See `Source.read_batch`."""
-    read = bytearray(len(files))
-    end = 0
-    for number, file in enumerate(files):
-        path, kind, executable, size, mtime_ns, ctime_ns, inode = file
-        if kind != FILE or end + size > len(buffer) or len(prefix) + len(path) > CALL_PATH_BYTES_MAX:
-            continue
-        try:
-            fd = os.open(prefix + path, _OPEN_FLAGS)
-        except OSError:
-            continue
-        try:
-            mode = os.fstat(fd).st_mode
-            # What is no file any more must not be read from at all: a device may do something then.
-            count = os.readv(fd, [buffer[end : end + size]]) if stat.S_ISREG(mode) and size else 0
-            after = os.fstat(fd)
-        except OSError:
-            continue
-        finally:
-            os.close(fd)
-        if (
-            count == size == after.st_size
-            and after.st_ctime_ns == ctime_ns
-            and after.st_mtime_ns == mtime_ns
-            and after.st_ino == inode
-            and stat.S_ISREG(mode)
-            and bool(after.st_mode & stat.S_IXUSR) == executable
-        ):
-            read[number] = 1
-            end += size
-    return bytes(read)
 
 
 def read_link(name: bytes, file: SourceFile, folder: int | None = None) -> tuple[bytes, SourceFile]:
@@ -152,7 +99,7 @@ class LocalReader(io.FileIO):
 def open_local(name: bytes, file: SourceFile, folder: int | None = None) -> LocalReader:
     """Open a regular file. `SourceChangedError` where it no longer is one."""
     try:
-        fd = os.open(name, _OPEN_FLAGS, dir_fd=folder)
+        fd = os.open(name, FILE_FLAGS, dir_fd=folder)
     except OSError as error:
         if error.errno in _VANISHED:
             raise changed(file) from error
@@ -178,11 +125,11 @@ def _entry(path: bytes, found: os.stat_result) -> SourceFile:
 def step_by_step(full: bytes) -> Iterator[tuple[int, bytes]]:
     """The folder of an absolute path as a descriptor, and the last name: for paths too long for one call."""
     *folders, name = full.split(b"/")
-    fd = os.open(b"/", _FOLDER_FLAGS)
+    fd = os.open(b"/", FOLDER_FLAGS | os.O_NOFOLLOW)
     try:
         for folder in folders:
             if folder:
-                below = os.open(folder, _FOLDER_FLAGS, dir_fd=fd)
+                below = os.open(folder, FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=fd)
                 os.close(fd)
                 fd = below
         yield fd, name

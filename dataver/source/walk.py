@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import stat
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from dataver.errors import DataverError
 from dataver.paths import REPOSITORY_FOLDER
 from dataver.source.base import EMPTY_FOLDER, FILE, IGNORE_FILE, PART_PREFIX, SPECIAL, SYMLINK, SourceFile
-from dataver.source.columns import STAMP_EXECUTABLE, Listing, pack_stamp
+from dataver.source.batch import CALL_PATH_BYTES_MAX, FOLDER_FLAGS, list_folder, regular_stamp
+from dataver.source.columns import Listing, pack_stamp
 from dataver.source.faults import refuse_special, source_fault
-from dataver.source.reading import CALL_PATH_BYTES_MAX, read_whole, step_by_step
+from dataver.source.reading import read_whole, step_by_step
 
 if TYPE_CHECKING:
     from dataver.globs import PathFilter
@@ -22,17 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Walk", "holds_repository"]
 
-_TYPE_BITS = 0o170000
-_REGULAR = stat.S_IFREG
 _GENESIS = b"/log/00000000000000000000"
-
-# From where the owner's executable bit stands in a mode to where it stands in a stamp.
-_EXECUTABLE_SHIFT = (stat.S_IXUSR // STAMP_EXECUTABLE).bit_length() - 1
-
-# Where the system lists a folder by its descriptor, files are looked at by their names in it: that is
-# half of what the kernel takes for a path from the root, once a file.
-_BY_DESCRIPTOR = os.scandir in os.supports_fd
-_FOLDER_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 
 
 def holds_repository(folder: bytes) -> bool:
@@ -57,12 +49,10 @@ class Walk:
         while self._folders:
             relative, rules = self._folders.pop()
             try:
-                with _opened(self._prefix + relative) as (place, descriptor):
+                with _opened(self._prefix + relative) as descriptor:
                     if self._ignore:
                         rules = self._rules_in(relative, rules, descriptor)
-                    with os.scandir(place) as entries:
-                        names = _by_name(entries, descriptor)
-                    if not self._folder(relative, names, rules, descriptor) and relative:
+                    if not self._folder(relative, rules, descriptor) and relative:
                         self._empty_folder(relative, descriptor)
             except DataverError:
                 raise
@@ -73,71 +63,65 @@ class Walk:
                 raise source_fault(error, self._prefix + relative) from error
         return Listing(self._paths, self._stamps)
 
-    def _folder(
-        self,
-        relative: bytes,
-        names: dict[bytes, os.DirEntry[Any]],
-        rules: IgnoreRules | None,
-        descriptor: int | None,
-    ) -> bool:
+    def _folder(self, relative: bytes, rules: IgnoreRules | None, descriptor: int) -> bool:
         """Take in one folder's entries. False where it holds nothing but what is ignored."""
-        chosen = self._chosen
-        append_path, append_stamp = self._paths.append, self._stamps.append
-        folders = []
-        occupied = False
-        for name in self._in_order(names):
-            entry = names[name]
-            if entry.is_dir(follow_symlinks=False):
-                folders.append(name)
-                continue
-            path = relative + name
-            if rules is not None and name != IGNORE_FILE and rules.ignores(path):
-                continue
-            try:
-                found = entry.stat(follow_symlinks=False)
-                mode = found.st_mode
-                if mode & _TYPE_BITS == _REGULAR:
-                    kind, size = (mode & 0o100) >> _EXECUTABLE_SHIFT, found.st_size
-                elif stat.S_ISLNK(mode) and name == REPOSITORY_FOLDER:
-                    continue
-                else:
-                    kind, size = self._odd(path, name, found, descriptor)
-            except FileNotFoundError:
-                continue
-            occupied = True
-            if chosen is None or chosen(path):
-                append_path(path)
-                append_stamp(pack_stamp(kind, size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino))
+        start = len(self._paths)
+        folders, others = list_folder(descriptor, relative, self._paths, self._stamps)
+        if self._ignore:
+            self._forget_parts(start, relative)
+        if rules is not None:
+            self._keep(start, partial(_is_seen, rules, relative))
+        occupied = len(self._paths) > start
+        if self._chosen is not None:
+            self._keep(start, self._chosen)
+        for name in others:
+            occupied = self._other(relative + name, name, rules, descriptor) or occupied
         # The first of them goes onto the stack last: so folders come in the order of their names.
         for name in reversed(folders):
             occupied = self._below(relative + name, name, rules) or occupied
         return occupied
 
-    def _in_order(self, names: dict[bytes, os.DirEntry[Any]]) -> list[bytes]:
-        """The names, sorted, save those that nobody may see."""
-        ordered = sorted(names)
-        if self._ignore:
-            first = bisect_left(ordered, PART_PREFIX)
-            while first < len(ordered) and ordered[first].startswith(PART_PREFIX):
-                if names[ordered[first]].is_dir(follow_symlinks=False):
-                    first += 1
-                else:
-                    del ordered[first]
-        return ordered
+    def _forget_parts(self, start: int, relative: bytes) -> None:
+        """Leave out what unfinished checkouts wrote. From `start` on the paths are sorted."""
+        first = last = bisect_left(self._paths, relative + PART_PREFIX, start)
+        while last < len(self._paths) and self._paths[last].startswith(relative + PART_PREFIX):
+            last += 1
+        del self._paths[first:last], self._stamps[first:last]
 
-    def _odd(
-        self, path: bytes, name: bytes, found: os.stat_result, descriptor: int | None
-    ) -> tuple[int, int]:
-        """Kind and size of what is no regular file."""
-        if stat.S_ISLNK(found.st_mode):
-            # Some file systems give another size for a link than its target has.
-            place = name if descriptor is not None else self._prefix + path
-            return SYMLINK, len(os.readlink(place, dir_fd=descriptor))
-        if not self._ignore:
-            return SPECIAL, found.st_size
+    def _keep(self, start: int, chosen: Callable[[bytes], bool]) -> None:
+        """Keep only the chosen ones of the files from `start` on."""
+        kept = [
+            (path, stamp)
+            for path, stamp in zip(self._paths[start:], self._stamps[start:], strict=True)
+            if chosen(path)
+        ]
+        self._paths[start:] = [path for path, _ in kept]
+        self._stamps[start:] = [stamp for _, stamp in kept]
+
+    def _other(self, path: bytes, name: bytes, rules: IgnoreRules | None, descriptor: int) -> bool:
+        """Take in what is neither folder nor regular file. False where it counts as not being there."""
+        if (self._ignore and name.startswith(PART_PREFIX)) or (rules is not None and rules.ignores(path)):
+            return False
+        try:
+            found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            if stat.S_ISREG(found.st_mode):  # by now
+                stamp = regular_stamp(found)
+            elif stat.S_ISLNK(found.st_mode):
+                if name == REPOSITORY_FOLDER:
+                    return False
+                # Some file systems give another size for a link than its target has.
+                size = len(os.readlink(name, dir_fd=descriptor))
+                stamp = pack_stamp(SYMLINK, size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+            elif self._ignore and (self._chosen is None or self._chosen(path)):
+                raise refuse_special(self._prefix + path, found.st_mode)
+            else:
+                stamp = pack_stamp(SPECIAL, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+        except FileNotFoundError:
+            return False
         if self._chosen is None or self._chosen(path):
-            raise refuse_special(self._prefix + path, found.st_mode)
-        return SPECIAL, 0
+            self._paths.append(path)
+            self._stamps.append(stamp)
+        return True
 
     def _below(self, path: bytes, name: bytes, rules: IgnoreRules | None) -> bool:
         """Put a subfolder on the list. False where it counts as not being there."""
@@ -149,53 +133,43 @@ class Walk:
             self._folders.append((path + b"/", rules))
         return True
 
-    def _empty_folder(self, relative: bytes, descriptor: int | None) -> None:
+    def _empty_folder(self, relative: bytes, descriptor: int) -> None:
         if self._chosen is not None and not self._chosen(relative):
             return
-        found = os.stat(self._prefix + relative if descriptor is None else descriptor)
+        found = os.stat(descriptor)
         self._paths.append(relative[:-1])
         stamp = pack_stamp(EMPTY_FOLDER, 0, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
         self._stamps.append(stamp)
 
-    def _rules_in(
-        self, relative: bytes, rules: IgnoreRules | None, descriptor: int | None
-    ) -> IgnoreRules | None:
+    def _rules_in(self, relative: bytes, rules: IgnoreRules | None, descriptor: int) -> IgnoreRules | None:
         """The rules that hold inside a folder: those from above, then those of its own ignore file."""
-        place = IGNORE_FILE if descriptor is not None else self._prefix + relative + IGNORE_FILE
         try:
-            found = os.stat(place, dir_fd=descriptor, follow_symlinks=False)
+            found = os.stat(IGNORE_FILE, dir_fd=descriptor, follow_symlinks=False)
         except FileNotFoundError:
             return rules
         if not stat.S_ISREG(found.st_mode):  # as git, which does not follow a symlink here
             return rules
         from dataver.source.ignore import IgnoreRules
 
-        path = relative + IGNORE_FILE
-        listed = SourceFile(path, FILE, False, found.st_size, 0, 0, 0)
-        data, _ = read_whole(place, listed, descriptor)
+        listed = SourceFile(relative + IGNORE_FILE, FILE, False, found.st_size, 0, 0, 0)
+        data, _ = read_whole(IGNORE_FILE, listed, descriptor)
         return IgnoreRules(data, relative, rules)
 
 
+def _is_seen(rules: IgnoreRules, relative: bytes, path: bytes) -> bool:
+    """Whether rules let a file of the folder through; a folder's rules themselves are part of the data."""
+    return path == relative + IGNORE_FILE or not rules.ignores(path)
+
+
 @contextmanager
-def _opened(full: bytes) -> Iterator[tuple[bytes | int, int | None]]:
-    """A folder for `os.scandir`: its descriptor, or its path on systems that list by paths alone."""
+def _opened(full: bytes) -> Iterator[int]:
+    """A folder, open to be listed."""
     if len(full) > CALL_PATH_BYTES_MAX:
         with step_by_step(full) as (descriptor, _):
-            yield descriptor, descriptor
-    elif _BY_DESCRIPTOR:
-        descriptor = os.open(full, _FOLDER_FLAGS)
-        try:
-            yield descriptor, descriptor
-        finally:
-            os.close(descriptor)
-    else:
-        yield full, None
-
-
-def _by_name(entries: Iterable[os.DirEntry[Any]], descriptor: int | None) -> dict[bytes, os.DirEntry[Any]]:
-    listed = list(entries)
-    names = [entry.name for entry in listed]
-    if descriptor is not None and names:
-        # Such names are text. Encoded all at once, as no name holds a NUL.
-        names = os.fsencode("\0".join(names)).split(b"\0")
-    return dict(zip(names, listed, strict=True))
+            yield descriptor
+        return
+    descriptor = os.open(full, FOLDER_FLAGS)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -15,7 +15,7 @@ import pytest
 from dataver.chunking import ChunkerParameters
 from dataver.errors import BadInputError, DamagedError, WouldOverwriteError
 from dataver.repository import Repository, init
-from dataver.source import LocalSource, SourceFile
+from dataver.source import Batch, LocalSource, SourceFile
 
 OTHER_CHUNKS = ChunkerParameters(min_bytes=1024, average_bytes=4096, max_bytes=16384)
 
@@ -108,9 +108,9 @@ def test_unchanged_files_are_not_read_again(tmp_path: Path, monkeypatch: pytest.
     read: list[bytes] = []
     batch, small, large = LocalSource.read_batch, LocalSource.read_small, LocalSource.open_stable
 
-    def counted_batch(self: LocalSource, files: Sequence[SourceFile], buffer: memoryview) -> bytes:
+    def counted_batch(self: LocalSource, files: Sequence[SourceFile], buffer: memoryview) -> Batch:
         done = batch(self, files, buffer)
-        read.extend(file.path for file, as_listed in zip(files, done, strict=True) if as_listed)
+        read.extend(file.path for file, flags in zip(files, done.flags, strict=True) if flags)
         return done
 
     def counted_small(self: LocalSource, file: SourceFile) -> tuple[bytes, SourceFile]:

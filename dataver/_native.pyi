@@ -1,0 +1,13 @@
+# The compiled part. What each function promises stands in `dataver.source.batch`.
+
+from collections.abc import Sequence
+
+from typing_extensions import Buffer
+
+from dataver.source.base import SourceFile
+
+def list_folder(
+    descriptor: int, prefix: bytes, paths: list[bytes], stamps: list[bytes], /
+) -> tuple[list[bytes], list[bytes]]: ...
+def read_files(prefix: bytes, files: Sequence[SourceFile], buffer: memoryview, /) -> tuple[bytes, bytes]: ...
+def blake3(data: Buffer, /) -> bytes: ...
