@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.drive import Measured
-from benchmarks.peers import PEERS, PHASES, Peer
+from benchmarks.peer import PHASES, Peer
+from benchmarks.peers import PEERS
 from benchmarks.workloads import Workload
 
 HERE = Path(__file__).resolve().parent
