@@ -24,7 +24,7 @@ Say = Callable[[str], None]
 FILES_MANY = 1_000
 FORGOTTEN_S = 65
 
-# File systems round the length of a file up, on the average by half a block; an inode is about the other half.
+# What a file takes on the disk besides its length: about half a block to the next whole one, and an inode.
 BLOCK_BYTES = 4096
 
 # What a command may take of memory besides twice the data: the files it writes and its buffers.

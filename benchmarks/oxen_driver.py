@@ -5,7 +5,7 @@
     python oxen_driver.py status PROJECT
     python oxen_driver.py restore PROJECT NAME      NAME is that of the folder in the last commit
 
-Run with the Python of `.venv-bench`. A second of the command line is a second here, but for the import, 0.2 s.
+Run with the Python of `.venv-bench`. The import alone takes 0.2 s.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def init(project: str) -> None:
 
 
 def commit(project: str, folder: str) -> None:
-    """Adds what `folder` holds and what it lacks, and commits that; that there is nothing to commit is no error."""
+    """Commits what `folder` holds now, and what it lacks; to have nothing to commit is no error."""
     repo = oxen.Repo(project)
     repo.add(folder)
     try:

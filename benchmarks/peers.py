@@ -205,7 +205,6 @@ class Casync(Peer):
     """casync: an archive's index and a store of chunks. No encoder cache (`--cache`), as by default."""
 
     name = "casync"
-    slow: ClassVar[dict[str, tuple[str, ...]]] = {"labels": PHASES}
 
     def init(self) -> None:
         (self.store / "chunks").mkdir(parents=True)
@@ -229,7 +228,7 @@ class Casync(Peer):
 
 
 class Library(Peer):
-    """A Python package of `.venv-bench` without a command: a program beside this one calls it, a process a phase."""
+    """A package of `.venv-bench` without a command: a program beside this one calls it, one process a phase."""
 
     package: ClassVar[str]
     distribution: ClassVar[str]
@@ -252,8 +251,8 @@ class Library(Peer):
 class Xet(Library):
     """hf-xet with an endpoint on the local disk.
 
-    What is stored are its xorbs and shards; the copies of the shards beside them are a cache, and the names and
-    hashes of the files are the caller's to keep.
+    What is stored are its xorbs and shards; the copies of the shards beside them are a cache, and the names
+    and hashes of the files are the caller's to keep.
     """
 
     name, package, distribution = "xet", "hf_xet", "hf-xet"
@@ -292,8 +291,8 @@ class Xet(Library):
 class Oxen(Library):
     """Oxen's Python package.
 
-    Its project has to be a folder above the data, as DVC's; `.oxen` there is a link to the store. Another project
-    with a link to the same store is what is restored into.
+    Its project has to be a folder above the data, as DVC's; `.oxen` there is a link to the store. What is
+    restored into is another project with a link to the same store.
     """
 
     name, package, distribution = "oxen", "oxen", "oxenai"

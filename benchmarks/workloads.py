@@ -247,7 +247,7 @@ def _table(rng: np.random.Generator, rows: int) -> Any:
 
 
 def parquet_tables(number: int, scale: float) -> tuple[Any, Any | None]:
-    """The table of the Parquet file `number` in the first version; in the second one, if the edit changes it."""
+    """The table of the Parquet file `number` in the first version, and in the second if that has another."""
     import pyarrow as pa
 
     rows = max(1_000, round(PARQUET_ROWS * scale))

@@ -1,9 +1,9 @@
-"""hf-xet has no command: this is the least program that uploads a folder to a local endpoint and gets it back.
+"""hf-xet has no command: the least program that uploads a folder to a local endpoint and gets it back.
 
     python xet_driver.py upload ENDPOINT HASHES FOLDER      HASHES: a JSON file, what Xet calls each file
     python xet_driver.py download ENDPOINT HASHES FOLDER
 
-Run with the Python of `.venv-bench`. Names are no business of Xet's, so the caller keeps them with the hashes.
+Run with the Python of `.venv-bench`. Xet knows no names: the caller keeps them, with the hashes.
 """
 
 from __future__ import annotations
