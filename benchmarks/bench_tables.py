@@ -40,9 +40,8 @@ def main() -> None:
         size_bytes, growth = grown_by_edit(folder, kinds, options.scale, writing)
         cells = [f"{one / MIB:.1f}" for one in (size_bytes, *growth)]
         print(f"| {title} | {' | '.join(cells)} |", flush=True)
-    print(
-        "\n| one file with | MiB | new chunks, KiB | of the file, % | growth, KiB |\n|---|---:|---:|---:|---:|"
-    )
+    print("\n| one file with | MiB | new chunks, KiB | of the file, % | growth, KiB |")
+    print("|---|---:|---:|---:|---:|")
     for title, size_bytes, new_bytes, growth_bytes in other_columns(folder, options.scale):
         part = 100 * new_bytes / size_bytes
         print(

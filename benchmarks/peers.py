@@ -228,7 +228,7 @@ class Casync(Peer):
 
 
 class Library(Peer):
-    """A package of `.venv-bench` without a command: a program beside this one calls it, one process a phase."""
+    """A package of `.venv-bench` without a command: a program beside this one calls it, a process a phase."""
 
     package: ClassVar[str]
     distribution: ClassVar[str]

@@ -81,10 +81,12 @@ def _row(title: str, name: str, row: str, values: dict[str, float | None], sprea
         is_other = tool != "dataver" and ours is not None and known[tool] > 0
         return f"{text} ({ours / known[tool]:.2f})" if is_other else text
 
-    best = least(known, EVERY)
-    beside = f"{best} ({ours / known[best]:.2f})" if best and ours is not None else "-"
-    aims = AIMS.get(name, {}).get(row, ()) if ours is not None else ()
-    verdicts = [verdict for aim in aims if (verdict := aim.judged(ours, known))]
+    beside, verdicts = "-", []
+    if ours is not None:
+        if best := least(known, EVERY):
+            beside = f"{best} ({ours / known[best]:.2f})"
+        aims = AIMS.get(name, {}).get(row, ())
+        verdicts = [verdict for aim in aims if (verdict := aim.judged(ours, known))]
     cells = [title, *map(cell, values), spread, beside, "; ".join(verdicts)]
     return f"| {' | '.join(cells)} |"
 
