@@ -75,11 +75,11 @@ def _row(title: str, name: str, row: str, values: dict[str, float | None], sprea
     ours = known.get("dataver")
 
     def cell(tool: str) -> str:
-        if tool not in known:
+        value = known.get(tool)
+        if value is None:
             return "-"
-        text = f"{known[tool]:.{width}f}"
-        is_other = tool != "dataver" and ours is not None and known[tool] > 0
-        return f"{text} ({ours / known[tool]:.2f})" if is_other else text
+        text = f"{value:.{width}f}"
+        return text if tool == "dataver" or ours is None or value <= 0 else f"{text} ({ours / value:.2f})"
 
     beside, verdicts = "-", []
     if ours is not None:

@@ -1,6 +1,6 @@
 """The comparison: commit, status and restore of each workload, dataver beside its peers.
 
-    python -m benchmarks.run                              all of it, at full scale: 30 minutes, 30 GB of disk
+    python -m benchmarks.run                              all of it, at full scale: an hour, 50 GB of disk
     python -m benchmarks.run blob --tools dataver borg    one workload, two tools
     python -m benchmarks.run --scale 0.02 --rounds 1      a quick try
 

@@ -8,7 +8,7 @@ on the pyarrow that writes them). At scale 1:
 - `small`: 50,000 files of 1 to 16 KiB in 100 folders, about half of them text and half random bytes, mixed
   within a folder. The edit changes 1 % of the files, adds 1 %, deletes 1 % and renames one folder.
 - `labels`: 100,000 files of 40 to 200 bytes, 13.6 MiB, in 100 folders, as a detector of objects in pictures
-  learns from: a line for each object, its class and four decimals. Edited like `small`.
+  learns from: a line for each object, its class and four fractions. Edited like `small`.
 - `parquet`: 8 files of about 40 MB, written with pyarrow's defaults: a million rows of int64, timestamp,
   int8, float64, float32 and two string columns. The edit appends 2 % of rows to one file, changes 500 values
   of a second, deletes 1,000 neighbouring rows from the middle of a third and adds a column to a fourth.
