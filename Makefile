@@ -69,7 +69,7 @@ format: $(TEST_ENV)/.made
 	$(TEST_ENV)/bin/python -m ruff check --fix
 	$(TEST_ENV)/bin/python -m ruff format
 
-# Figures beside other tools on the same data. DVC gets an environment of its own; borg and restic come from Debian.
+# Figures beside other tools on the same data. What comes from PyPI gets an environment of its own; borg, restic and casync come from Debian.
 bench: $(TEST_ENV)/.made
 	PYTHON='$(PYTHON)' benchmarks/setup-peers
 	$(TEST_ENV)/bin/python -m benchmarks

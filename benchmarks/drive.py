@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.memory import touch_apart
-from benchmarks.peers import Peer, Timing
+from benchmarks.peer import Peer, Timing
 from benchmarks.workloads import Workload
 
 Say = Callable[[str], None]
@@ -23,6 +23,9 @@ Say = Callable[[str], None]
 # this many files are deleted when all is measured, or long enough before.
 FILES_MANY = 1_000
 FORGOTTEN_S = 65
+
+# What a file takes on the disk besides its length: about half a block to the next whole one, and an inode.
+BLOCK_BYTES = 4096
 
 # What a command may take of memory besides twice the data: the files it writes and its buffers.
 ROOM_BYTES = 1 << 30
@@ -106,9 +109,17 @@ class Round:
     """One round: every tool with a new repository, all versioning one folder, which no tool may change."""
 
     def __init__(
-        self, workload: Workload, kinds: Sequence[type[Peer]], folder: Path, *, cold: bool, checked: bool
+        self,
+        workload: Workload,
+        kinds: Sequence[type[Peer]],
+        folder: Path,
+        *,
+        cold: bool,
+        slow: bool,
+        checked: bool,
     ) -> None:
-        self._workload, self._folder, self._cold, self._checked = workload, folder, cold, checked
+        self._workload, self._folder, self._checked = workload, folder, checked
+        self._cold, self._slow = cold, slow
         self._room_bytes = 2 * workload.size_bytes + ROOM_BYTES
         self._source = folder / "work" / "data"  # DVC's project is `work`
         self._source.parent.mkdir(parents=True)
@@ -127,7 +138,7 @@ class Round:
                 self._workload.apply_edit(self._source)
             before = stamps(self._source)
             for peer in self._peers:
-                if phase not in peer.phases:
+                if phase not in peer.phases or (not self._slow and phase in self._left_out(peer)):
                     continue
                 measured = into.setdefault(peer.name, Measured())
                 had_bytes = peer.stored_bytes() if phase == "commit_changed" else 0
@@ -142,6 +153,9 @@ class Round:
                     raise RuntimeError(
                         f"{phase} by {peer.name} changed the shared data, and so the other tools' figures"
                     )
+
+    def _left_out(self, peer: Peer) -> tuple[str, ...]:
+        return peer.slow.get(self._workload.name, ())
 
     def _one(self, peer: Peer, phase: str) -> tuple[Timing, float]:
         """The timing of one command, and the seconds that a `sync` took after it."""
@@ -178,11 +192,13 @@ def measure(
     rounds: int,
     folder: Path,
     cold: bool = False,
+    slow: bool = False,
     say: Say = print,
 ) -> dict[str, Measured]:
     """Measures each tool `rounds` times, below `folder`, which is made anew.
 
     The order of the tools moves on by one each round. In the first one the restored bytes are compared.
+    With `slow` also the phases that take a tool minutes are measured (`Peer.slow`).
     What a round of many files leaves behind stays until `folder` is deleted (see `FILES_MANY`).
     """
     clear(folder, say)
@@ -192,7 +208,8 @@ def measure(
         turn = number % len(kinds)
         ordered = [*kinds[turn:], *kinds[:turn]]
         place = folder / str(number)
-        Round(workload, ordered, place, cold=cold, checked=number == 0).run(phases, found, say)
+        one = Round(workload, ordered, place, cold=cold, slow=slow, checked=number == 0)
+        one.run(phases, found, say)
         if workload.files < FILES_MANY:
             shutil.rmtree(place)
     return {kind.name: found[kind.name] for kind in kinds if kind.name in found}
@@ -211,7 +228,8 @@ def clear(folder: Path, say: Say) -> None:
 def room_needed(workload: Workload, tools: int, rounds: int) -> int:
     """About how many bytes of disk `measure` takes: the data, its copies, repositories, restored folders."""
     kept = rounds if workload.files >= FILES_MANY else 1
-    return workload.size_bytes * (2 + kept * (1 + 3 * tools))
+    one_copy = workload.size_bytes + workload.files * BLOCK_BYTES
+    return one_copy * (2 + kept * (1 + 3 * tools))
 
 
 def warn_if_busy() -> None:

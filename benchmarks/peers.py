@@ -1,9 +1,4 @@
-"""The tools compared, one class each, all driven as whole commands.
-
-A tool is given a folder of its own for everything it keeps (repository, caches, configuration) and the folder
-of data that it versions; it leaves nothing anywhere else. The phases are named in `PHASES`. A phase is one
-command; what has to be prepared for it is done before, unmeasured.
-"""
+"""The tools compared, one class each, all driven as whole commands."""
 
 from __future__ import annotations
 
@@ -12,124 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+from benchmarks.peer import PHASES, Peer, Timing, first_line
 
-PHASES = ("first_commit", "nothing_changed", "status", "commit_changed", "restore")
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """One command: wall seconds, processor seconds (user and system, all its processes), and memory.
-
-    `resident_bytes_max` is the largest resident set of one process.
-    """
-
-    wall_s: float
-    cpu_s: float
-    resident_bytes_max: int
-
-
-def timed(command: Sequence[str], *, cwd: Path, env: dict[str, str]) -> Timing:
-    """Runs the command to its end. What it prints is kept only to be shown if it fails (RuntimeError)."""
-    with tempfile.TemporaryFile() as output:
-        start = time.perf_counter()
-        process = subprocess.Popen(
-            command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        wall_s = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            output.seek(0)
-            shown = output.read().decode(errors="replace")[-4_000:]
-            raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}:\n{shown}")
-    return Timing(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
-
-
-def tree_bytes(folder: Path) -> int:
-    """Sum of the lengths of all files below `folder`, without what file systems round up to."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        total += sum(os.lstat(os.path.join(parent, name)).st_size for name in names)
-    return total
-
-
-class Peer:
-    """One tool with one repository in `home`, versioning `source`. Subclasses say which commands do what."""
-
-    name: ClassVar[str]
-    phases: ClassVar[tuple[str, ...]] = PHASES
-    """The phases that the tool can be asked for."""
-
-    def __init__(self, home: Path, source: Path) -> None:
-        self.home, self.source = home, source
-        home.mkdir(parents=True)
-        self.env = {**os.environ, **self.environment()}
-
-    @classmethod
-    def program(cls) -> str | None:
-        """The program's path, None where it is not installed."""
-        return shutil.which(cls.name)
-
-    @classmethod
-    def version(cls) -> str:
-        """What the program says of its version, one line."""
-        return _first_line([cls.program() or cls.name, "--version"])
-
-    def environment(self) -> dict[str, str]:
-        """Environment variables that keep the tool inside `home`, and quiet."""
-        return {}
-
-    @property
-    def store(self) -> Path:
-        """The folder that holds what was committed, and nothing that could be made again."""
-        return self.home / "repository"
-
-    def run(self, *arguments: str, cwd: Path | None = None) -> Timing:
-        program = self.program()
-        assert program is not None
-        return timed([program, *arguments], cwd=cwd or self.home, env=self.env)
-
-    def stored_bytes(self) -> int:
-        """Length of all that the repository holds."""
-        return tree_bytes(self.store)
-
-    def init(self) -> None:
-        """Makes the repository. Not measured."""
-        raise NotImplementedError
-
-    def first_commit(self) -> Timing:
-        raise NotImplementedError
-
-    def nothing_changed(self) -> Timing:
-        """The commit again, of the very same files."""
-        raise NotImplementedError
-
-    def status(self) -> Timing:
-        """Asks what changed, where the tool has a command for it; else what comes nearest."""
-        return self.nothing_changed()
-
-    def commit_changed(self) -> Timing:
-        raise NotImplementedError
-
-    def prepare_restore(self, target: Path) -> None:
-        """What a user would have to do before the restore, and the empty folder. Not measured."""
-        target.mkdir(parents=True)
-
-    def restore(self, target: Path) -> Timing:
-        """Writes the last committed version into `target`."""
-        raise NotImplementedError
-
-    def restored(self, target: Path) -> Path:
-        """Where below `target` the files of the data folder are after a restore."""
-        return target
+BENCH_ENV = Path(__file__).resolve().parent.parent / ".venv-bench"
 
 
 class Dataver(Peer):
@@ -218,7 +102,7 @@ class Restic(Peer):
 
     @classmethod
     def version(cls) -> str:
-        return " ".join(_first_line([cls.program() or "restic", "version"]).split()[:2])
+        return " ".join(first_line([cls.program() or "restic", "version"]).split()[:2])
 
     def environment(self) -> dict[str, str]:
         return {
@@ -257,12 +141,12 @@ class Dvc(Peer):
     @classmethod
     def program(cls) -> str | None:
         named = os.environ.get("DATAVER_BENCH_DVC")
-        own = CHECKOUT / ".venv-bench" / "bin" / "dvc"
+        own = BENCH_ENV / "bin" / "dvc"
         return named or (str(own) if own.exists() else shutil.which("dvc"))
 
     @classmethod
     def version(cls) -> str:
-        return "dvc " + _first_line([cls.program() or "dvc", "--version"])
+        return "dvc " + first_line([cls.program() or "dvc", "--version"])
 
     def environment(self) -> dict[str, str]:
         return {
@@ -317,6 +201,142 @@ class Dvc(Peer):
         return target / self.source.name
 
 
+class Casync(Peer):
+    """casync: an archive's index and a store of chunks. No encoder cache (`--cache`), as by default."""
+
+    name = "casync"
+
+    def init(self) -> None:
+        (self.store / "chunks").mkdir(parents=True)
+
+    def _casync(self, command: str, index: str, folder: Path) -> Timing:
+        return self.run(
+            command, f"--store={self.store / 'chunks'}", str(self.store / f"{index}.caidx"), str(folder)
+        )
+
+    def first_commit(self) -> Timing:
+        return self._casync("make", "first", self.source)
+
+    def nothing_changed(self) -> Timing:
+        return self._casync("make", f"same-{time.monotonic_ns()}", self.source)
+
+    def commit_changed(self) -> Timing:
+        return self._casync("make", "changed", self.source)
+
+    def restore(self, target: Path) -> Timing:
+        return self._casync("extract", "changed", target)
+
+
+class Library(Peer):
+    """A package of `.venv-bench` without a command: a program beside this one calls it, a process a phase."""
+
+    package: ClassVar[str]
+    distribution: ClassVar[str]
+
+    @classmethod
+    def program(cls) -> str | None:
+        found = any(BENCH_ENV.glob(f"lib/python*/site-packages/{cls.package}"))
+        return str(BENCH_ENV / "bin" / "python") if found else None
+
+    @classmethod
+    def version(cls) -> str:
+        asked = f"from importlib.metadata import version; print(version({cls.distribution!r}))"
+        return f"{cls.distribution} " + first_line([cls.program() or "python3", "-Ic", asked])
+
+    def drive(self, *arguments: str) -> Timing:
+        driver = Path(__file__).with_name(f"{self.name}_driver.py")
+        return self.run("-I", str(driver), *arguments)
+
+
+class Xet(Library):
+    """hf-xet with an endpoint on the local disk.
+
+    What is stored are its xorbs and shards; the copies of the shards beside them are a cache, and the names
+    and hashes of the files are the caller's to keep.
+    """
+
+    name, package, distribution = "xet", "hf_xet", "hf-xet"
+    slow: ClassVar[dict[str, tuple[str, ...]]] = {"small": ("restore",), "labels": ("restore",)}
+
+    def environment(self) -> dict[str, str]:
+        return {"HF_XET_CACHE": str(self.home / "cache")}
+
+    @property
+    def _endpoint(self) -> Path:
+        return self.home / "endpoint"
+
+    @property
+    def store(self) -> Path:
+        return self._endpoint / "xet" / "xorbs"
+
+    def init(self) -> None:
+        self._endpoint.mkdir()
+
+    def _transfer(self, command: str, folder: Path) -> Timing:
+        return self.drive(command, f"local://{self._endpoint}", str(self.home / "hashes.json"), str(folder))
+
+    def first_commit(self) -> Timing:
+        return self._transfer("upload", self.source)
+
+    def nothing_changed(self) -> Timing:
+        return self._transfer("upload", self.source)
+
+    def commit_changed(self) -> Timing:
+        return self._transfer("upload", self.source)
+
+    def restore(self, target: Path) -> Timing:
+        return self._transfer("download", target)
+
+
+class Oxen(Library):
+    """Oxen's Python package.
+
+    Its project has to be a folder above the data, as DVC's; `.oxen` there is a link to the store. What is
+    restored into is another project with a link to the same store.
+    """
+
+    name, package, distribution = "oxen", "oxen", "oxenai"
+    slow: ClassVar[dict[str, tuple[str, ...]]] = {"small": ("restore",), "labels": PHASES}
+
+    def environment(self) -> dict[str, str]:
+        return {"HOME": str(self.home)}
+
+    @property
+    def _project(self) -> Path:
+        return self.source.parent
+
+    def init(self) -> None:
+        self.drive("init", str(self._project))
+        made = self._project / ".oxen"
+        made.rename(self.store)
+        made.symlink_to(self.store)
+
+    def _commit(self) -> Timing:
+        return self.drive("commit", str(self._project), str(self.source))
+
+    def first_commit(self) -> Timing:
+        return self._commit()
+
+    def nothing_changed(self) -> Timing:
+        return self._commit()
+
+    def status(self) -> Timing:
+        return self.drive("status", str(self._project))
+
+    def commit_changed(self) -> Timing:
+        return self._commit()
+
+    def prepare_restore(self, target: Path) -> None:
+        super().prepare_restore(target)
+        (target / ".oxen").symlink_to(self.store)
+
+    def restore(self, target: Path) -> Timing:
+        return self.drive("restore", str(target), self.source.name)
+
+    def restored(self, target: Path) -> Path:
+        return target / self.source.name
+
+
 class Git(Peer):
     """git, for `status` alone: the folder is its work tree, the repository lies elsewhere."""
 
@@ -359,7 +379,7 @@ class Floor(Peer):
 
     @classmethod
     def version(cls) -> str:
-        return "dd conv=fsync, cp -r and find -printf of " + _first_line(["cp", "--version"]).removeprefix(
+        return "dd conv=fsync, cp -r and find -printf of " + first_line(["cp", "--version"]).removeprefix(
             "cp "
         )
 
@@ -387,11 +407,8 @@ class Floor(Peer):
         return self.run("cp", "-r", "--reflink=never", f"{source}/.", str(target))
 
 
-def _first_line(command: list[str]) -> str:
-    answer = subprocess.run(command, capture_output=True, text=True, check=True)
-    return (answer.stdout + answer.stderr).strip().splitlines()[0]
-
-
-PEERS: dict[str, type[Peer]] = {peer.name: peer for peer in (Dataver, Borg, Dvc, Restic, Git, Floor)}
-TOOLS = ("dataver", "borg", "dvc", "restic", "floor")
+PEERS: dict[str, type[Peer]] = {
+    peer.name: peer for peer in (Dataver, Borg, Dvc, Restic, Xet, Oxen, Casync, Git, Floor)
+}
+TOOLS = ("dataver", "borg", "dvc", "restic", "xet", "oxen", "casync", "floor")
 """What is compared where nothing else is asked for."""

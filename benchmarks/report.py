@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.aims import AIMS, EVERY, least
 from benchmarks.drive import Measured
-from benchmarks.peers import PEERS, PHASES, Peer
+from benchmarks.peer import PHASES, Peer
+from benchmarks.peers import PEERS
 from benchmarks.workloads import Workload
 
 HERE = Path(__file__).resolve().parent
@@ -67,36 +69,52 @@ def save(path: Path, name: str, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(every, indent=1) + "\n")
 
 
-def _cell(value: float | None, ours: float | None, is_ours: bool, width: int) -> str:
-    if value is None:
-        return "-"
-    text = f"{value:.{width}f}"
-    return text if is_ours or ours is None or value <= 0 else f"{text} ({ours / value:.2f})"
+def _row(title: str, name: str, row: str, values: dict[str, float | None], spread: str, width: int) -> str:
+    """One line: each tool's value, in brackets dataver's as a part of it; the best peer; the aim."""
+    known = {tool: value for tool, value in values.items() if value is not None}
+    ours = known.get("dataver")
+
+    def cell(tool: str) -> str:
+        value = known.get(tool)
+        if value is None:
+            return "-"
+        text = f"{value:.{width}f}"
+        return text if tool == "dataver" or ours is None or value <= 0 else f"{text} ({ours / value:.2f})"
+
+    beside, verdicts = "-", []
+    if ours is not None:
+        if best := least(known, EVERY):
+            beside = f"{best} ({ours / known[best]:.2f})"
+        aims = AIMS.get(name, {}).get(row, ())
+        verdicts = [verdict for aim in aims if (verdict := aim.judged(ours, known))]
+    cells = [title, *map(cell, values), spread, beside, "; ".join(verdicts)]
+    return f"| {' | '.join(cells)} |"
 
 
-def table(value: dict[str, Any]) -> str:
+def table(name: str, value: dict[str, Any]) -> str:
     """One workload in Markdown: the best seconds of each tool, in brackets dataver's as a part of them."""
-    found = {name: Measured(**one) for name, one in value["measured"].items()}
-    lines = ["| | " + " | ".join(found) + " | spread |", "|---|" + "---:|" * (len(found) + 1)]
-    ours = found.get("dataver")
+    found = {tool: Measured(**one) for tool, one in value["measured"].items()}
+    aimed = name if value["scale"] == 1.0 else ""
+    lines = [
+        "| | " + " | ".join(found) + " | spread | best peer | aim |",
+        "|---|" + "---:|" * (len(found) + 1) + "---|---|",
+    ]
     for phase in PHASES:
-        best = {name: one.best_s(phase) for name, one in found.items()}
+        best = {tool: one.best_s(phase) for tool, one in found.items()}
         if any(best.values()):
-            mine = ours.best_s(phase) if ours else None
-            cells = [_cell(seconds, mine, name == "dataver", 2) for name, seconds in best.items()]
             spread = max(one.spread(phase) for one in found.values())
-            lines.append(f"| {PHASE_NAMES[phase]}, s | " + " | ".join(cells) + f" | {spread:.1f} |")
+            lines.append(_row(f"{PHASE_NAMES[phase]}, s", aimed, phase, best, f"{spread:.1f}", 2))
     for attribute, title in SIZES.items():
-        sizes = {name: getattr(one, attribute) for name, one in found.items() if name != "floor"}
+        sizes = {
+            tool: None if tool == "floor" else _mib(getattr(one, attribute)) for tool, one in found.items()
+        }
         if any(sizes.values()):
-            mine = sizes.get("dataver")
-            cells = []
-            for name in found:
-                size = sizes.get(name)
-                in_mib, mine_mib = (None if one is None else one / 2**20 for one in (size, mine))
-                cells.append(_cell(in_mib, mine_mib, name == "dataver", 1))
-            lines.append(f"| {title} | " + " | ".join(cells) + " | |")
+            lines.append(_row(title, aimed, attribute, sizes, "", 1))
     return "\n".join(lines)
+
+
+def _mib(size_bytes: int | None) -> float | None:
+    return None if size_bytes is None else size_bytes / 2**20
 
 
 def section(name: str, value: dict[str, Any]) -> str:
@@ -105,7 +123,7 @@ def section(name: str, value: dict[str, Any]) -> str:
     size = f"{value['files']:,} files, {value['size_bytes'] / 2**20:,.0f} MiB"
     how = f"best of {value['rounds']} rounds, {value['cache']} page cache"
     where = f"{value['date']} on {value['machine']}"
-    return f"### {name}\n\n{table(value)}\n\n{size}; {how}; {where}; {tools}.\n"
+    return f"### {name}\n\n{table(name, value)}\n\n{size}; {how}; {where}; {tools}.\n"
 
 
 def publish(name: str, value: dict[str, Any]) -> None:

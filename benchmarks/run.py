@@ -1,6 +1,6 @@
 """The comparison: commit, status and restore of each workload, dataver beside its peers.
 
-    python -m benchmarks.run                              all of it, at full scale: 30 minutes, 30 GB of disk
+    python -m benchmarks.run                              all of it, at full scale: an hour, 50 GB of disk
     python -m benchmarks.run blob --tools dataver borg    one workload, two tools
     python -m benchmarks.run --scale 0.02 --rounds 1      a quick try
 
@@ -18,7 +18,8 @@ from pathlib import Path
 
 from benchmarks import report, workloads
 from benchmarks.drive import measure, room_needed, warn_if_busy
-from benchmarks.peers import PEERS, PHASES, TOOLS
+from benchmarks.peer import PHASES
+from benchmarks.peers import PEERS, TOOLS
 
 FOLDER = Path("/var/tmp/dataver-bench")  # on most machines on a disk, as /tmp need not be
 
@@ -31,6 +32,9 @@ def options_of(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--folder", type=Path, default=FOLDER, help=f"where to work (default: {FOLDER})")
     parser.add_argument(
         "--cold", action="store_true", help="empty the page cache before each phase (as root)"
+    )
+    parser.add_argument(
+        "--slow", action="store_true", help="also the phases that take a tool minutes (Peer.slow)"
     )
     parser.add_argument(
         "--publish",
@@ -51,7 +55,15 @@ def compare(name: str, key: str, phases: list[str], tools: list[str], options: a
         sys.exit(f"{options.folder} has {have} free, {want} are needed: name another with --folder")
     place = options.folder / f"run-{key}"
     atexit.register(shutil.rmtree, place, ignore_errors=True)
-    found = measure(workload, kinds, phases, rounds=options.rounds, folder=place, cold=options.cold)
+    found = measure(
+        workload,
+        kinds,
+        phases,
+        rounds=options.rounds,
+        folder=place,
+        cold=options.cold,
+        slow=options.slow,
+    )
     value = report.entry(workload, found, cold=options.cold, folder=options.folder)
     report.save(options.folder / "results.json", key, value)
     print(f"\n{report.section(key, value)}", flush=True)

@@ -1,19 +1,21 @@
 """The data that the benchmarks commit, and the edits that make its second version.
 
-    python -m benchmarks.workloads FOLDER small parquet blob [--scale 0.01]
+    python -m benchmarks.workloads FOLDER small labels parquet blob [--scale 0.01]
 
 Everything comes from fixed seeds: the same names, sizes and bytes on every machine (Parquet files also depend
 on the pyarrow that writes them). At scale 1:
 
 - `small`: 50,000 files of 1 to 16 KiB in 100 folders, about half of them text and half random bytes, mixed
   within a folder. The edit changes 1 % of the files, adds 1 %, deletes 1 % and renames one folder.
+- `labels`: 100,000 files of 40 to 200 bytes, 13.6 MiB, in 100 folders, as a detector of objects in pictures
+  learns from: a line for each object, its class and four fractions. Edited like `small`.
 - `parquet`: 8 files of about 40 MB, written with pyarrow's defaults: a million rows of int64, timestamp,
   int8, float64, float32 and two string columns. The edit appends 2 % of rows to one file, changes 500 values
   of a second, deletes 1,000 neighbouring rows from the middle of a third and adds a column to a fourth.
 - `blob`: one incompressible file of 1 GiB. The edit inserts 1 KiB at 10 places and overwrites 4 KiB at 10
   others.
 
-A smaller scale makes fewer files (`small`), fewer rows (`parquet`) or fewer bytes (`blob`).
+A smaller scale makes fewer files (`small`, `labels`), fewer rows (`parquet`) or fewer bytes (`blob`).
 """
 
 from __future__ import annotations
@@ -36,9 +38,13 @@ if TYPE_CHECKING:
 SEED = 20261123
 RECIPE = 1  # raised when the data of a workload changes, so that what an older recipe made is made anew
 
+FOLDERS = 100
 SMALL_FILES = 50_000
-SMALL_FOLDERS = 100
 SMALL_BYTES_MIN, SMALL_BYTES_MAX = 1 << 10, 16 << 10
+LABEL_FILES = 100_000
+LABEL_LINE_BYTES = 40
+LABEL_LINES = (0.06, 0.14, 0.24, 0.29, 0.27)
+"""How many of the files have one line, two, and so on."""
 PARQUET_FILES = 8
 PARQUET_ROWS = 1_000_000
 BLOB_BYTES = 1 << 30
@@ -141,18 +147,64 @@ def _small_files(folder: Path, names: list[str], rng: np.random.Generator, text:
 def _make_small(folder: Path, scale: float) -> Edit:
     rng = np.random.Generator(np.random.SFC64(SEED))
     text = Text(rng)
-    per_folder = max(1, round(SMALL_FILES * scale / SMALL_FOLDERS))
+
+    def endings(count: int) -> list[str]:
+        found: list[str] = np.where(rng.random(count) < 0.5, "txt", "bin").tolist()
+        return found
+
+    def write(place: Path, names: list[str]) -> None:
+        _small_files(place, names, rng, text)
+
+    return _make_folders(folder, rng, round(SMALL_FILES * scale), endings, write)
+
+
+def _label_files(folder: Path, names: list[str], rng: np.random.Generator) -> None:
+    """Writes the files `names`: one to five lines of a class and the middle, width and height of a box."""
+    counts = rng.choice(len(LABEL_LINES), len(names), p=LABEL_LINES) + 1
+    lines = np.empty((int(counts.sum()), LABEL_LINE_BYTES), np.uint8)
+    lines[:] = np.frombuffer(b"ccc 0.xxxxxx 0.xxxxxx 0.xxxxxx 0.xxxxxx\n", np.uint8)
+    classes = rng.integers(100, 700, len(lines))  # three digits, so that a line is as long as the next
+    lines[:, :3] = ord("0") + classes[:, None] // (100, 10, 1) % 10
+    for start in range(6, LABEL_LINE_BYTES, 9):
+        lines[:, start : start + 6] = rng.integers(ord("0"), ord("9") + 1, (len(lines), 6), np.uint8)
+    supply, start = memoryview(lines.tobytes()), 0
+    for name, count in zip(names, counts.tolist(), strict=True):
+        stop = start + count * LABEL_LINE_BYTES
+        _write(folder / name, supply[start:stop])
+        start = stop
+
+
+def _make_labels(folder: Path, scale: float) -> Edit:
+    rng = np.random.Generator(np.random.SFC64(SEED))
+
+    def write(place: Path, names: list[str]) -> None:
+        _label_files(place, names, rng)
+
+    return _make_folders(folder, rng, round(LABEL_FILES * scale), lambda count: ["txt"] * count, write)
+
+
+def _make_folders(
+    folder: Path,
+    rng: np.random.Generator,
+    files: int,
+    endings: Callable[[int], list[str]],
+    write: Callable[[Path, list[str]], None],
+) -> Edit:
+    """About `files` files in `FOLDERS` folders, and an edit: 1 % changed, added, deleted; one folder renamed.
+
+    `endings` gives so many file name endings, `write` writes the files of these names below a folder.
+    """
+    per_folder = max(1, round(files / FOLDERS))
     every: list[str] = []
-    for number in range(SMALL_FOLDERS):
+    for number in range(FOLDERS):
         parent = f"part-{number:03d}"
         (folder / "v1" / parent).mkdir()
-        endings = np.where(rng.random(per_folder) < 0.5, "txt", "bin").tolist()
-        names = [f"{parent}/item-{index:05d}.{end}" for index, end in enumerate(endings)]
-        _small_files(folder / "v1", names, rng, text)
+        names = [f"{parent}/item-{index:05d}.{end}" for index, end in enumerate(endings(per_folder))]
+        write(folder / "v1", names)
         every += names
 
     one_percent = max(1, len(every) // 100)
-    renamed = f"part-{SMALL_FOLDERS // 2:03d}"
+    renamed = f"part-{FOLDERS // 2:03d}"
     stay = [name for name in every if not name.startswith(renamed)]
     picked = [stay[index] for index in rng.choice(len(stay), 2 * one_percent, replace=False).tolist()]
     changed, deleted = picked[:one_percent], picked[one_percent:]
@@ -160,7 +212,7 @@ def _make_small(folder: Path, scale: float) -> Edit:
     writes = sorted(changed + added)
     for name in writes:
         (folder / "edit" / name).parent.mkdir(parents=True, exist_ok=True)
-    _small_files(folder / "edit", writes, rng, text)
+    write(folder / "edit", writes)
     return Edit(((renamed, renamed + "-renamed"),), tuple(sorted(deleted)), tuple(writes))
 
 
@@ -194,9 +246,9 @@ def _table(rng: np.random.Generator, rows: int) -> Any:
     )
 
 
-def _make_parquet(folder: Path, scale: float) -> Edit:
+def parquet_tables(number: int, scale: float) -> tuple[Any, Any | None]:
+    """The table of the Parquet file `number` in the first version, and in the second if that has another."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     rows = max(1_000, round(PARQUET_ROWS * scale))
     changes = max(1, round(500 * scale))
@@ -223,14 +275,23 @@ def _make_parquet(folder: Path, scale: float) -> Edit:
         4: delete,
         6: add_column,
     }
+    rng = np.random.Generator(np.random.SFC64([SEED, number]))
+    table = _table(rng, rows)
+    return table, edits[number](table, rng) if number in edits else None
+
+
+def _make_parquet(folder: Path, scale: float) -> Edit:
+    import pyarrow.parquet as pq
+
+    writes: list[str] = []
     for number in range(PARQUET_FILES):
-        rng = np.random.Generator(np.random.SFC64([SEED, number]))
-        table = _table(rng, rows)
         name = f"part-{number}.parquet"
-        pq.write_table(table, folder / "v1" / name)
-        if number in edits:
-            pq.write_table(edits[number](table, rng), folder / "edit" / name)
-    return Edit(writes=tuple(f"part-{number}.parquet" for number in edits))
+        first, second = parquet_tables(number, scale)
+        pq.write_table(first, folder / "v1" / name)
+        if second is not None:
+            pq.write_table(second, folder / "edit" / name)
+            writes.append(name)
+    return Edit(writes=tuple(writes))
 
 
 def _make_blob(folder: Path, scale: float) -> Edit:
@@ -262,6 +323,7 @@ def _copy_bytes(source: BinaryIO, target: BinaryIO, count: int) -> None:
 
 MAKERS: dict[str, Callable[[Path, float], Edit]] = {
     "small": _make_small,
+    "labels": _make_labels,
     "parquet": _make_parquet,
     "blob": _make_blob,
 }
