@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
-from bisect import bisect_left
+import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from dataver.errors import DataverError
-from dataver.paths import REPOSITORY_FOLDER
+from dataver.paths import PATH_BYTES_MAX, REPOSITORY_FOLDER
 from dataver.source.base import EMPTY_FOLDER, FILE, IGNORE_FILE, PART_PREFIX, SPECIAL, SYMLINK, SourceFile
-from dataver.source.columns import STAMP_EXECUTABLE, Listing, pack_stamp
+from dataver.source.columns import STAMP, STAMP_EXECUTABLE, Listing, pack_stamp
 from dataver.source.faults import refuse_special, source_fault
 from dataver.source.reading import read_whole, step_by_step
 
@@ -48,6 +49,8 @@ class Walk:
 
     def __init__(self, prefix: bytes, chosen: PathFilter | None, ignore: bool) -> None:
         self._prefix = prefix
+        self.is_suspect = False
+        """Whether a path may break the rules of `dataver.paths` in a way that a folder can hold."""
         self._chosen = chosen
         self._ignore = ignore
         self._paths: list[bytes] = []
@@ -63,9 +66,9 @@ class Walk:
                 with _opened(self._prefix + relative) as (place, descriptor):
                     if self._ignore:
                         rules = self._rules_in(relative, rules, descriptor)
-                    with os.scandir(place) as entries:
-                        names = _by_name(entries, descriptor)
-                    if not self._folder(relative, names, rules, descriptor) and relative:
+                    with os.scandir(place) as listed:
+                        names, entries = self._in_order(relative, listed, descriptor)
+                    if not self._folder(relative, names, entries, rules, descriptor) and relative:
                         self._empty_folder(relative, descriptor)
             except DataverError:
                 raise
@@ -79,17 +82,17 @@ class Walk:
     def _folder(
         self,
         relative: bytes,
-        names: dict[bytes, os.DirEntry[Any]],
+        names: list[bytes],
+        entries: list[os.DirEntry[Any]],
         rules: IgnoreRules | None,
         descriptor: int | None,
     ) -> bool:
-        """Take in one folder's entries. False where it holds nothing but what is ignored."""
+        """Take in one folder's entries, each under its name. False where it holds nothing but what is ignored."""
         chosen = self._chosen
-        append_path, append_stamp = self._paths.append, self._stamps.append
+        append_path, append_stamp, pack = self._paths.append, self._stamps.append, STAMP.pack
         folders = []
         occupied = False
-        for name in self._in_order(names):
-            entry = names[name]
+        for name, entry in zip(names, entries, strict=True):
             if entry.is_dir(follow_symlinks=False):
                 folders.append(name)
                 continue
@@ -110,23 +113,43 @@ class Walk:
             occupied = True
             if chosen is None or chosen(path):
                 append_path(path)
-                append_stamp(pack_stamp(kind, size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino))
+                try:
+                    stamp = pack(kind, size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+                except struct.error:
+                    stamp = pack_stamp(kind, size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+                append_stamp(stamp)
         # The first of them goes onto the stack last: so folders come in the order of their names.
         for name in reversed(folders):
             occupied = self._below(relative + name, name, rules) or occupied
         return occupied
 
-    def _in_order(self, names: dict[bytes, os.DirEntry[Any]]) -> list[bytes]:
-        """The names, sorted, save those that nobody may see."""
-        ordered = sorted(names)
-        if self._ignore:
-            first = bisect_left(ordered, PART_PREFIX)
-            while first < len(ordered) and ordered[first].startswith(PART_PREFIX):
-                if names[ordered[first]].is_dir(follow_symlinks=False):
-                    first += 1
-                else:
-                    del ordered[first]
-        return ordered
+    def _in_order(
+        self, relative: bytes, entries: Iterable[os.DirEntry[Any]], descriptor: int | None
+    ) -> tuple[list[bytes], list[os.DirEntry[Any]]]:
+        """Names and entries side by side, sorted by name, save what nobody may see."""
+        listed = sorted(entries, key=attrgetter("name"))
+        names = [entry.name for entry in listed]
+        if descriptor is None:
+            self.is_suspect = True
+            raw = b"\0".join(names)
+        else:
+            # Such names are text. Encoded all at once, as no name holds a NUL.
+            joined = "\0".join(names)
+            try:
+                raw = joined.encode()
+            except UnicodeEncodeError:
+                self.is_suspect = True
+                raw = os.fsencode(joined)
+            names = raw.split(b"\0") if names else []
+            self.is_suspect |= len(relative) + max(map(len, names), default=0) > PATH_BYTES_MAX
+        if self._ignore and PART_PREFIX in raw:
+            kept = [
+                at
+                for at, name in enumerate(names)
+                if not name.startswith(PART_PREFIX) or listed[at].is_dir(follow_symlinks=False)
+            ]
+            names, listed = [names[at] for at in kept], [listed[at] for at in kept]
+        return names, listed
 
     def _odd(
         self, path: bytes, name: bytes, found: os.stat_result, descriptor: int | None
@@ -193,12 +216,3 @@ def _opened(full: bytes) -> Iterator[tuple[bytes | int, int | None]]:
             os.close(descriptor)
     else:
         yield full, None
-
-
-def _by_name(entries: Iterable[os.DirEntry[Any]], descriptor: int | None) -> dict[bytes, os.DirEntry[Any]]:
-    listed = list(entries)
-    names = [entry.name for entry in listed]
-    if descriptor is not None and names:
-        # Such names are text. Encoded all at once, as no name holds a NUL.
-        names = os.fsencode("\0".join(names)).split(b"\0")
-    return dict(zip(names, listed, strict=True))
