@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dataver.beside import Entries, stand_beside
 from dataver.chunk_index import ChunkIndex
 from dataver.config import default_jobs
 from dataver.digest import Digest
@@ -28,8 +29,10 @@ from dataver.refs import MAIN, check_dataset_name, check_ref_name, live_ref, par
 from dataver.results import Changes, CommitResult, Forecast
 from dataver.session import Session
 from dataver.source import EMPTY_FOLDER, FILE, Source, SourceFile
+from dataver.source.columns import Listing
 from dataver.stat_cache import CacheRow, StatCache
 from dataver.store.base import pack_bytes_max, write_usd
+from dataver.tree.columns import read_columns
 from dataver.tree.manifest import (
     CHUNKS_TAG,
     FOLDER,
@@ -98,7 +101,7 @@ class Committer:
         self._into = into + b"/" if into else b""
         self._filter = path_filter(options.include, options.exclude)
         self._started_ns = time.time_ns()
-        self._old: dict[bytes, Entry] = {}
+        self._old: Mapping[bytes, Entry] = {}
         self._basis = Basis(None)
         self._root = Link(b"", b"", 0, 0)
 
@@ -115,9 +118,12 @@ class Committer:
         files = self._source.files()
         if self._into:
             # A path that is good in the source may be too long, or in a `.dataver`, below another.
-            check_paths([self._into + file.path for file in files])
+            check_paths([self._into + path for path in files.paths])
         cache = StatCache(self._source.key)
-        work = self._sort(files, cache, before)
+        digests = cache.lookup(files)
+        unread = [None] * len(files) if self._options.reference else digests
+        standing = stand_beside(files, unread, before.columns, self._into)
+        work = self._sort([(files[at], digests[at]) for at in standing.open], before)
         size = sum(file.size for file in work.to_read)
         journal = Journal(session)
         writer = PackWriter(session.store, PackKind.DATA, nonce=session.nonce, stored=journal.note)
@@ -138,7 +144,7 @@ class Committer:
             ingested.new_bytes += index.plain_bytes
             rely_on(session.store, index.used)
         entries = {entry.path: entry for entry in (*work.kept, *ingested.entries)}
-        edits = self._edits(entries, before, nodes, root)
+        edits = self._edits(entries, before, standing.gone, nodes, root)
         self._old = before
         stored = sum(pack.size_bytes for pack in packs)
         if options.dry_run:
@@ -229,21 +235,18 @@ class Committer:
                 return Basis(require_version(state, dataset, ref_state.target))
         return Basis(None)
 
-    def _before(self, nodes: NodeStore, root: Link) -> dict[bytes, Entry]:
+    def _before(self, nodes: NodeStore, root: Link) -> Entries:
         """The base's entries at the places the source can change, by path in the version."""
         stop = prefix_stop(self._into) if self._into else None
-        return {
-            row.key: to_entry(row)
-            for row in scan(nodes, root, self._into, stop)
-            if self._filter(row.key[len(self._into) :])
-        }
+        columns = read_columns(nodes, root, self._into, stop)
+        return Entries(columns.selected(self._filter, len(self._into)) if self._filtered else columns)
 
-    def _sort(self, files: list[SourceFile], cache: StatCache, before: dict[bytes, Entry]) -> _Work:
-        """Keep what is certain to be in the base already; what remains must be read."""
+    def _sort(self, files: list[tuple[SourceFile, bytes | None]], before: Entries) -> _Work:
+        """Keep what is certain to be in the base already, if elsewhere; what remains must be read."""
         work = _Work()
         by_digest: dict[bytes, Entry] | None = None
         into = self._into
-        for file, digest in zip(files, cache.lookup(files), strict=True):
+        for file, digest in files:
             path = into + file.path if into else file.path
             if file.kind == EMPTY_FOLDER:
                 work.kept.append(Entry(path, FOLDER, False, 0, EMPTY_DIGEST))
@@ -317,7 +320,12 @@ class Committer:
         return collect(self._source, wanted, jobs=jobs, progress=progress) if wanted else {}
 
     def _edits(
-        self, entries: dict[bytes, Entry], before: dict[bytes, Entry], nodes: NodeStore, root: Link | None
+        self,
+        entries: dict[bytes, Entry],
+        before: Entries,
+        gone: list[bytes],
+        nodes: NodeStore,
+        root: Link | None,
     ) -> dict[bytes, Row | None]:
         edits: dict[bytes, Row | None] = {}
         for path, entry in entries.items():
@@ -325,7 +333,7 @@ class Committer:
             if known is None or known[1:5] != entry[1:5] or _location(known) != _location(entry):
                 edits[path] = to_row(_carrying(entry, known))
         if not self._options.add:
-            edits.update((path, None) for path in before if path not in entries)
+            edits.update(dict.fromkeys(gone))
         if root is not None:
             added = [path for path in edits if path not in before]
             edits.update((path, None) for path in _in_the_way(nodes, root, added) if path not in entries)
@@ -345,17 +353,14 @@ class Committer:
             self._session, self._name, self._options.branch, change, self._label, written, self._announce
         ).publish()
 
-    def _remember_digests(self, cache: StatCache, files: list[SourceFile], ingested: Ingested) -> None:
+    def _remember_digests(self, cache: StatCache, files: Listing, ingested: Ingested) -> None:
         if not ingested.files:
             return
         rows = [
             CacheRow(file, entry.digest, self._started_ns)
             for file, entry in zip(ingested.files, ingested.entries, strict=True)
         ]
-        listed = {file.path for file in files}
-        cache.update(
-            rows, forget=[] if self._filtered else [path for path in cache.paths() if path not in listed]
-        )
+        cache.update(rows, forget=[] if self._filtered else set(cache.paths()).difference(files.paths))
 
     @property
     def _filtered(self) -> bool:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 
+from dataver.beside import Entries, stand_beside
 from dataver.config import default_jobs
 from dataver.errors import BadInputError
 from dataver.history import changes_of
@@ -17,8 +18,8 @@ from dataver.results import Changes
 from dataver.session import Session
 from dataver.source import EMPTY_FOLDER, Source, SourceFile
 from dataver.stat_cache import CacheRow, StatCache
-from dataver.tree.manifest import FOLDER, REFERENCE, Entry, to_entry
-from dataver.tree.walk import scan
+from dataver.tree.columns import Columns, read_columns
+from dataver.tree.manifest import FOLDER, REFERENCE, Entry
 from dataver.worktree import known_sources
 
 
@@ -37,15 +38,18 @@ def status(
     """Compare a source with the head of `main`. Digests that were read are remembered."""
     started_ns = time.time_ns()
     head = live_ref(state, dataset, MAIN)
-    before: dict[bytes, Entry] = {}
+    columns = Columns()
     if head is not None:
         nodes = session.nodes(state)
-        root = session.root(nodes, require_version(state, dataset, head.target))
-        before = {row.key: to_entry(row) for row in scan(nodes, root)}
-    files = source.files()
+        columns = read_columns(nodes, session.root(nodes, require_version(state, dataset, head.target)))
+    before = Entries(columns)
+    listing = source.files()
     cache = StatCache(source.key)
-    digests = dict(zip((file.path for file in files), cache.lookup(files), strict=True))
-    gone = {entry.size for path, entry in before.items() if path not in digests}
+    known = cache.lookup(listing)
+    standing = stand_beside(listing, known, columns)
+    files = [listing[at] for at in standing.open]
+    digests = {file.path: known[at] for at, file in zip(standing.open, files, strict=True)}
+    gone = {before[path].size for path in standing.gone}
     unknown = [file for file in files if _must_read(file, digests[file.path], before, gone)]
     if unknown:
         watcher = progress or Silent()
@@ -59,10 +63,10 @@ def status(
             CacheRow(file, entry.digest, started_ns)
             for file, entry in zip(done.files, done.entries, strict=True)
         )
-    return changes_of(_differences(before, files, digests))
+    return changes_of(_differences(before, files, digests, standing.gone))
 
 
-def _must_read(file: SourceFile, digest: bytes | None, before: dict[bytes, Entry], gone: set[int]) -> bool:
+def _must_read(file: SourceFile, digest: bytes | None, before: Entries, gone: set[int]) -> bool:
     """Whether the bytes decide something: same size as before, or as one that is gone, perhaps renamed."""
     if digest is not None or file.kind == EMPTY_FOLDER:
         return False
@@ -71,12 +75,10 @@ def _must_read(file: SourceFile, digest: bytes | None, before: dict[bytes, Entry
 
 
 def _differences(
-    before: dict[bytes, Entry], files: list[SourceFile], digests: dict[bytes, bytes | None]
+    before: Entries, files: list[SourceFile], digests: dict[bytes, bytes | None], gone: list[bytes]
 ) -> Iterator[tuple[bytes, Entry | None, Entry | None]]:
-    seen = set()
     for file in files:
         path, kind = file.path, file.kind
-        seen.add(path)
         known = before.get(path)
         if kind == EMPTY_FOLDER:
             if known is None or known.kind != FOLDER:
@@ -88,6 +90,5 @@ def _differences(
         entry = Entry(path, kind, file.executable, file.size, digest)
         if known is None or known.identity != entry.identity:
             yield path, known, entry
-    for path, known in before.items():
-        if path not in seen:
-            yield path, known, None
+    for path in gone:
+        yield path, before[path], None

@@ -17,9 +17,10 @@ out where no row has one. Flags: 1 identity, 2 must be understood.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, repeat
+from operator import add, lt
 from typing import NamedTuple, overload
 
 from dataver.errors import NewerFormatError
@@ -54,6 +55,10 @@ class Row(NamedTuple):
     key: bytes
     fixed: bytes
     extras: tuple[tuple[bytes, int, bytes], ...] = ()
+
+
+# A named tuple's own constructor costs three times as much, once a file.
+_new_row: Callable[[type[Row], tuple[object, ...]], Row] = tuple.__new__
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +149,8 @@ class Rows(Sequence[Row]):
     def _made(self, start: int, stop: int) -> Iterator[Row]:
         """Rows `start` to `stop` (exclusive), made together."""
         keys = self.keys if stop - start == len(self.keys) else self.keys[start:stop]
-        parts = [[b[i : i + w] for i in range(w * start, w * stop, w)] for w, b in self._columns]
-        records = map(b"".join, zip(*parts, strict=True)) if parts else iter([b""] * len(keys))
-        rows = map(Row, keys, records)
+        values = zip(keys, self.records(start, stop), repeat(()), strict=False)
+        rows = map(_new_row, repeat(Row), values)
         if not self._extras:
             return rows
         extras = self._extras
@@ -154,6 +158,15 @@ class Rows(Sequence[Row]):
             row._replace(extras=tuple(extras[index])) if index in extras else row
             for index, row in enumerate(rows, start)
         )
+
+    def records(self, start: int, stop: int) -> Iterator[bytes]:
+        """The fixed columns side by side, of rows `start` to `stop` (exclusive)."""
+        parts = [[b[i : i + w] for i in range(w * start, w * stop, w)] for w, b in self._columns]
+        return map(b"".join, zip(*parts, strict=True)) if parts else repeat(b"", stop - start)
+
+    def extras(self, start: int, stop: int) -> Iterator[tuple[int, tuple[tuple[bytes, int, bytes], ...]]]:
+        """The sparse values of those of rows `start` to `stop` (exclusive) that have any, by position."""
+        return ((at, tuple(self._extras[at])) for at in sorted(self._extras) if start <= at < stop)
 
     @property
     def size_bytes(self) -> int:
@@ -236,24 +249,27 @@ def _decode_keys(body: bytes, count: int, what: str) -> list[bytes]:
     if 4 * count > len(body):
         reader.fail("it announces more rows than it has bytes for")
     numbers = struct.unpack_from(f"<{2 * count}H", body)
-    offset = 4 * count
     if sum(numbers) > NODE_KEYS_BYTES_MAX:
         # Front coding repeats a prefix at no cost: a few megabytes could spell out gigabytes.
         reader.fail(f"its keys have {sum(numbers)} bytes, and {NODE_KEYS_BYTES_MAX} are the most")
-    keys: list[bytes] = []
+    prefixes, lengths = numbers[:count], numbers[count:]
+    bounds = list(accumulate(lengths, initial=4 * count))
+    if bounds[-1] != len(body):
+        reader.fail(
+            "a key reaches beyond its column"
+            if bounds[-1] > len(body)
+            else "its key column has bytes left over"
+        )
     previous = b""
-    for shared, length in zip(numbers[:count], numbers[count:], strict=True):
-        end = offset + length
-        if shared > len(previous) or end > len(body):
-            reader.fail("a key reaches beyond its column")
-        key = previous[:shared] + body[offset:end]
-        if key <= previous and keys:
-            reader.fail("its keys are not in ascending order")
-        keys.append(key)
-        previous = key
-        offset = end
-    if offset != len(body):
-        reader.fail("its key column has bytes left over")
+    # All keys first, then all checks: what costs the least a key.
+    keys = [
+        previous := previous[:shared] + body[start:end]
+        for shared, start, end in zip(prefixes, bounds, bounds[1:], strict=False)
+    ]
+    if list(map(len, keys)) != list(map(add, prefixes, lengths)):
+        reader.fail("a key shares more than the one before it has")
+    if not all(map(lt, keys, keys[1:])):
+        reader.fail("its keys are not in ascending order")
     return keys
 
 

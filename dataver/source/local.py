@@ -93,8 +93,9 @@ class LocalSource:
         if self._single is not None:
             found = self._stat_single(self._single)
             return Listing.of([found] if self._filter is None or self._filter(found.path) else [])
-        files = Walk(self._prefix, self._filter, self._ignore).run()
-        if not self._ignore:
+        walk = Walk(self._prefix, self._filter, self._ignore)
+        files = walk.run()
+        if not self._ignore or not walk.is_suspect:
             return files
         try:
             check_paths(files.paths)

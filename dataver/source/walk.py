@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dataver.errors import DataverError
-from dataver.paths import REPOSITORY_FOLDER
+from dataver.paths import PATH_BYTES_MAX, REPOSITORY_FOLDER
 from dataver.source.base import EMPTY_FOLDER, FILE, IGNORE_FILE, PART_PREFIX, SPECIAL, SYMLINK, SourceFile
 from dataver.source.batch import CALL_PATH_BYTES_MAX, FOLDER_FLAGS, list_folder, regular_stamp
 from dataver.source.columns import Listing, pack_stamp
@@ -42,6 +42,8 @@ class Walk:
         self._paths: list[bytes] = []
         self._stamps: list[bytes] = []
         self._folders: list[tuple[bytes, IgnoreRules | None]] = []
+        self.is_suspect = False
+        """Whether a path may break the rules of `dataver.paths` in a way that a folder can hold."""
 
     def run(self) -> Listing:
         """All entries."""
@@ -67,6 +69,7 @@ class Walk:
         """Take in one folder's entries. False where it holds nothing but what is ignored."""
         start = len(self._paths)
         folders, others = list_folder(descriptor, relative, self._paths, self._stamps)
+        self._look_at([*self._paths[start:], *[relative + name for name in (*folders, *others)]])
         if self._ignore:
             self._forget_parts(start, relative)
         if rules is not None:
@@ -80,6 +83,14 @@ class Walk:
         for name in reversed(folders):
             occupied = self._below(relative + name, name, rules) or occupied
         return occupied
+
+    def _look_at(self, paths: list[bytes]) -> None:
+        if max(map(len, paths), default=0) > PATH_BYTES_MAX:
+            self.is_suspect = True
+        try:
+            b"\0".join(paths).decode()
+        except UnicodeDecodeError:
+            self.is_suspect = True
 
     def _forget_parts(self, start: int, relative: bytes) -> None:
         """Leave out what unfinished checkouts wrote. From `start` on the paths are sorted."""

@@ -37,6 +37,11 @@ def read(reader: Read, folder: Path, files: Sequence[SourceFile], size: int = 1 
     return reader(os.fsencode(folder) + b"/", files, memoryview(buffer)), bytes(buffer)
 
 
+def replace(path: Path, make: Callable[[], None]) -> None:
+    path.unlink()
+    make()
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     place = tmp_path / "data"
@@ -85,9 +90,9 @@ def test_what_is_as_listed_is_read_one_after_the_other(folder: Path, reader: Rea
         lambda path: os.utime(path, ns=(1, 1)),
         lambda path: path.chmod(0o755),
         lambda path: path.unlink(),
-        lambda path: (path.unlink(), path.symlink_to("c")),
-        lambda path: (path.unlink(), os.mkfifo(path)),
-        lambda path: (path.unlink(), path.mkdir()),
+        lambda path: replace(path, lambda: path.symlink_to("c")),
+        lambda path: replace(path, lambda: os.mkfifo(path)),
+        lambda path: replace(path, path.mkdir),
         lambda path: shutil.rmtree(path.parent),
     ],
 )
