@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from dataver.digest import Digest
@@ -22,6 +22,7 @@ from dataver.tree.build import empty
 from dataver.tree.diff import diff
 from dataver.tree.manifest import Entry, to_entry
 from dataver.tree.schema import MANIFEST, Link, MemoryNodes
+from dataver.values import dataclass
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

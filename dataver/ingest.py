@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol, cast
 
 from dataver.chunk_index import ChunkIndex
@@ -31,6 +31,7 @@ from dataver.source import EMPTY_FOLDER, FILE, Source, SourceFile, SourceReader,
 from dataver.source.faults import changed
 from dataver.tree import chunk_list
 from dataver.tree.manifest import Entry, chunks_extra
+from dataver.values import dataclass
 
 if TYPE_CHECKING:
     from dataver.format.binary import Buffer

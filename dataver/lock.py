@@ -7,7 +7,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from dataver.errors import (
     AlreadyExistsError,
@@ -22,6 +22,7 @@ from dataver.log.state import State
 from dataver.pins import LOCK_NAME, Lock, Pin, lock_path, lock_text, pinned, read_lock
 from dataver.refs import parse_ref
 from dataver.session import Session
+from dataver.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

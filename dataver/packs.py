@@ -7,7 +7,6 @@ import sys
 from array import array
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -31,6 +30,7 @@ from dataver.hashing import blake3_digest
 from dataver.keys import pack_key, segment_key
 from dataver.store.base import Store, joins_buffers, pack_bytes_max
 from dataver.store.cached import cache_of
+from dataver.values import dataclass
 
 if TYPE_CHECKING:
     from dataver.format.binary import Buffer

@@ -22,7 +22,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from dataver.digest import Digest
@@ -31,6 +31,7 @@ from dataver.format.operations import TAG
 from dataver.format.version import VersionRecord
 from dataver.log.state import State
 from dataver.refs import LATEST, MAIN, Ref, Resolved, is_exact, live_ref, parse_ref, resolve
+from dataver.values import dataclass
 
 LOCK_NAME = "dataver.lock"
 FORMAT = 1

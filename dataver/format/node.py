@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple, overload
 
 from dataver.errors import NewerFormatError
 from dataver.format.binary import Buffer, Reader
 from dataver.format.limits import NODE_BYTES_MAX, NODE_KEYS_BYTES_MAX
+from dataver.values import dataclass
 
 NODE_MAGIC = b"DVNT"
 IDENTITY_MAGIC = b"DVIT"

@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from dataver.chunk_index import MapsObjects
 from dataver.digest import Digest
@@ -48,6 +48,7 @@ from dataver.store.base import Store, ensure_safe
 from dataver.store.cached import is_offline, writing_offline
 from dataver.tree.build import build
 from dataver.tree.update import update
+from dataver.values import dataclass
 
 FEATURES: frozenset[str] = frozenset()
 """Required features of a repository that this release knows."""

@@ -6,13 +6,13 @@ import json
 import os
 import secrets
 from base64 import b64decode, b64encode
-from dataclasses import dataclass
 from pathlib import Path
 
 from dataver.config import cache_folder
 from dataver.digest import Digest
 from dataver.errors import BadInputError
 from dataver.hashing import blake3_digest
+from dataver.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)
