@@ -11,7 +11,6 @@ import io
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import field
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol, cast
@@ -34,6 +33,8 @@ from dataver.tree.manifest import Entry, chunks_extra
 from dataver.values import dataclass
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     from dataver.format.binary import Buffer
 
 SMALL_BYTES_MAX = 1 << 20
@@ -111,6 +112,8 @@ def digest_files(
     source: Source, files: Sequence[SourceFile], *, jobs: int, progress: Progress | None = None
 ) -> Ingested:
     """Read `files` for their digests alone: the entries have no chunks, and nothing is kept."""
+    from concurrent.futures import ThreadPoolExecutor
+
     watcher = progress or Silent()
     done = Ingested()
     with ThreadPoolExecutor(jobs, thread_name_prefix="dataver-read") as pool:
@@ -244,6 +247,10 @@ class _Ingest:
         self._in_flight_bytes_max = 0
 
     def run(self, files: Sequence[SourceFile], jobs: int) -> Ingested:
+        if not files:
+            return self._done
+        from concurrent.futures import ThreadPoolExecutor
+
         self._in_flight_bytes_max = (jobs + WINDOWS_WAITING) * self._window_bytes
         with ThreadPoolExecutor(jobs, thread_name_prefix="dataver-ingest") as pool:
             try:
@@ -368,6 +375,8 @@ class _Ingest:
     def _stream(
         self, pool: ThreadPoolExecutor, file: SourceFile, rows: list[ListRow]
     ) -> tuple[SourceFile, bytes, int]:
+        from concurrent.futures import ThreadPoolExecutor
+
         hasher, size = FileHasher(), 0
 
         def finish(result: _Result) -> None:
@@ -418,6 +427,8 @@ class _Ingest:
 
 
 def _finished() -> Future[_Result]:
+    from concurrent.futures import Future
+
     future: Future[_Result] = Future()
     future.set_result(_Result(0, [], [], [], 0))
     return future

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -218,7 +217,7 @@ def _only_one(folder: str) -> Iterator[None]:
 
 
 def _write(path: str, text: str) -> None:
-    part = f"{path}.{secrets.token_hex(4)}.part"
+    part = f"{path}.{os.urandom(4).hex()}.part"
     try:
         with open(part, "x", encoding="utf-8", newline="\n") as file:
             with suppress(FileNotFoundError):

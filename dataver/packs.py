@@ -6,7 +6,6 @@ import os
 import sys
 from array import array
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -33,6 +32,8 @@ from dataver.store.cached import cache_of
 from dataver.values import dataclass
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     from dataver.format.binary import Buffer
 
 FRAME_BYTES_TARGET = 128 << 10
@@ -123,6 +124,8 @@ class PackWriter:
             self._stored.append(self._put(builder, *chunks))
             return
         if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
             self._pool = ThreadPoolExecutor(PACKS_IN_FLIGHT_MAX, thread_name_prefix="dataver-put")
         while len(self._waiting) >= PACKS_IN_FLIGHT_MAX:
             self._stored.append(self._waiting.pop(0).result())
