@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dataver.errors import BadInputError, DamagedError, DataverError, WouldOverwriteError
 from dataver.filling import fill
@@ -34,6 +34,7 @@ from dataver.stat_cache import CacheRow, StatCache
 from dataver.targets import Target, target_fault, write_buffers
 from dataver.tree.manifest import FILE, FOLDER, REFERENCE, SYMLINK, Entry, to_entry
 from dataver.tree.walk import find, scan
+from dataver.values import dataclass
 from dataver.worktree import Base, base, set_base
 
 BATCH_FILES = 256

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from dataver.beside import Entries, stand_beside
@@ -45,6 +45,7 @@ from dataver.tree.manifest import (
 )
 from dataver.tree.schema import MANIFEST, Link, MemoryNodes, NodeStore
 from dataver.tree.walk import find, prefix_stop, scan
+from dataver.values import dataclass
 from dataver.worktree import Base, announce_base, announced_base, base, set_base
 
 if TYPE_CHECKING:

@@ -27,7 +27,6 @@ GIT_TIMEOUT_S = 2.0
 AUTHOR_CHARACTERS_MAX = 1_000
 CACHE_BYTES_MAX = 10 << 30
 """What the cache of remote repositories may hold where `DATAVER_CACHE_MAX` says nothing."""
-_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)\s*(?:([KMGT])(?:iB|B)?|B)?", re.ASCII | re.IGNORECASE)
 _UNITS = {unit: 1 << 10 * power for power, unit in enumerate("KMGT", 1)}
 
 

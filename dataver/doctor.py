@@ -9,7 +9,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, runtime_checkable
 
@@ -24,6 +23,7 @@ from dataver.store.base import Store, innermost
 from dataver.store.cached import CachedStore
 from dataver.store.probe import PROBE_PREFIX, GuardedStore
 from dataver.tree.manifest import manifest_link
+from dataver.values import dataclass
 
 PYTHON_MIN = (3, 11)
 SEGMENTS_MAX = 32

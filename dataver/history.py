@@ -5,8 +5,9 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from dataver.digest import Digest
 from dataver.errors import RefNotFoundError
@@ -14,7 +15,6 @@ from dataver.format.node import Row
 from dataver.format.operations import ALIAS, BRANCH, TAG
 from dataver.format.version import VersionRecord
 from dataver.log.state import RefState, State, VersionState
-from dataver.publish import Basis, Change, Label, Published, Publisher, Written
 from dataver.refs import Resolved, is_absent, live_ref, require_dataset, require_version
 from dataver.results import Changes, VersionInfo
 from dataver.session import Session
@@ -22,6 +22,10 @@ from dataver.tree.build import empty
 from dataver.tree.diff import diff
 from dataver.tree.manifest import Entry, to_entry
 from dataver.tree.schema import MANIFEST, Link, MemoryNodes
+from dataver.values import dataclass
+
+if TYPE_CHECKING:
+    from dataver.publish import Label, Published
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -212,6 +216,8 @@ def merge(session: Session, theirs: Resolved, branch: str, label: Label) -> Publ
 
     `ConflictError` where both lines changed the same paths since they parted.
     """
+    from dataver.publish import Basis, Change, Publisher, Written
+
     state = session.newest()
     dataset = require_dataset(state, theirs.name)
     head = _require_branch(state, dataset, theirs.name, branch)
@@ -233,6 +239,8 @@ def _require_branch(state: State, dataset: bytes, name: str, branch: str) -> Ref
 
 def revert(session: Session, target: Resolved, branch: str, label: Label) -> Published:
     """A new version on a branch with the tree of an old one."""
+    from dataver.publish import Basis, Change, Publisher, Written
+
     state = session.newest()
     dataset = require_dataset(state, target.name)
     head = _require_branch(state, dataset, target.name, branch)

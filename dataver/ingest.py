@@ -11,9 +11,8 @@ import io
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol, cast
 
@@ -33,8 +32,11 @@ from dataver.source import EMPTY_FOLDER, FILE, NOISY, Source, SourceFile, Source
 from dataver.source.faults import changed
 from dataver.tree import chunk_list
 from dataver.tree.manifest import Entry, chunks_extra
+from dataver.values import dataclass
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     from dataver.format.binary import Buffer
 
 SMALL_BYTES_MAX = 1 << 20
@@ -112,6 +114,8 @@ def digest_files(
     source: Source, files: Sequence[SourceFile], *, jobs: int, progress: Progress | None = None
 ) -> Ingested:
     """Read `files` for their digests alone: the entries have no chunks, and nothing is kept."""
+    from concurrent.futures import ThreadPoolExecutor
+
     watcher = progress or Silent()
     done = Ingested()
     with ThreadPoolExecutor(jobs, thread_name_prefix="dataver-read") as pool:
@@ -278,6 +282,10 @@ class _Ingest:
         self._in_flight_bytes_max = 0
 
     def run(self, files: Sequence[SourceFile], jobs: int) -> Ingested:
+        if not files:
+            return self._done
+        from concurrent.futures import ThreadPoolExecutor
+
         self._in_flight_bytes_max = (jobs + WINDOWS_WAITING) * self._window_bytes
         with ThreadPoolExecutor(jobs, thread_name_prefix="dataver-ingest") as pool:
             try:
@@ -416,6 +424,8 @@ class _Ingest:
     def _stream(
         self, pool: ThreadPoolExecutor, file: SourceFile, rows: list[ListRow]
     ) -> tuple[SourceFile, bytes, int]:
+        from concurrent.futures import ThreadPoolExecutor
+
         hasher, size = FileHasher(), 0
 
         def finish(result: _Result, buffer: bytearray, hashed: Future[None]) -> None:
@@ -465,6 +475,8 @@ class _Ingest:
 
 
 def _finished() -> Future[_Result]:
+    from concurrent.futures import Future
+
     future: Future[_Result] = Future()
     future.set_result(_Result(0, [], [], [], 0, None))
     return future

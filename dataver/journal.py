@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -77,7 +75,7 @@ class Journal:
 
     def _begin(self, folder: Path) -> None:
         """Make the file of this writer; others see it only when it is locked."""
-        name = secrets.token_hex(16)
+        name = os.urandom(16).hex()
         hidden = folder / f".{name}"
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -97,6 +95,8 @@ class Journal:
         names = self._take()
         if not names:
             return []
+        from concurrent.futures import ThreadPoolExecutor
+
         marked = state.marked()
         with ThreadPoolExecutor(READS_AT_ONCE, thread_name_prefix="dataver-resume") as pool:
             found = list(pool.map(self._read, [name for name in names if name not in marked]))
@@ -134,7 +134,7 @@ class Journal:
                     path.unlink(missing_ok=True)
                 elif len(left) < len(names):
                     data = "".join(f"{name}\n" for name in left).encode()
-                    temporary = path.with_name(f".{secrets.token_hex(16)}")
+                    temporary = path.with_name(f".{os.urandom(16).hex()}")
                     temporary.write_bytes(data)
                     os.replace(temporary, path)
         for descriptor in (*self._held.values(), self._own):

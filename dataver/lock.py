@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from dataver.errors import (
     AlreadyExistsError,
@@ -22,6 +21,7 @@ from dataver.log.state import State
 from dataver.pins import LOCK_NAME, Lock, Pin, lock_path, lock_text, pinned, read_lock
 from dataver.refs import parse_ref
 from dataver.session import Session
+from dataver.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,7 @@ def _only_one(folder: str) -> Iterator[None]:
 
 
 def _write(path: str, text: str) -> None:
-    part = f"{path}.{secrets.token_hex(4)}.part"
+    part = f"{path}.{os.urandom(4).hex()}.part"
     try:
         with open(part, "x", encoding="utf-8", newline="\n") as file:
             with suppress(FileNotFoundError):

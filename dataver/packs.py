@@ -7,8 +7,6 @@ import sys
 from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
@@ -33,8 +31,11 @@ from dataver.hashing import FileHasher, blake3_digest
 from dataver.keys import PACK_FOLDER, pack_key, segment_key
 from dataver.store.base import Store, Upload, begin_upload, pack_bytes_max
 from dataver.store.cached import cache_of
+from dataver.values import dataclass
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     from dataver.format.binary import Buffer
 
 FRAME_BYTES_TARGET = 128 << 10
@@ -195,6 +196,8 @@ class PackWriter:
         """Have the filled block written, and take another one."""
         if self._filled:
             if self._writer is None:
+                from concurrent.futures import ThreadPoolExecutor
+
                 self._writer = ThreadPoolExecutor(1, thread_name_prefix="dataver-write")
             while self._writes and self._writes[0].done():
                 self._writes.popleft().result()
@@ -227,6 +230,8 @@ class PackWriter:
             return
         self._hand_over(pack)
         if self._finisher is None:
+            from concurrent.futures import ThreadPoolExecutor
+
             self._finisher = ThreadPoolExecutor(PACKS_IN_FLIGHT_MAX, thread_name_prefix="dataver-put")
         while len(self._waiting) >= PACKS_IN_FLIGHT_MAX:
             self._stored.append(self._waiting.popleft().result())

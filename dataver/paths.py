@@ -33,10 +33,10 @@ _SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
 # In paths joined by NUL with a NUL at both ends: an empty part, `.`, `..`, or a folder `.dataver`.
 _BAD_PART = re.compile(rb"[/\0](?:\.{0,2}(?=[/\0])|\.dataver/)")
 
-_WINDOWS_CHARACTERS = re.compile(r'[<>:"|?*\\\x00-\x1f]')
-_WINDOWS_DEVICES = re.compile(
-    r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9\u00b9\u00b2\u00b3])[ ]*(?:\..*)?",
-    re.IGNORECASE | re.DOTALL,
+# Texts, which `re` compiles where they are needed.
+_WINDOWS_CHARACTERS = r'[<>:"|?*\\\x00-\x1f]'
+_WINDOWS_DEVICES = (
+    r"(?is)(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9\u00b9\u00b2\u00b3])[ ]*(?:\..*)?"
 )
 
 
@@ -132,11 +132,11 @@ def host_problem(path: bytes, system: str) -> str | None:
             return f"'{safe_spelling(part)}' reads as '.dataver' there"
         if not windows:
             continue
-        if _WINDOWS_CHARACTERS.search(part):
+        if re.search(_WINDOWS_CHARACTERS, part):
             return f"'{safe_spelling(part)}' has a character that Windows gives another meaning"
         if part[-1] in ". ":
             return f"'{safe_spelling(part)}' ends with a dot or a space, which Windows drops"
-        if _WINDOWS_DEVICES.fullmatch(part):
+        if re.fullmatch(_WINDOWS_DEVICES, part):
             return f"'{safe_spelling(part)}' is a device on Windows"
     return None
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from dataver.digest import Digest
@@ -31,15 +31,16 @@ from dataver.format.operations import TAG
 from dataver.format.version import VersionRecord
 from dataver.log.state import State
 from dataver.refs import LATEST, MAIN, Ref, Resolved, is_exact, live_ref, parse_ref, resolve
+from dataver.values import dataclass
 
 LOCK_NAME = "dataver.lock"
 FORMAT = 1
 LOCK_BYTES_MAX = 16 << 20
 
-_ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_REPOSITORY_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
-_NUMBER = re.compile(r"v[1-9][0-9]{0,17}", re.ASCII)
-_PLAIN = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_ID = r"[0-9a-f]{64}"
+_REPOSITORY_ID = r"[0-9a-f]{32}"
+_NUMBER = r"v[1-9][0-9]{0,17}"
+_PLAIN = r"[A-Za-z0-9_-]+"
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
 
 Record = Callable[[Digest], VersionRecord]
@@ -186,8 +187,8 @@ class _Reader:
             pins[name] = Pin(name, value.get("version"), value["id"], value["tree"])
         return pins
 
-    def _check(self, value: object, form: re.Pattern[str], expected: str, table: str, key: str) -> None:
-        if not isinstance(value, str) or not form.fullmatch(value):
+    def _check(self, value: object, form: str, expected: str, table: str, key: str) -> None:
+        if not isinstance(value, str) or not re.fullmatch(form, value):
             raise self._bad(f'"{key}" must be {expected}', table, key)
 
     def _bad(self, problem: str, *where: str) -> BadInputError:
@@ -215,7 +216,7 @@ def lock_text(lock: Lock) -> str:
         f"url = {quoted(lock.url)}",
     ]
     for name, pin in sorted(lock.pins.items()):
-        parts += ["", f"[pins.{name if _PLAIN.fullmatch(name) else quoted(name)}]"]
+        parts += ["", f"[pins.{name if re.fullmatch(_PLAIN, name) else quoted(name)}]"]
         if pin.version is not None:
             parts.append(f"version = {quoted(pin.version)}")
         parts += [f"id = {quoted(pin.id)}", f"tree = {quoted(pin.tree)}"]

@@ -8,7 +8,7 @@ edits are made there; where they do, it is a conflict.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import chain
 
 from dataver.compact import choose, merge
@@ -38,6 +38,7 @@ from dataver.tree.diff import diff
 from dataver.tree.manifest import FOLDER, manifest_link, to_entry
 from dataver.tree.schema import MANIFEST, Link, MemoryNodes, NodeStore
 from dataver.tree.update import update
+from dataver.values import dataclass
 
 PATHS_SHOWN = 5
 

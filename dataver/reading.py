@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import accumulate, islice
 from typing import IO, NamedTuple, Protocol
@@ -71,6 +70,8 @@ def _blocks(rows: Iterator[ListRow], objects: Objects) -> Iterator[list[View]]:
         # A thread would cost more than it saves.
         yield _read_block(batch, objects)
         return
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(1, thread_name_prefix="dataver-read-ahead") as pool:
         future = pool.submit(_read_block, batch, objects)
         while following:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from dataver.digest import Digest
 from dataver.errors import BadInputError, DamagedError, RefNotFoundError
 from dataver.format.operations import TAG
 from dataver.format.version import VersionRecord
 from dataver.log.state import KIND_NAMES, RefState, State, VersionState
+from dataver.values import dataclass
 
 MAIN = "main"
 LATEST = "latest"

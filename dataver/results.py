@@ -8,10 +8,12 @@ the like are bytes. The values hold no handle and no store: they pickle and comp
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Any
+
+from dataver.values import dataclass
 
 __all__ = [
     "ChangeCounts",

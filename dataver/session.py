@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dataver.chunk_index import ChunkIndex
 from dataver.chunking import ChunkerParameters
@@ -24,6 +24,7 @@ from dataver.store.base import Store
 from dataver.store.cached import CachedStore, is_offline, writing_offline
 from dataver.tree.manifest import ManifestNodes, root_of
 from dataver.tree.schema import Link
+from dataver.values import dataclass
 
 FAR_READERS = 8
 

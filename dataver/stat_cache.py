@@ -13,7 +13,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +23,7 @@ from dataver.digest import DIGEST_BYTES
 from dataver.hashing import blake3_digest, xxh3_64
 from dataver.source.base import REMOTE_MTIME, REMOTE_TAG, SourceFile
 from dataver.source.columns import STAMP, Listing, stamp_of, to_file
+from dataver.values import dataclass
 
 __all__ = [
     "CacheRow",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -101,7 +100,7 @@ class Target:
         """Make something under a temporary name, then give it its own; nothing is left of a failure."""
         above, _, name = path.rpartition(b"/")
         folder = self.folder(above)
-        part = PART_PREFIX + secrets.token_hex(8).encode()
+        part = PART_PREFIX + os.urandom(8).hex().encode()
         try:
             make(part, folder)
             os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
@@ -150,7 +149,7 @@ class Target:
 
     def folds_case(self) -> bool:
         """Whether this file system takes names that differ in case for one."""
-        name = PART_PREFIX + b"Case" + secrets.token_hex(8).encode()
+        name = PART_PREFIX + b"Case" + os.urandom(8).hex().encode()
         os.close(os.open(name, _CREATE_FLAGS, 0o600, dir_fd=self._root_fd))
         try:
             os.stat(name.swapcase(), dir_fd=self._root_fd, follow_symlinks=False)

@@ -7,9 +7,8 @@ in a repository's genesis entry and never change there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from dataver.errors import BadInputError, NewerFormatError
+from dataver.values import dataclass
 
 __all__ = ["ALGORITHM", "CHUNK_BYTES_MAX", "ChunkerParameters"]
 

@@ -15,7 +15,6 @@ from itertools import pairwise
 from typing import BinaryIO
 
 from dataver.chunking import ChunkerParameters
-from dataver.chunking.parquet_footer import MalformedFooterError, column_extents
 
 __all__ = ["forced_cuts"]
 
@@ -51,6 +50,8 @@ def forced_cuts(file: BinaryIO, size_bytes: int, parameters: ChunkerParameters) 
         footer = _read(file, footer_start, footer_bytes)
     finally:
         file.seek(position)
+    from dataver.chunking.parquet_footer import MalformedFooterError, column_extents
+
     try:
         extents = column_extents(footer)
     except MalformedFooterError:

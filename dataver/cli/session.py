@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from dataver.cli import output
 from dataver.cli.types import PLACE
+from dataver.values import dataclass
 
 if TYPE_CHECKING:
     from dataver.progress import Progress

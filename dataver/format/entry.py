@@ -15,13 +15,12 @@ next one names: rot in the newest entry shows before anything is believed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.errors import NewerFormatError
 from dataver.format.binary import Buffer, Reader, Writer
 from dataver.format.operations import ID_BYTES, Operation, read_operations, write_operations
 from dataver.hashing import Kind, kind_digest
+from dataver.values import dataclass
 
 ENTRY_MAGIC = b"DVLG"
 ENTRY_VERSION = 1

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, repeat
 from operator import add, lt
 from typing import NamedTuple, overload
@@ -26,6 +25,7 @@ from typing import NamedTuple, overload
 from dataver.errors import NewerFormatError
 from dataver.format.binary import Buffer, Reader
 from dataver.format.limits import NODE_BYTES_MAX, NODE_KEYS_BYTES_MAX
+from dataver.values import dataclass
 
 NODE_MAGIC = b"DVNT"
 IDENTITY_MAGIC = b"DVIT"

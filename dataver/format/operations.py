@@ -10,12 +10,12 @@ it need not be.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.errors import NewerFormatError
 from dataver.format.binary import Reader, Writer
+from dataver.values import dataclass
 
 MUST_UNDERSTAND = 2
 ID_BYTES = 16

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 
@@ -26,6 +25,7 @@ from dataver.digest import DIGEST_BYTES, Digest
 from dataver.errors import NewerFormatError
 from dataver.format.binary import Buffer, Reader, Writer
 from dataver.hashing import Kind, kind_digest
+from dataver.values import dataclass
 
 STATISTICS_MAGIC = b"DVTS"
 STATISTICS_VERSION = 1

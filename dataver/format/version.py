@@ -9,13 +9,12 @@ A text or blob is a u32 length and so many bytes. The record's digest is the ver
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.errors import NewerFormatError
 from dataver.format.binary import Buffer, Reader, Writer
 from dataver.format.limits import TIME_US_MAX, TIME_US_MIN
 from dataver.hashing import Kind, kind_digest
+from dataver.values import dataclass
 
 VERSION_MAGIC = b"DVVR"
 RECORD_VERSION = 1

@@ -8,12 +8,11 @@ always decidable: it carries a random write id and never changes.
 from __future__ import annotations
 
 import errno
-import random
-import secrets
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from dataver.chunk_index import MapsObjects
 from dataver.digest import Digest
@@ -46,8 +45,7 @@ from dataver.log.state import State, value_row
 from dataver.packs import Nonce, random_nonce
 from dataver.store.base import Store, ensure_safe
 from dataver.store.cached import is_offline, writing_offline
-from dataver.tree.build import build
-from dataver.tree.update import update
+from dataver.values import dataclass
 
 FEATURES: frozenset[str] = frozenset()
 """Required features of a repository that this release knows."""
@@ -75,7 +73,7 @@ class Identity:
 
     author: str
     nonce: Nonce = random_nonce
-    write_id: Nonce = lambda: secrets.token_bytes(16)
+    write_id: Nonce = lambda: os.urandom(16)
     now_us: Callable[[], int] = lambda: time.time_ns() // 1000
 
 
@@ -336,6 +334,8 @@ class Log:
                     "nothing was recorded, repeat it"
                 )
             attempt += 1
+            import random
+
             time.sleep(random.uniform(0, min(2.0, 0.005 * 2 ** min(attempt, 9))))  # noqa: S311 - jitter
 
     def _check_memory(self) -> None:
@@ -361,6 +361,9 @@ class Log:
 
     def _checkpoint(self, state: State, identity: Identity) -> StateRoot:
         """Write the tree of a state."""
+        from dataver.tree.build import build
+        from dataver.tree.update import update
+
         self.nodes.begin(identity.nonce)
         rows = {key: None if value is None else value_row(key, value) for key, value in state.changes.items()}
         if state.base is None:

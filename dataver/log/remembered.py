@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from base64 import b64decode, b64encode
-from dataclasses import dataclass
 from pathlib import Path
 
 from dataver.config import cache_folder
 from dataver.digest import Digest
 from dataver.errors import BadInputError
 from dataver.hashing import blake3_digest
+from dataver.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,7 @@ class Remembered:
 
     def __init__(self, place: str) -> None:
         self._path: Path | None = None
+        self._known = b""
         if not place.startswith("memory:"):
             # A folder's name need not be UTF-8.
             name = blake3_digest(place.encode("utf-8", "surrogateescape")).hex()
@@ -47,7 +47,8 @@ class Remembered:
         if self._path is None:
             return None
         try:
-            document = json.loads(self._path.read_bytes())
+            self._known = self._path.read_bytes()
+            document = json.loads(self._known)
             return Seen(
                 str(document["repository"]),
                 int(document["number"]),
@@ -65,10 +66,14 @@ class Remembered:
         document = {"repository": seen.repository, "number": seen.number, "digest": str(seen.digest)}
         if seen.entry:
             document |= {"entry": b64encode(seen.entry).decode(), "genesis": b64encode(seen.genesis).decode()}
-        temporary = self._path.with_name(f"{self._path.name}.{secrets.token_hex(8)}")
+        data = json.dumps(document).encode()
+        if data == self._known:
+            return
+        temporary = self._path.with_name(f"{self._path.name}.{os.urandom(8).hex()}")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(document))
+            temporary.write_bytes(data)
             os.replace(temporary, self._path)
+            self._known = data
         except OSError:
             return

@@ -21,13 +21,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.format.node import IDENTITY, MUST_UNDERSTAND, Row
 from dataver.format.operations import ALIAS, BRANCH, TAG, Genesis
 from dataver.tree.schema import Link, NodeStore
 from dataver.tree.walk import find, prefix_stop, scan
+from dataver.values import dataclass
 
 CONFIG, DATASET, DELETED, ERASED, HELD = b"conf", b"data", b"dele", b"eras", b"hold"
 MARKED, MODEL, NUMBER, REF, RUN = b"mark", b"modl", b"numb", b"refs", b"runs"

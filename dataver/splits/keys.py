@@ -23,7 +23,6 @@ stand for their values, extension types for their storage. The definition is fro
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +31,7 @@ import pyarrow.compute as pc
 
 from dataver.errors import BadInputError
 from dataver.splits import xxh3
+from dataver.values import dataclass
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

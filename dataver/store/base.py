@@ -26,8 +26,8 @@ KEY_CHARACTERS_MAX = 512
 TEMPORARY_PREFIX = ".tmp-"
 
 _SEGMENT = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
-_KEY = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})*", re.ASCII)
-_PREFIX = re.compile(rf"(?:{_SEGMENT}/)*(?:{_SEGMENT})?", re.ASCII)
+_KEY = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})*")
+_PREFIX = rf"(?:{_SEGMENT}/)*(?:{_SEGMENT})?"
 
 
 class ObjectInfo(NamedTuple):
@@ -234,7 +234,7 @@ def check_key(key: str) -> None:
 
 def check_prefix(prefix: str) -> None:
     """Raise `BadInputError` where no key could start with `prefix`."""
-    if len(prefix) > KEY_CHARACTERS_MAX or not _PREFIX.fullmatch(prefix):
+    if len(prefix) > KEY_CHARACTERS_MAX or not re.fullmatch(_PREFIX, prefix):
         raise BadInputError(f"{prefix!a} is not the beginning of any key of a store")
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-import platform
 import stat
 import threading
 import time
@@ -74,6 +73,8 @@ class LocalStore:
 
     def probe_subject(self) -> str:
         """The file system that the folder is on, or will be on, and the system's release."""
+        import platform
+
         path = os.path.realpath(self._root)
         while not os.path.exists(path):
             path = os.path.dirname(path)

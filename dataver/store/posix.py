@@ -6,7 +6,6 @@ order. All raise plain `OSError`s.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import sys
@@ -143,6 +142,8 @@ def _rename_new(temporary: str, final: str, why: OSError) -> bool:
     )
     if not sys.platform.startswith("linux"):
         raise refusal from why
+    import ctypes
+
     libc = ctypes.CDLL(None, use_errno=True)
     if not hasattr(libc, "renameat2"):
         raise refusal from why

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -188,6 +187,7 @@ def _refusal(store: Store, why: str) -> UnsafeStoreError:
 
 def _record(subject: str) -> tuple[str, dict[str, object]]:
     import hashlib
+    import platform
 
     content: dict[str, object] = {
         "machine": config.machine_id() or platform.node(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,7 +23,7 @@ def load(file_digest: bytes) -> FileStatistics | None:
 def save(file_digest: bytes, data: bytes) -> None:
     """Keep a record; readers see all of it or nothing. A folder that cannot be written is no error."""
     path = _path(file_digest)
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    temporary = path.with_name(f"{path.name}.{os.urandom(8).hex()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(data)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from dataver.tables.footer import TableFooter
 from dataver.tables.view import TableColumn, TableStatistics
+from dataver.values import dataclass
 
 ESTIMATES_DIFFER = 0.05
 """Estimated numbers of distinct values that are closer than this share may be the same."""

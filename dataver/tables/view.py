@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from dataver.errors import BadInputError, PathNotFoundError
 from dataver.format.table_statistics import ColumnStatistics, FileStatistics, Quantiles, Value
+from dataver.values import dataclass
 
 SHARES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 """The quantiles that `to_json` spells out."""

@@ -6,12 +6,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from dataver.errors import StoreError
 from dataver.store.base import ObjectInfo, Store, View, Wrapper, as_views
+from dataver.values import dataclass
 
 if TYPE_CHECKING:
     from dataver.store.base import Data

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from enum import Enum
 
 from dataver.digest import Digest
 from dataver.log.state import VersionState
 from dataver.transfer.side import Side
+from dataver.values import dataclass
 
 
 class Relation(Enum):

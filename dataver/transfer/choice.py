@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dataver.digest import Digest
 from dataver.errors import BadInputError, DamagedError
@@ -19,6 +19,7 @@ from dataver.refs import (
     require_dataset,
 )
 from dataver.transfer.side import Side
+from dataver.values import dataclass
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
 from dataver.digest import Digest
@@ -14,6 +14,7 @@ from dataver.results import RefKept, RefMove
 from dataver.transfer.ancestry import Ancestry, Relation
 from dataver.transfer.choice import Choice
 from dataver.transfer.side import Side
+from dataver.values import dataclass
 
 
 class Diverged(NamedTuple):

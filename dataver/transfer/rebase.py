@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import NamedTuple
 
 from dataver.digest import Digest
@@ -18,6 +18,7 @@ from dataver.transfer.side import Side
 from dataver.tree.build import empty
 from dataver.tree.schema import MANIFEST, Link, MemoryNodes, Node
 from dataver.tree.update import update
+from dataver.values import dataclass
 
 
 class NewVersion(NamedTuple):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dataver.format.node import Row, Rows
 from dataver.tree.schema import Link, Node, NodeStore
 from dataver.tree.walk import child, position
+from dataver.values import dataclass
 
 __all__ = ["Columns", "read_columns"]
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from dataver.digest import Digest
 from dataver.format.node import IDENTITY_MAGIC, FixedColumn, NodeSchema, Row, Rows, decode, encode
 from dataver.hashing import Kind, kind_digest
+from dataver.values import dataclass
 
 PLACE_BYTES = 40
 NO_PLACE = bytes(PLACE_BYTES)

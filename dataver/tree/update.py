@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from dataver.format.node import Row
 from dataver.tree.build import empty, split
 from dataver.tree.schema import Link, LinkedNode, Node, NodeStore
 from dataver.tree.split import Splitter
 from dataver.tree.walk import child, position
+from dataver.values import dataclass
 
 Edits = Mapping[bytes, Row | None]
 """New rows by key; None removes a key. Removing a key that is not there changes nothing."""

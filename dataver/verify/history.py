@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.errors import DamagedError, NewerFormatError, ObjectMissingError, RepositoryNotFoundError
@@ -24,6 +24,7 @@ from dataver.keys import HINT_KEY, LOG_PREFIX, entry_key
 from dataver.log.state import State
 from dataver.progress import Progress
 from dataver.store.base import Store
+from dataver.values import dataclass
 from dataver.verify.findings import WHOLE_REPOSITORY, Findings, plain
 from dataver.verify.replay import Replay, StateTrees
 

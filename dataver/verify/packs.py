@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dataver.compression import Codec, decompress
 from dataver.digest import DIGEST_BYTES, Digest
@@ -26,6 +26,7 @@ from dataver.format.version import VERSION_MAGIC
 from dataver.hashing import Kind, blake3_digest, digests, kind_digest, xxh3_64
 from dataver.keys import pack_key
 from dataver.store.base import Store, View
+from dataver.values import dataclass
 from dataver.verify.findings import plain
 
 Claim = tuple[bytes, Place]
