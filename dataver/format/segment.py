@@ -32,6 +32,8 @@ SEGMENT_MAGIC = b"DVIX\r\n\x1a\n"
 SEGMENT_VERSION = 1
 FANOUT_BITS_MAX = 16
 KEYS_PER_FANOUT_VALUE = 16
+SCANNED_KEYS = 64
+"""So many neighbouring keys are searched by one scan of their bytes, which costs less than a step in Python."""
 FEW_KEYS = 20_000
 """Up to so many keys are sorted without numpy, whose import would take longer."""
 
@@ -256,19 +258,21 @@ class Segment:
 
     def position(self, digest: bytes) -> int:
         """The position of a key, or -1. For a few look-ups: nothing heavy is imported."""
-        at = self._head.fanout_place(digest)
+        at = self._fanout_at + 4 * (int.from_bytes(digest[:4], "big") >> (32 - self._bits))
         low, high = parse_bounds(self._data[at : at + 8], self._head, self.what)
-        while low < high:
+        while high - low > SCANNED_KEYS:
             middle = (low + high) // 2
             start = self._keys_at + DIGEST_BYTES * middle
-            key = self._data[start : start + DIGEST_BYTES].tobytes()
-            if key == digest:
-                return middle
-            if key < digest:
-                low = middle + 1
+            if self._data[start : start + DIGEST_BYTES].tobytes() <= digest:
+                low = middle
             else:
                 high = middle
-        return -1
+        start = self._keys_at + DIGEST_BYTES * low
+        keys = self._data[start : self._keys_at + DIGEST_BYTES * high].tobytes()
+        found = keys.find(digest)
+        while found > 0 and found % DIGEST_BYTES:
+            found = keys.find(digest, found + 1)
+        return found if found < 0 else low + found // DIGEST_BYTES
 
     def find_many(self, digests: bytes) -> npt.NDArray[np.int64]:
         """The position of each of many keys (32 bytes each), or -1 where it is not here.
@@ -324,7 +328,6 @@ class Segment:
         at = self._rows_at + ROW_BYTES * position
         row = parse_row(self._data[at : at + ROW_BYTES], self._head, self.what)
         at = self._frames_at + FRAME_BYTES * row[0]
-        frame = parse_frame(self._data[at : at + FRAME_BYTES], row, self._head, self.what)
-        start = HEADER_BYTES + DIGEST_BYTES * frame.pack
-        name = self._data[start : start + DIGEST_BYTES].tobytes()
-        return Place(name, frame.offset, frame.stored_bytes, frame.raw_bytes, frame.codec, row[1], row[2])
+        pack, *frame = parse_frame(self._data[at : at + FRAME_BYTES], row, self._head, self.what)
+        start = HEADER_BYTES + DIGEST_BYTES * pack
+        return Place(self._data[start : start + DIGEST_BYTES].tobytes(), *frame, row[1], row[2])
