@@ -11,9 +11,9 @@
   which verify nothing. Of the files `--distinct` have contents of their own and the others are hard
   links to these, so that all of it stays in the page cache; the manifest has all of them, and what a
   read does is the same.
-- `order`: files of 1 to 16 KiB (`small` of workloads.py, a fifth of it), all read in the order of the listing.
+- `order`: files of 1 to 16 KiB (a fifth of `small` of workloads.py), all read in the order of the listing.
 - `parts`: 64 KiB at random places of one file of 256 MiB, through one file object.
-- `parquet`: one file of a million rows (`parquet` of workloads.py) through pyarrow, from `dataver://` and raw.
+- `parquet`: a file of a million rows (`parquet` of workloads.py) through pyarrow, from `dataver://` and raw.
 
 Everything is in the page cache, and each way is run once before it is measured. The ways take turns, and the
 best of the rounds counts: by processor time of the whole process, as other programs use the machine too.
@@ -59,6 +59,8 @@ class Way(NamedTuple):
 
 
 class Best(NamedTuple):
+    """The least seconds of any round."""
+
     processor_s: float
     wall_s: float
 
@@ -165,7 +167,9 @@ def many(kind: str, options: argparse.Namespace) -> None:
         Way("`dataver://` files", count, lambda: read_files(system, top, names)),
         Way("raw, two threads", count, lambda: by_two(lambda part: read_raw(source, part), names)),
         Way(
-            "`version.read`, two threads", count, lambda: by_two(lambda part: read_version(version, part), names)
+            "`version.read`, two threads",
+            count,
+            lambda: by_two(lambda part: read_version(version, part), names),
         ),
     ]
     title = f"{kind}: {options.files:,} files of 100 KiB, {distinct:,} contents, {count:,} read at random"

@@ -33,7 +33,7 @@ SEGMENT_VERSION = 1
 FANOUT_BITS_MAX = 16
 KEYS_PER_FANOUT_VALUE = 16
 SCANNED_KEYS = 64
-"""So many neighbouring keys are searched by one scan of their bytes, which costs less than a step in Python."""
+"""So many neighbouring keys are searched by one scan of their bytes, at the cost of one step in Python."""
 FEW_KEYS = 20_000
 """Up to so many keys are sorted without numpy, whose import would take longer."""
 
@@ -328,6 +328,7 @@ class Segment:
         at = self._rows_at + ROW_BYTES * position
         row = parse_row(self._data[at : at + ROW_BYTES], self._head, self.what)
         at = self._frames_at + FRAME_BYTES * row[0]
-        pack, *frame = parse_frame(self._data[at : at + FRAME_BYTES], row, self._head, self.what)
-        start = HEADER_BYTES + DIGEST_BYTES * pack
-        return Place(self._data[start : start + DIGEST_BYTES].tobytes(), *frame, row[1], row[2])
+        frame = parse_frame(self._data[at : at + FRAME_BYTES], row, self._head, self.what)
+        start = HEADER_BYTES + DIGEST_BYTES * frame.pack
+        name = self._data[start : start + DIGEST_BYTES].tobytes()
+        return Place(name, frame.offset, frame.stored_bytes, frame.raw_bytes, frame.codec, row[1], row[2])

@@ -144,7 +144,9 @@ def test_a_key_is_no_end_of_one_and_beginning_of_the_next() -> None:
     frames = [SegmentFrame(0, 48, 10, 10, 0)]
     for known in (keys, keys[:2]):
         rows = b"".join(struct.pack("<III", 0, n, 1) for n in range(len(known)))
-        opened = Segment(segment_format.encode([key_of("pack")], frames, b"".join(known), rows, bytes(16)), "it")
+        opened = Segment(
+            segment_format.encode([key_of("pack")], frames, b"".join(known), rows, bytes(16)), "it"
+        )
         assert [opened.position(key) for key in keys] == [0, 1, 2 if len(known) > 2 else -1]
 
 
