@@ -10,7 +10,7 @@
   files, as every read of a version compares a digest; for file objects also fsspec's own local ones,
   which verify nothing. Of the files `--distinct` have contents of their own and the others are hard
   links to these, so that all of it stays in the page cache; the manifest has all of them, and what a
-  read does is the same.
+  read does is the same. Each round reads others.
 - `order`: files of 1 to 16 KiB (a fifth of `small` of workloads.py), all read in the order of the listing.
 - `parts`: 64 KiB at random places of one file of 256 MiB, through one file object.
 - `parquet`: a file of a million rows (`parquet` of workloads.py) through pyarrow, from `dataver://` and raw.
@@ -65,10 +65,11 @@ class Best(NamedTuple):
     wall_s: float
 
 
-def measure(ways: Sequence[Way], rounds: int) -> list[Best]:
-    """The best of the rounds, in which the ways take turns."""
+def measure(ways: Sequence[Way], rounds: int, renew: Callable[[], object]) -> list[Best]:
+    """The best of the rounds, in which the ways take turns. `renew` is called before each round."""
     best = [Best(float("inf"), float("inf"))] * len(ways)
     for number in range(rounds + 1):
+        renew()
         for at, way in enumerate(ways):
             wall, processor = time.perf_counter(), time.process_time()
             way.run()
@@ -78,8 +79,8 @@ def measure(ways: Sequence[Way], rounds: int) -> list[Best]:
     return best
 
 
-def table(title: str, ways: Sequence[Way], rounds: int) -> None:
-    best = measure(ways, rounds)
+def table(title: str, ways: Sequence[Way], rounds: int, renew: Callable[[], object] = lambda: None) -> None:
+    best = measure(ways, rounds, renew)
     print(f"\n### {title}\n\n| | a second | µs of processor | of the reference | wall, of it |")
     print("|---|---:|---:|---:|---:|")
     for way, (processor_s, wall_s) in zip(ways, best, strict=True):
@@ -153,8 +154,13 @@ def many(kind: str, options: argparse.Namespace) -> None:
     distinct = min(options.distinct, options.files)
     source = make_many(options.folder / "data", kind, options.files, distinct)
     version = version_of(options.folder, source, f"{kind}-{options.files}-{distinct}")
-    names = random.Random(workloads.SEED).choices(many_names(options.files), k=options.reads)
-    count = len(names)
+    every, chance, count = many_names(options.files), random.Random(workloads.SEED), options.reads
+    names: list[str] = []
+
+    def renew() -> None:
+        names[:] = chance.choices(every, k=count)
+
+    renew()
     local, system = fsspec.filesystem("file"), DataverFileSystem.of(version)
     top, place = f"bench@{version.id}", os.fspath(source)
     check(version, source, names[:50])
@@ -173,7 +179,7 @@ def many(kind: str, options: argparse.Namespace) -> None:
         ),
     ]
     title = f"{kind}: {options.files:,} files of 100 KiB, {distinct:,} contents, {count:,} read at random"
-    table(title, ways, options.rounds)
+    table(title, ways, options.rounds, renew)
 
 
 def order(options: argparse.Namespace) -> None:

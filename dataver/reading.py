@@ -313,9 +313,8 @@ def _by_threads(work: Callable[[_Run], _Done], runs: Sequence[_Run]) -> list[_Do
         return [work(run) for run in runs]
     with ThreadPoolExecutor(threads, thread_name_prefix="dataver-read") as pool:
         futures: list[Future[_Done]] = []
-        with suppress(
-            RuntimeError
-        ):  # Other threads still read while the interpreter ends: no thread starts then.
+        # Threads of others may still read while the interpreter ends, when none of ours starts any more.
+        with suppress(RuntimeError):
             futures.extend(pool.submit(work, run) for run in runs)
         try:
             return [future.result() for future in futures] + [work(run) for run in runs[len(futures) :]]
