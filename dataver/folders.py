@@ -57,15 +57,16 @@ class Folders:
             )
         return self._version(split(path)[0])
 
-    def file(self, path: str) -> tuple[Version, str]:
-        """The version, and the path in it, of what must be a file, or a symlink to one."""
+    def file(self, path: str) -> tuple[Version, str, Entry]:
+        """The version, the path in it, and what stands there, of what must be a file, or a symlink to one."""
         if not has_ref(path) and self._in_folder(path):
             raise IsADirectoryError(f"{safe_spelling(path)!r} is a folder of datasets")
         version, inner = self.version_of(path), split(path)[1]
         with _no_such_path():
-            if version.tree_of_files().follow(to_path(inner)).kind == FOLDER:
+            entry = version.tree_of_files().follow(to_path(inner))
+            if entry.kind == FOLDER:
                 raise IsADirectoryError(f"{safe_spelling(path)!r} is a folder")
-        return version, inner
+        return version, inner, entry
 
     def info(self, path: str) -> Info:
         """What is at a path; of a file also its `digest` (plain BLAKE3-256, 64 hex digits).

@@ -317,8 +317,8 @@ class DataverFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec ship
     def _open(self, path: Any, mode: str = "rb", **_: Any) -> Any:
         if mode != "rb":
             self._refuse()
-        version, inner = self._folders.file(self._strip_protocol(path))
-        return version.open(inner)
+        version, inner, entry = self._folders.file(self._strip_protocol(path))
+        return version.open_entry(entry, inner)
 
     def cat(self, path: Any, recursive: bool = False, on_error: str = "raise", **kwargs: Any) -> Any:
         """The bytes of a file; of several, or of all below a folder if `recursive`, a `dict` by path."""
@@ -368,12 +368,11 @@ class DataverFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec ship
         return out
 
     def _slices(self, path: str, slices: list[slice]) -> list[bytes]:
-        version, inner = self._folders.file(path)
+        version, _, entry = self._folders.file(path)
         if slices == [slice(None)]:
-            return [version.read(inner)]
-        size = version.entry(inner).size
-        bounds = [part.indices(size)[:2] for part in slices]
-        return version.read_ranges(inner, [(first, max(last - first, 0)) for first, last in bounds])
+            return [version.read_entry(entry)]
+        bounds = [part.indices(entry.size)[:2] for part in slices]
+        return version.read_ranges_of(entry, [(first, max(last - first, 0)) for first, last in bounds])
 
     def get_file(
         self, rpath: Any, lpath: Any, callback: Any = DEFAULT_CALLBACK, outfile: Any = None, **_: Any
@@ -384,8 +383,8 @@ class DataverFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec ship
         if outfile is None and self.isdir(rpath):
             os.makedirs(lpath, exist_ok=True)
             return
-        version, inner = self._folders.file(self._strip_protocol(rpath))
-        callback.set_size(version.entry(inner).size)
+        version, inner, entry = self._folders.file(self._strip_protocol(rpath))
+        callback.set_size(entry.size)
         if outfile is not None:
             version.copy(inner, outfile, callback.relative_update)
             return

@@ -80,6 +80,11 @@ class Objects:
         self._frames_bytes = 0
         self._lock = threading.Lock()
 
+    @property
+    def is_near(self) -> bool:
+        """Whether a read is no request, so that many small ones cost no more than a large one."""
+        return self._metadata is None
+
     def chunk(self, digest: bytes) -> View:
         """The bytes of a chunk, or of a file that is one chunk. `DamagedError` if they are not there."""
         data = self._cached(digest)
@@ -143,6 +148,18 @@ class Objects:
         found = self._cache.get_many(each)
         missing = b"".join([digest for digest, data in zip(each, found, strict=True) if data is None])
         return self._completed(each, found, self.places(missing))
+
+    def few(self, digests: bytes) -> list[View] | None:
+        """The bytes of a few chunks, in order, neighbours in one frame as one buffer. Not verified.
+
+        None where they are far away, or not to be had like this: `chunks` has them, or says why not.
+        """
+        if not self.is_near:
+            return None
+        try:
+            return [self._read_place(place) for place in _merged(self.places(digests))]
+        except ObjectMissingError:
+            return None
 
     def read(self, digests: bytes, places: Sequence[Place]) -> list[View]:
         """`chunks`, where `places` of these digests were looked up before."""
@@ -325,6 +342,8 @@ class Objects:
         if frame is None:
             frame = self._read_frame(place)
             self._keep(key, frame)
+        if place.length == len(frame):
+            return frame
         return memoryview(frame)[place.offset : place.offset + place.length]
 
     def _is_small_part(self, place: Place) -> bool:
@@ -405,6 +424,18 @@ def _joined(spans: Iterable[Span]) -> list[tuple[int, int]]:
         else:
             joined.append((start, length))
     return joined
+
+
+def _merged(places: Sequence[Place]) -> list[Place]:
+    """The places, with those that follow each other in one frame as one."""
+    merged = [places[0]]
+    for place in places[1:]:
+        last = merged[-1]
+        if place[:5] == last[:5] and place.offset == last.offset + last.length:
+            merged[-1] = Place(*last[:6], last.length + place.length)
+        else:
+            merged.append(place)
+    return merged
 
 
 def _each(digests: bytes) -> list[bytes]:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from itertools import accumulate, islice
-from typing import IO, NamedTuple, Protocol
+from typing import IO, TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
-from dataver.digest import Digest
+from dataver.config import default_jobs
+from dataver.digest import DIGEST_BYTES, Digest
 from dataver.errors import DamagedError, DataverError
 from dataver.format import chunk_list as list_format
 from dataver.format.chunk_list import ListRow
-from dataver.hashing import FileHasher, Kind, digests
+from dataver.format.segment import Place
+from dataver.hashing import FileHasher, Kind, blake3_digest
+from dataver.hashing import digests as digests_of
 from dataver.objects import Objects
 from dataver.paths import safe_spelling
 from dataver.store.base import View
@@ -21,6 +25,9 @@ from dataver.store.failures import from_client_error
 from dataver.tree import chunk_list
 from dataver.tree.manifest import REFERENCE, Entry
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
 BLOCK_CHUNKS = 128
 REFERENCE_BLOCK_BYTES = 8 << 20
 REFERENCE_MEMORY_BYTES_MAX = 8 << 20
@@ -28,8 +35,12 @@ REFERENCE_MEMORY_BYTES_MAX = 8 << 20
 FEW_CHUNKS = 4
 """So many chunks are read through the cache of frames, where a neighbour of theirs may have been."""
 LISTS_KEPT = 256
+RUN_BYTES_MAX = 1 << 20
+"""About so many bytes are decoded before they are copied: more would not stay in the processor's cache."""
 READ_BYTES_MAX = 8 << 20
 """Ranges that touch are read together up to so many bytes."""
+
+_Done = TypeVar("_Done")
 
 
 def file_rows(
@@ -91,12 +102,35 @@ def read_file(entry: Entry, objects: Objects) -> bytes:
     """All bytes of a file, verified by its digest."""
     if entry.kind == REFERENCE:
         return b"".join(data for block in reference_blocks(entry) for data in block)
+    small = _read_small(entry, objects)
+    if small is not None:
+        return small
     if entry.chunks is None:
         data = bytes(objects.chunk(entry.digest)) if entry.size else b""
         if len(data) != entry.size:
             raise objects.damaged(entry.digest, f"it has {len(data)} bytes, the manifest says {entry.size}")
         return data
     return b"".join(data for block in file_blocks(entry, objects) for data in block)
+
+
+def _read_small(entry: Entry, objects: Objects) -> bytes | None:
+    """All bytes of a file of few chunks, verified by its digest.
+
+    None for other files, and where they are not well, which the way of large ones says better.
+    """
+    digests, root = entry.digest, entry.chunks
+    if not entry.size:
+        return None
+    if root is not None:
+        node = objects.record(Kind.CHUNK_LIST, root)
+        level, digests, _ = list_format.decode_columns(node, f"chunk list {Digest(root)}")
+        if level or not 0 < len(digests) <= DIGEST_BYTES * FEW_CHUNKS:
+            return None
+    parts = objects.few(digests)
+    if parts is None:
+        return None
+    data = bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
+    return data if len(data) == entry.size and blake3_digest(data) == entry.digest else None
 
 
 class ListNode(NamedTuple):
@@ -114,11 +148,9 @@ def list_cache(objects: Objects) -> Lists:
     """Decoded lists of chunks by digest; the last `LISTS_KEPT` of them are kept. For several threads."""
 
     def load(digest: bytes) -> ListNode:
-        level, rows = list_format.decode(
-            objects.record(Kind.CHUNK_LIST, digest), f"chunk list {Digest(digest)}"
-        )
-        ends = list(accumulate(row.size_bytes for row in rows))
-        return ListNode(level, ends, b"".join(row.digest for row in rows))
+        node = objects.record(Kind.CHUNK_LIST, digest)
+        level, children, sizes = list_format.decode_columns(node, f"chunk list {Digest(digest)}")
+        return ListNode(level, list(accumulate(sizes)), children)
 
     return lru_cache(LISTS_KEPT)(load)
 
@@ -130,6 +162,12 @@ class Ranges(Protocol):
         """Neighbouring buffers that cover bytes `start` to `stop`, and where in the file they begin.
 
         `start` < `stop`, both within the file.
+        """
+
+    def fill(self, start: int, target: memoryview) -> tuple[int, View] | None:
+        """Write the bytes from `start` on to all of `target`, and give the last chunk and where it begins.
+
+        None, with nothing promised of `target`, where `chunks` is as quick.
         """
 
     def whole(self) -> bytes:
@@ -154,16 +192,44 @@ class StoredRanges:
         self._root = entry.chunks
 
     def chunks(self, start: int, stop: int) -> tuple[int, Sequence[View]]:
-        if self._root is None:
-            offset, rows = 0, [ListRow(self._entry.digest, self._entry.size)]
-        else:
-            found = list(self._rows(self._root, 0, start, stop, None))
-            rows = [row for _, row in found]
-            ends = list(accumulate((row.size_bytes for row in rows), initial=found[0][0] if found else 0))
-            if not found or ends[0] > start or ends[-1] < stop or [at for at, _ in found] != ends[:-1]:
-                raise self._objects.damaged(self._root, "the chunks that it lists do not cover the file")
-            offset = ends[0]
+        offset, rows = self._covering(start, stop)
         return offset, self._read(rows)
+
+    def fill(self, start: int, target: memoryview) -> tuple[int, View] | None:
+        """Runs of about `RUN_BYTES_MAX`, each decoded, verified and copied while it is in the cache.
+
+        Several by as many threads as there are cores, each of which holds one run at a time.
+        """
+        if not self._objects.is_near:
+            return None
+        stop = start + len(target)
+        offset, rows = self._covering(start, stop)
+        places = self._objects.places(b"".join([row.digest for row in rows]))
+
+        def fill_run(run: _Run) -> tuple[int, View]:
+            at, own = run.offset, rows[run.first : run.stop]
+            block = self._objects.read(b"".join([row.digest for row in own]), places[run.first : run.stop])
+            self._check(own, block)
+            last = at
+            for data in block:
+                last, end = at, at + len(data)
+                low, high = max(at, start), min(end, stop)
+                target[low - start : high - start] = memoryview(data)[low - at : high - at]
+                at = end
+            return last, block[-1]
+
+        return _by_threads(fill_run, list(_runs(offset, rows, places)))[-1]
+
+    def _covering(self, start: int, stop: int) -> tuple[int, list[ListRow]]:
+        """The chunks that cover bytes `start` to `stop`, and where the first begins."""
+        if self._root is None:
+            return 0, [ListRow(self._entry.digest, self._entry.size)]
+        found = list(self._rows(self._root, 0, start, stop, None))
+        rows = [row for _, row in found]
+        ends = list(accumulate((row.size_bytes for row in rows), initial=found[0][0] if found else 0))
+        if not found or ends[0] > start or ends[-1] < stop or [at for at, _ in found] != ends[:-1]:
+            raise self._objects.damaged(self._root, "the chunks that it lists do not cover the file")
+        return ends[0], rows
 
     def whole(self) -> bytes:
         return read_file(self._entry, self._objects)
@@ -189,17 +255,77 @@ class StoredRanges:
 
     def _read(self, rows: list[ListRow]) -> Sequence[View]:
         if len(rows) <= FEW_CHUNKS:
-            block = [self._objects.chunk(row.digest) for row in rows]
+            block = self._read_few(rows) or [self._objects.chunk(row.digest) for row in rows]
+            self._check_sizes(rows, block)
         else:
             block = _read_block(rows, self._objects)
-            found = digests(block)
-            for number, row in enumerate(rows):
-                if found[32 * number : 32 * number + 32] != row.digest:
-                    raise self._objects.damaged(row.digest, "its bytes do not match its digest")
+            self._check(rows, block)
+        return block
+
+    def _read_few(self, rows: list[ListRow]) -> list[View] | None:
+        """The chunks, neighbours read as one; None where that is not to be had, or they are not well."""
+        parts = self._objects.few(b"".join([row.digest for row in rows]))
+        if parts is None:
+            return None
+        block: list[View] = []
+        part, at = memoryview(b""), 0
+        following = iter(parts)
+        for row in rows:
+            if at == len(part):
+                part, at = memoryview(next(following, b"")), 0
+            block.append(part[at : at + row.size_bytes])
+            at += row.size_bytes
+        wanted = [row.digest for row in rows]
+        return block if [blake3_digest(data) for data in block] == wanted else None
+
+    def _check(self, rows: list[ListRow], block: Sequence[View]) -> None:
+        found = digests_of(block)
+        for number, row in enumerate(rows):
+            if found[DIGEST_BYTES * number : DIGEST_BYTES * (number + 1)] != row.digest:
+                raise self._objects.damaged(row.digest, "its bytes do not match its digest")
+        self._check_sizes(rows, block)
+
+    def _check_sizes(self, rows: list[ListRow], block: Sequence[View]) -> None:
         for row, data in zip(rows, block, strict=True):
             if len(data) != row.size_bytes:
                 raise self._objects.damaged(row.digest, "its length is not the one that was recorded")
-        return block
+
+
+class _Run(NamedTuple):
+    """Neighbouring chunks, and where in the file the first of them begins."""
+
+    offset: int
+    first: int
+    stop: int
+
+
+def _runs(offset: int, rows: Sequence[ListRow], places: Sequence[Place]) -> Iterator[_Run]:
+    """All chunks in runs of about `RUN_BYTES_MAX` that end where a frame does."""
+    first, begin, at = 0, offset, offset
+    for number, row in enumerate(rows):
+        if at - begin >= RUN_BYTES_MAX and places[number][:2] != places[number - 1][:2]:
+            yield _Run(begin, first, number)
+            first, begin = number, at
+        at += row.size_bytes
+    yield _Run(begin, first, len(rows))
+
+
+def _by_threads(work: Callable[[_Run], _Done], runs: Sequence[_Run]) -> list[_Done]:
+    """The results of `work` for each run, in order, or the error of the first that failed."""
+    threads = min(default_jobs(), len(runs))
+    if threads == 1:
+        return [work(run) for run in runs]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(threads, thread_name_prefix="dataver-read") as pool:
+        futures: list[Future[_Done]] = []
+        # Threads of others may still read while the interpreter ends, when none of ours starts any more.
+        with suppress(RuntimeError):
+            futures.extend(pool.submit(work, run) for run in runs)
+        try:
+            return [future.result() for future in futures] + [work(run) for run in runs[len(futures) :]]
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 class ReferenceRanges:
@@ -218,6 +344,9 @@ class ReferenceRanges:
             self._spool = _spool(self._entry)
         self._spool.seek(start)
         return start, [self._spool.read(stop - start)]
+
+    def fill(self, start: int, target: memoryview) -> tuple[int, View] | None:  # noqa: ARG002 - one copy in any case
+        return None
 
     def whole(self) -> bytes:
         return b"".join(data for block in reference_blocks(self._entry) for data in block)

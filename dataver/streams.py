@@ -19,6 +19,8 @@ BUFFER_BYTES = 8 << 10
 """Small, as what is read into it beyond a request may need one more chunk; the window is behind it."""
 AHEAD_BYTES_MAX = 4 << 20
 LOAD_BYTES_MAX = 8 << 20
+DIRECT_BYTES_MIN = 512 << 10
+"""So much that is asked for at once goes to where it is wanted, past the window."""
 
 
 class VersionFile(io.BufferedReader):
@@ -150,6 +152,8 @@ class _Raw(io.RawIOBase):
         if wanted <= 0:
             return 0
         if not self._window_start <= self._at < self._window_stop:
+            if wanted >= DIRECT_BYTES_MIN and self._fill(target[:wanted]):
+                return wanted
             self._load(wanted)
         return self._copy(target[:wanted])
 
@@ -171,6 +175,17 @@ class _Raw(io.RawIOBase):
         self._window_start = self._window_stop = 0
         self._ranges.close()
         super().close()
+
+    def _fill(self, target: memoryview) -> bool:
+        """Read straight into `target`, and keep the last chunk as the window, if that is quicker."""
+        exits.read()
+        last = self._ranges.fill(self._at, target)
+        if last is None:
+            return False
+        self._at += len(target)
+        self._window_start, self._window = last[0], (last[1],)
+        self._window_stop = last[0] + len(last[1])
+        return True
 
     def _load(self, wanted: int) -> None:
         """Read what is wanted now, and more where reads follow each other."""

@@ -208,11 +208,19 @@ class Version:
 
     def read(self, path: str) -> bytes:
         """All bytes of a file; a symlink's are those of what it points at within the version."""
-        return read_file(self.entry(path), self._reader.objects)
+        return self.read_entry(self.entry(path))
+
+    def read_entry(self, entry: Entry) -> bytes:
+        """All bytes of what `entry` gave; for layers above, which looked it up."""
+        return read_file(entry, self._reader.objects)
 
     def read_ranges(self, path: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Several (start, length) ranges of a file; what lies beyond its end is left out."""
-        entry, reader = self.entry(path), self._reader
+        return self.read_ranges_of(self.entry(path), ranges)
+
+    def read_ranges_of(self, entry: Entry, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """As `read_ranges`, of what `entry` gave; for layers above."""
+        reader = self._reader
         wanted = [(start, start + length) for start, length in ranges]
         with closing(file_ranges(entry, reader.objects, reader.lists)) as parts:
             return read_ranges(parts, entry.size, wanted)
@@ -231,7 +239,11 @@ class Version:
 
     def open(self, path: str) -> VersionFile:
         """A binary file for reading: seekable, buffered, and only what is asked for is read."""
-        entry, reader = self.entry(path), self._reader
+        return self.open_entry(self.entry(path), path)
+
+    def open_entry(self, entry: Entry, path: str) -> VersionFile:
+        """As `open`, of what `entry` gave for the path; for layers above."""
+        reader = self._reader
         ranges = file_ranges(entry, reader.objects, reader.lists)
         return VersionFile(ranges, path, entry.size, (self.open, path))
 

@@ -39,6 +39,15 @@ def encode(level: int, rows: Sequence[ListRow]) -> bytes:
 
 def decode(data: Buffer, what: str) -> tuple[int, list[ListRow]]:
     """The level and the rows of a node; `what` names it in errors."""
+    level, digests, sizes = decode_columns(data, what)
+    starts = range(0, len(digests), DIGEST_BYTES)
+    return level, [
+        ListRow(digests[i : i + DIGEST_BYTES], size) for i, size in zip(starts, sizes, strict=True)
+    ]
+
+
+def decode_columns(data: Buffer, what: str) -> tuple[int, bytes, tuple[int, ...]]:
+    """The level of a node, the digests of its rows, 32 bytes each, and their sizes in bytes."""
     reader = Reader(data, what)
     magic, version, level, zero, count = _HEAD.unpack(reader.raw(_HEAD.size))
     if magic != LIST_MAGIC or zero or level > LEVEL_MAX:
@@ -48,7 +57,4 @@ def decode(data: Buffer, what: str) -> tuple[int, list[ListRow]]:
     digests = reader.raw(DIGEST_BYTES * count)
     sizes = struct.unpack(f"<{count}Q", reader.raw(8 * count))
     reader.end()
-    starts = range(0, len(digests), DIGEST_BYTES)
-    return level, [
-        ListRow(digests[i : i + DIGEST_BYTES], size) for i, size in zip(starts, sizes, strict=True)
-    ]
+    return level, digests, sizes

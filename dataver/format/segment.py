@@ -32,6 +32,8 @@ SEGMENT_MAGIC = b"DVIX\r\n\x1a\n"
 SEGMENT_VERSION = 1
 FANOUT_BITS_MAX = 16
 KEYS_PER_FANOUT_VALUE = 16
+SCANNED_KEYS = 64
+"""So many neighbouring keys are searched by one scan of their bytes, at the cost of one step in Python."""
 FEW_KEYS = 20_000
 """Up to so many keys are sorted without numpy, whose import would take longer."""
 
@@ -256,19 +258,21 @@ class Segment:
 
     def position(self, digest: bytes) -> int:
         """The position of a key, or -1. For a few look-ups: nothing heavy is imported."""
-        at = self._head.fanout_place(digest)
+        at = self._fanout_at + 4 * (int.from_bytes(digest[:4], "big") >> (32 - self._bits))
         low, high = parse_bounds(self._data[at : at + 8], self._head, self.what)
-        while low < high:
+        while high - low > SCANNED_KEYS:
             middle = (low + high) // 2
             start = self._keys_at + DIGEST_BYTES * middle
-            key = self._data[start : start + DIGEST_BYTES].tobytes()
-            if key == digest:
-                return middle
-            if key < digest:
-                low = middle + 1
+            if self._data[start : start + DIGEST_BYTES].tobytes() <= digest:
+                low = middle
             else:
                 high = middle
-        return -1
+        start = self._keys_at + DIGEST_BYTES * low
+        keys = self._data[start : self._keys_at + DIGEST_BYTES * high].tobytes()
+        found = keys.find(digest)
+        while found > 0 and found % DIGEST_BYTES:
+            found = keys.find(digest, found + 1)
+        return found if found < 0 else low + found // DIGEST_BYTES
 
     def find_many(self, digests: bytes) -> npt.NDArray[np.int64]:
         """The position of each of many keys (32 bytes each), or -1 where it is not here.

@@ -94,9 +94,8 @@ class LocalStore:
 
     def get(self, key: str) -> bytes:
         with os_errors("read", self._what(key), reading=True):
-            fd = self._open(key)
+            fd, size = self._open(key)
             try:
-                size = os.fstat(fd).st_size
                 data = posix.read_at(fd, 0, size)
             finally:
                 os.close(fd)
@@ -106,9 +105,8 @@ class LocalStore:
         what = self._what(key)
         out: list[View] = []
         with os_errors("read", what, reading=True):
-            fd = self._open(key)
+            fd, size = self._open(key)
             try:
-                size = os.fstat(fd).st_size
                 for start, length in ranges:
                     begin, count = place(start, length, size, what)
                     out.append(self._whole(key, posix.read_at(fd, begin, count), count))
@@ -118,9 +116,8 @@ class LocalStore:
 
     def get_suffix(self, key: str, length: int) -> tuple[View, int]:
         with os_errors("read", self._what(key), reading=True):
-            fd = self._open(key)
+            fd, size = self._open(key)
             try:
-                size = os.fstat(fd).st_size
                 count = min(length, size)
                 data = posix.read_at(fd, size - count, count)
             finally:
@@ -134,9 +131,8 @@ class LocalStore:
         map stays valid after a deletion; it goes with the last view of it.
         """
         with os_errors("read", self._what(key), reading=True):
-            fd = self._open(key)
+            fd, size = self._open(key)
             try:
-                size = os.fstat(fd).st_size
                 return memoryview(mmap.mmap(fd, size, prot=mmap.PROT_READ) if size else b"")
             finally:
                 os.close(fd)
@@ -148,7 +144,7 @@ class LocalStore:
         """
         copied = 0
         try:
-            source = self._open(key)
+            source, _ = self._open(key)
         except OSError:
             return 0
         try:
@@ -255,10 +251,12 @@ class LocalStore:
     def _what(self, key: str) -> str:
         return f"object {key} of {self._root}"
 
-    def _open(self, key: str) -> int:
+    def _open(self, key: str) -> tuple[int, int]:
+        """A descriptor of the object, for the caller to close, and the object's bytes."""
         fd = os.open(self._path(key), _READ)
-        if stat.S_ISREG(os.fstat(fd).st_mode):
-            return fd
+        found = os.fstat(fd)
+        if stat.S_ISREG(found.st_mode):
+            return fd, found.st_size
         os.close(fd)
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
 

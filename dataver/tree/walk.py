@@ -14,13 +14,12 @@ from dataver.tree.schema import Link, Node, NodeStore
 def find(nodes: NodeStore, root: Link, key: bytes) -> Row | None:
     """The row of `key`, or None. Reads one node a level."""
     level, rows = nodes.load(root)
-    while level:
-        at = position(rows, key)
-        if at == len(rows):
-            return None
-        level, rows = child(nodes, level, rows[at])
-    at = position(rows, key)
-    return rows[at] if at < len(rows) and rows[at].key == key else None
+    while (at := position(rows, key)) < len(rows):
+        row = rows[at]
+        if not level:
+            return row if row.key == key else None
+        level, rows = child(nodes, level, row)
+    return None
 
 
 def scan(nodes: NodeStore, root: Link, start: bytes = b"", stop: bytes | None = None) -> Iterator[Row]:

@@ -139,13 +139,26 @@ def test_find_and_find_many_agree(keys: list[bytes], others: list[bytes], data: 
         assert place.offset == keys.index(key)
 
 
+def test_a_key_is_no_end_of_one_and_beginning_of_the_next() -> None:
+    keys = [bytes(16) + b"\5" * 16, b"\1" * 32, b"\5" * 16 + b"\1" * 16]
+    frames = [SegmentFrame(0, 48, 10, 10, 0)]
+    for known in (keys, keys[:2]):
+        rows = b"".join(struct.pack("<III", 0, n, 1) for n in range(len(known)))
+        opened = Segment(
+            segment_format.encode([key_of("pack")], frames, b"".join(known), rows, bytes(16)), "it"
+        )
+        assert [opened.position(key) for key in keys] == [0, 1, 2 if len(known) > 2 else -1]
+
+
 @pytest.mark.parametrize("keys_count", [0, 1, 15, 16, 31, 32, 1_023, 1_024, 5_000])
-def test_a_segment_of_any_size_finds_its_keys(keys_count: int) -> None:
+def test_a_segment_of_any_size_finds_its_keys(keys_count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = [key_of(n) for n in range(keys_count)]
     rows = b"".join(struct.pack("<III", 0, n, 1) for n in range(keys_count))
     frames = [SegmentFrame(0, 48, 10_000, 10_000, 0)]
     opened = Segment(segment_format.encode([key_of("pack")], frames, b"".join(keys), rows, bytes(16)), "it")
     assert 1 << segment_format.fanout_bits(keys_count) <= max(1, keys_count // 16)
+    assert [opened.position(key) for key in sorted(keys)] == list(range(keys_count))
+    monkeypatch.setattr(segment_format, "SCANNED_KEYS", 3)
     assert [opened.position(key) for key in sorted(keys)] == list(range(keys_count))
     assert opened.find_many(b"".join(sorted(keys))).tolist() == list(range(keys_count))
     assert opened.position(key_of("absent")) == -1
