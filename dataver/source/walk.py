@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterator
 from contextlib import contextmanager
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dataver.errors import DataverError
 from dataver.paths import PATH_BYTES_MAX, REPOSITORY_FOLDER
@@ -44,6 +45,21 @@ def holds_repository(folder: bytes) -> bool:
     return os.path.lexists(folder + _GENESIS)
 
 
+class _Folder(NamedTuple):
+    """A folder to be listed; `relative` ends with `/`, or is empty."""
+
+    relative: bytes
+    rules: IgnoreRules | None
+
+
+class _Run(NamedTuple):
+    """Files of one folder that follow each other in the listing."""
+
+    relative: bytes
+    names: list[bytes]
+    stamps: list[bytes]
+
+
 class Walk:
     """One walk over the folder `prefix` (absolute, ending with `/`)."""
 
@@ -55,115 +71,152 @@ class Walk:
         self._ignore = ignore
         self._paths: list[bytes] = []
         self._stamps: list[bytes] = []
-        self._folders: list[tuple[bytes, IgnoreRules | None]] = []
+        self._last = b""
+        self._is_sorted = True
+        # What is to be done, the next at the end: folders to list, and runs of files to be put down.
+        self._waiting: list[_Folder | _Run] = []
 
     def run(self) -> Listing:
         """All entries."""
-        self._folders.append((b"", None))
-        while self._folders:
-            relative, rules = self._folders.pop()
-            try:
-                with _opened(self._prefix + relative) as (place, descriptor):
-                    if self._ignore:
-                        rules = self._rules_in(relative, rules, descriptor)
-                    with os.scandir(place) as listed:
-                        names, entries = self._in_order(relative, listed, descriptor)
-                    if not self._folder(relative, names, entries, rules, descriptor) and relative:
-                        self._empty_folder(relative, descriptor)
-            except DataverError:
-                raise
-            except (FileNotFoundError, NotADirectoryError) as error:
-                if not relative:
-                    raise source_fault(error, self._prefix) from error
-            except OSError as error:
-                raise source_fault(error, self._prefix + relative) from error
-        return Listing(self._paths, self._stamps)
+        self._waiting.append(_Folder(b"", None))
+        while self._waiting:
+            following = self._waiting.pop()
+            if isinstance(following, _Run):
+                self._put_down(following)
+            else:
+                self._enter(*following)
+        return Listing(b"\0".join(self._paths), b"".join(self._stamps), is_sorted=self._is_sorted)
+
+    def _enter(self, relative: bytes, rules: IgnoreRules | None) -> None:
+        try:
+            with _opened(self._prefix + relative) as (place, descriptor):
+                if self._ignore:
+                    rules = self._rules_in(relative, rules, descriptor)
+                with os.scandir(place) as listed:
+                    entries: list[os.DirEntry[Any]] = sorted(listed, key=attrgetter("name"))
+                if not self._folder(relative, entries, rules, descriptor) and relative:
+                    self._empty_folder(relative, descriptor)
+        except DataverError:
+            raise
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if not relative:
+                raise source_fault(error, self._prefix) from error
+        except OSError as error:
+            raise source_fault(error, self._prefix + relative) from error
 
     def _folder(
         self,
         relative: bytes,
-        names: list[bytes],
         entries: list[os.DirEntry[Any]],
         rules: IgnoreRules | None,
         descriptor: int | None,
     ) -> bool:
-        """Take in one folder's entries, each under its name. False where it holds nothing but what is ignored."""
-        chosen = self._chosen
-        append_path, append_stamp, pack = self._paths.append, self._stamps.append, STAMP.pack
-        folders = []
-        occupied = False
-        for name, entry in zip(names, entries, strict=True):
-            if entry.is_dir(follow_symlinks=False):
-                folders.append(name)
-                continue
-            path = relative + name
-            if rules is not None and name != IGNORE_FILE and rules.ignores(path):
-                continue
-            try:
-                found = entry.stat(follow_symlinks=False)
-                mode = found.st_mode
-                if mode & _TYPE_BITS == _REGULAR:
-                    kind, size = (mode & 0o100) >> _EXECUTABLE_SHIFT, found.st_size
-                elif stat.S_ISLNK(mode) and name == REPOSITORY_FOLDER:
-                    continue
-                else:
-                    kind, size = self._odd(path, name, found, descriptor)
-            except FileNotFoundError:
-                continue
-            occupied = True
-            if chosen is None or chosen(path):
-                append_path(path)
-                try:
-                    stamp = pack(kind, size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
-                except struct.error:
-                    stamp = pack_stamp(kind, size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
-                append_stamp(stamp)
-        # The first of them goes onto the stack last: so folders come in the order of their names.
-        for name in reversed(folders):
-            occupied = self._below(relative + name, name, rules) or occupied
-        return occupied
+        """Take in one folder's entries. False where it holds nothing but what is ignored."""
+        folders = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+        files = (
+            [entry for entry in entries if not entry.is_dir(follow_symlinks=False)] if folders else entries
+        )
+        names = self._names(relative, files)
+        if rules is not None or (self._ignore and _has_part(names)):
+            kept = [at for at, name in enumerate(names) if self._is_seen(relative, name, rules)]
+            files, names = [files[at] for at in kept], [names[at] for at in kept]
+        stamps = self._look_at(relative, files, descriptor)
+        there = [at for at, stamp in enumerate(stamps) if stamp]
+        occupied = bool(there)
+        if self._chosen is not None:
+            there = [at for at in there if self._chosen(relative + names[at])]
+        if len(there) < len(stamps):
+            names, stamps = [names[at] for at in there], [stamps[at] for at in there]
+        return self._order(relative, names, stamps, self._names(relative, folders), rules) or occupied
 
-    def _in_order(
-        self, relative: bytes, entries: Iterable[os.DirEntry[Any]], descriptor: int | None
-    ) -> tuple[list[bytes], list[os.DirEntry[Any]]]:
-        """Names and entries side by side, sorted by name, save what nobody may see."""
-        listed = sorted(entries, key=attrgetter("name"))
-        names = [entry.name for entry in listed]
-        if descriptor is None:
-            self.is_suspect = True
-            raw = b"\0".join(names)
-        else:
-            # Such names are text. Encoded all at once, as no name holds a NUL.
+    def _look_at(self, relative: bytes, files: list[os.DirEntry[Any]], descriptor: int | None) -> list[bytes]:
+        """The stamps of files. An empty one stands for what is not there."""
+        pack = STAMP.pack
+        stamps: list[bytes] = []
+        append = stamps.append
+        for file in files:
+            try:
+                found = file.stat(follow_symlinks=False)
+                mode = found.st_mode
+                if mode & _TYPE_BITS != _REGULAR:
+                    append(self._odd(relative, os.fsencode(file.name), found, descriptor))
+                    continue
+            except FileNotFoundError:
+                append(b"")
+                continue
+            kind = (mode & 0o100) >> _EXECUTABLE_SHIFT
+            try:
+                append(pack(kind, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino))
+            except struct.error:
+                append(pack_stamp(kind, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino))
+        return stamps
+
+    def _names(self, relative: bytes, entries: list[os.DirEntry[Any]]) -> list[bytes]:
+        """The names of entries that stand in the order of their names."""
+        if not entries:
+            return []
+        names = [entry.name for entry in entries]
+        if isinstance(names[0], str):
+            # What is listed by a descriptor. Encoded all at once, as no name holds a NUL.
             joined = "\0".join(names)
             try:
-                raw = joined.encode()
+                names = joined.encode().split(b"\0")
             except UnicodeEncodeError:
                 self.is_suspect = True
-                raw = os.fsencode(joined)
-            names = raw.split(b"\0") if names else []
-            self.is_suspect |= len(relative) + max(map(len, names), default=0) > PATH_BYTES_MAX
-        if self._ignore and PART_PREFIX in raw:
-            kept = [
-                at
-                for at, name in enumerate(names)
-                if not name.startswith(PART_PREFIX) or listed[at].is_dir(follow_symlinks=False)
-            ]
-            names, listed = [names[at] for at in kept], [listed[at] for at in kept]
-        return names, listed
+                self._is_sorted = False
+                names = os.fsencode(joined).split(b"\0")
+        else:
+            self.is_suspect = True
+        self.is_suspect |= len(relative) + max(map(len, names)) > PATH_BYTES_MAX
+        return names
 
-    def _odd(
-        self, path: bytes, name: bytes, found: os.stat_result, descriptor: int | None
-    ) -> tuple[int, int]:
-        """Kind and size of what is no regular file."""
+    def _is_seen(self, relative: bytes, name: bytes, rules: IgnoreRules | None) -> bool:
+        if self._ignore and name.startswith(PART_PREFIX):
+            return False
+        return rules is None or name == IGNORE_FILE or not rules.ignores(relative + name)
+
+    def _order(
+        self,
+        relative: bytes,
+        names: list[bytes],
+        stamps: list[bytes],
+        folders: list[bytes],
+        rules: IgnoreRules | None,
+    ) -> bool:
+        """Put files and subfolders on the list in the order of their paths. False where no subfolder counts.
+
+        A folder stands where its name and a `/` would: among the files, as all that is below it does.
+        """
+        end = len(names)
+        occupied = False
+        for folder in reversed(folders):
+            start = bisect_left(names, folder + b"/", 0, end)
+            if start < end:
+                self._waiting.append(_Run(relative, names[start:end], stamps[start:end]))
+            end = start
+            occupied = self._below(relative + folder, folder, rules) or occupied
+        if end:
+            self._waiting.append(_Run(relative, names[:end], stamps[:end]))
+        return occupied
+
+    def _put_down(self, run: _Run) -> None:
+        self._is_sorted &= self._last < run.relative + run.names[0]
+        self._last = run.relative + run.names[-1]
+        self._paths.append(run.relative + (b"\0" + run.relative).join(run.names))
+        self._stamps.append(b"".join(run.stamps))
+
+    def _odd(self, relative: bytes, name: bytes, found: os.stat_result, descriptor: int | None) -> bytes:
+        """The stamp of what is no regular file; an empty one for what counts as not being there."""
+        kind, size = SPECIAL, found.st_size
         if stat.S_ISLNK(found.st_mode):
+            if name == REPOSITORY_FOLDER:
+                return b""
             # Some file systems give another size for a link than its target has.
-            place = name if descriptor is not None else self._prefix + path
-            return SYMLINK, len(os.readlink(place, dir_fd=descriptor))
-        if not self._ignore:
-            return SPECIAL, found.st_size
-        if self._chosen is None or self._chosen(path):
-            raise refuse_special(self._prefix + path, found.st_mode)
-        return SPECIAL, 0
+            place = name if descriptor is not None else self._prefix + relative + name
+            kind, size = SYMLINK, len(os.readlink(place, dir_fd=descriptor))
+        elif self._ignore and (self._chosen is None or self._chosen(relative + name)):
+            raise refuse_special(self._prefix + relative + name, found.st_mode)
+        return pack_stamp(kind, size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
     def _below(self, path: bytes, name: bytes, rules: IgnoreRules | None) -> bool:
         """Put a subfolder on the list. False where it counts as not being there."""
@@ -172,16 +225,15 @@ class Walk:
         if rules is not None and rules.ignores(path + b"/"):
             return False
         if self._chosen is None or not self._chosen.excludes_all_below(path):
-            self._folders.append((path + b"/", rules))
+            self._waiting.append(_Folder(path + b"/", rules))
         return True
 
     def _empty_folder(self, relative: bytes, descriptor: int | None) -> None:
         if self._chosen is not None and not self._chosen(relative):
             return
         found = os.stat(self._prefix + relative if descriptor is None else descriptor)
-        self._paths.append(relative[:-1])
         stamp = pack_stamp(EMPTY_FOLDER, 0, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
-        self._stamps.append(stamp)
+        self._put_down(_Run(b"", [relative[:-1]], [stamp]))
 
     def _rules_in(
         self, relative: bytes, rules: IgnoreRules | None, descriptor: int | None
@@ -216,3 +268,9 @@ def _opened(full: bytes) -> Iterator[tuple[bytes | int, int | None]]:
             os.close(descriptor)
     else:
         yield full, None
+
+
+def _has_part(names: list[bytes]) -> bool:
+    """Whether one of the sorted names begins as unfinished files do."""
+    at = bisect_left(names, PART_PREFIX)
+    return at < len(names) and names[at].startswith(PART_PREFIX)
