@@ -311,59 +311,44 @@ static int list_all(int fd, Listing *listing) {
     return error;
 }
 
-static PyObject *joined(const char *prefix, Py_ssize_t prefix_bytes, const char *name) {
-    size_t length = strlen(name);
-    PyObject *path = PyBytes_FromStringAndSize(NULL, prefix_bytes + length);
-    if (path) {
-        memcpy(PyBytes_AsString(path), prefix, prefix_bytes);
-        memcpy(PyBytes_AsString(path) + prefix_bytes, name, length);
-    }
-    return path;
-}
-
 static int append_new(PyObject *list, PyObject *item) {
     int status = item ? PyList_Append(list, item) : -1;
     Py_XDECREF(item);
     return status;
 }
 
-PyDoc_STRVAR(list_folder_doc,
-             "list_folder(descriptor, prefix, paths, stamps, /)\n--\n\nSee `dataver.source.batch`.");
+PyDoc_STRVAR(list_folder_doc, "list_folder(descriptor, /)\n--\n\nSee `dataver.source.batch`.");
 
 static PyObject *list_folder(PyObject *Py_UNUSED(module), PyObject *args) {
     int fd, error;
-    const char *prefix;
-    Py_ssize_t prefix_bytes;
-    PyObject *paths, *stamps;
     Listing listing = {NULL, 0, 0};
-    if (!PyArg_ParseTuple(args, "iy#OO:list_folder", &fd, &prefix, &prefix_bytes, &paths, &stamps))
+    if (!PyArg_ParseTuple(args, "i:list_folder", &fd))
         return NULL;
     Py_BEGIN_ALLOW_THREADS
     error = list_all(fd, &listing);
     Py_END_ALLOW_THREADS
-    PyObject *folders = PyList_New(0), *others = PyList_New(0), *result = NULL;
+    PyObject *result = NULL, *names = PyList_New(0), *stamps = PyList_New(0);
+    PyObject *folders = PyList_New(0), *others = PyList_New(0);
     if (error) {
         errno = error;
         PyErr_SetFromErrno(PyExc_OSError);
         goto end;
     }
-    if (!folders || !others)
+    if (!names || !stamps || !folders || !others)
         goto end;
     for (size_t at = 0; at < listing.count; at++) {
         Listed *listed = &listing.entries[at];
-        int status;
-        if (listed->regular)
-            status = append_new(paths, joined(prefix, prefix_bytes, listed->name)) < 0
-                         ? -1
-                         : append_new(stamps, PyBytes_FromStringAndSize((char *)listed->stamp, STAMP_BYTES));
-        else
-            status = append_new(listed->folder ? folders : others, PyBytes_FromString(listed->name));
-        if (status < 0)
+        PyObject *list = listed->regular ? names : listed->folder ? folders : others;
+        if (append_new(list, PyBytes_FromString(listed->name)) < 0)
+            goto end;
+        if (listed->regular && append_new(stamps, PyBytes_FromStringAndSize((char *)listed->stamp, STAMP_BYTES)) < 0)
             goto end;
     }
-    result = PyTuple_Pack(2, folders, others);
+    result = PyTuple_Pack(4, names, stamps, folders, others);
 end:
     clear(&listing);
+    Py_XDECREF(names);
+    Py_XDECREF(stamps);
     Py_XDECREF(folders);
     Py_XDECREF(others);
     return result;

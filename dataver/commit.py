@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING
 
-from dataver.beside import Entries, stand_beside
+from dataver.beside import Entries, Standing, entries_of, mark, stand_beside
 from dataver.chunk_index import ChunkIndex
 from dataver.config import default_jobs
 from dataver.digest import Digest
@@ -121,10 +121,9 @@ class Committer:
             # A path that is good in the source may be too long, or in a `.dataver`, below another.
             check_paths([self._into + path for path in files.paths])
         cache = StatCache(self._source.key)
-        digests = cache.lookup(files)
-        unread = [None] * len(files) if self._options.reference else digests
-        standing = stand_beside(files, unread, before.columns, self._into)
-        work = self._sort([(files[at], digests[at]) for at in standing.open], before)
+        standing = self._standing(files, cache, before)
+        opened = [files[at] for at in standing.open]
+        work = self._sort(zip(opened, standing.digests, strict=True), before)
         size = sum(file.size for file in work.to_read)
         journal = Journal(session)
         writer = PackWriter(session.store, PackKind.DATA, nonce=session.nonce, stored=journal.note)
@@ -161,6 +160,7 @@ class Committer:
         journal.close({pack.name for pack in packs} if published.created else None)
         if published.version is not None and not options.add:
             self._remember_base(published)
+            self._mark(cache, files, published)
         return Committed(published, basis.version, edits, ingested.new_bytes, stored, len(packs))
 
     def changes(self, done: Committed) -> Changes:
@@ -238,11 +238,21 @@ class Committer:
 
     def _before(self, nodes: NodeStore, root: Link) -> Entries:
         """The base's entries at the places the source can change, by path in the version."""
+        if not self._into and not self._filtered:
+            return entries_of(nodes, root)
         stop = prefix_stop(self._into) if self._into else None
         columns = read_columns(nodes, root, self._into, stop)
-        return Entries(columns.selected(self._filter, len(self._into)) if self._filtered else columns)
+        return Entries(lambda: columns.selected(self._filter, len(self._into)))
 
-    def _sort(self, files: list[tuple[SourceFile, bytes | None]], before: Entries) -> _Work:
+    def _standing(self, files: Listing, cache: StatCache, before: Entries) -> Standing:
+        """Where source and base may differ: everywhere, where files are to stay where they are."""
+        if self._options.reference:
+            gone = before.keys() - {self._into + path for path in files.paths}
+            return Standing(range(len(files)), [None] * len(files), sorted(gone))
+        is_all = not self._into and not self._filtered
+        return stand_beside(files, cache, before, self._root if is_all else None, self._into)
+
+    def _sort(self, files: Iterable[tuple[SourceFile, bytes | None]], before: Entries) -> _Work:
         """Keep what is certain to be in the base already, if elsewhere; what remains must be read."""
         work = _Work()
         by_digest: dict[bytes, Entry] | None = None
@@ -324,7 +334,7 @@ class Committer:
         self,
         entries: dict[bytes, Entry],
         before: Entries,
-        gone: list[bytes],
+        gone: Sequence[bytes],
         nodes: NodeStore,
         root: Link | None,
     ) -> dict[bytes, Row | None]:
@@ -355,7 +365,7 @@ class Committer:
         ).publish()
 
     def _remember_digests(self, cache: StatCache, files: Listing, ingested: Ingested) -> None:
-        if not ingested.files:
+        if not ingested.files and len(cache) <= len(files):
             return
         rows = [
             CacheRow(file, entry.digest, self._started_ns)
@@ -366,6 +376,13 @@ class Committer:
     @property
     def _filtered(self) -> bool:
         return bool(self._options.include or self._options.exclude)
+
+    def _mark(self, cache: StatCache, files: Listing, published: Published) -> None:
+        """Remember that the files listed are those of the version, where nobody else had a part in it."""
+        before = published.parent if published.created else published.version
+        is_own = not self._basis.own and (None if before is None else before.id) == self._basis.id
+        if is_own and not self._options.reference and not self._into and not self._filtered:
+            mark(cache, files, published.root)
 
     def _remember_base(self, published: Published) -> None:
         dataset = self._session.log.state().dataset(self._name)

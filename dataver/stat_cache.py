@@ -13,8 +13,8 @@ import time
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import field
-from itertools import chain
+from dataclasses import field, replace
+from itertools import accumulate, chain, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from dataver.config import cache_folder, machine_id
 from dataver.digest import DIGEST_BYTES
 from dataver.hashing import blake3_digest, xxh3_64
 from dataver.source.base import REMOTE_MTIME, REMOTE_TAG, SourceFile
-from dataver.source.columns import STAMP, Listing, stamp_of, to_file
+from dataver.source.columns import IDENTITY_BYTES, STAMP, Listing, cut, stamp_of, to_file
 from dataver.values import dataclass
 
 __all__ = [
@@ -46,7 +46,8 @@ INSERTED_ROWS_MAX = 256
 
 _MAGIC = b"dataver stat cache 2\n"
 _BLOCK = struct.Struct("<QQ")
-_COUNTS = struct.Struct("<QQ")
+_HEAD = struct.Struct("<QQ32s")
+_NO_TREE = bytes(DIGEST_BYTES)
 _TRUSTED = 1
 _OWNED = 2
 _ALL_TRUSTED = bytes([_TRUSTED, _TRUSTED | _OWNED])
@@ -148,25 +149,70 @@ class StatCache:
 
     def __init__(self, key: bytes) -> None:
         self._file = worktrees_folder() / (key_name(key) + ".stat")
+        self._is_alone = True
         self._read()
 
     def _read(self) -> None:
-        self._stamp, self._rows, self._appended = _load(self._file)
+        self._stamp, blocks = _load(self._file)
+        self._whole = blocks[0] if blocks and blocks[0].is_whole else None
+        self._tree = blocks[-1].tree if blocks else _NO_TREE
+        self._expanded: _Rows | None = None
+        self._appended: int | None = None
+        if self._whole is None:
+            self._expanded = _Rows()
+            return
+        changed = [block for block in blocks[1:] if block.count + block.gone]
+        self._appended = sum(block.count + block.gone for block in changed)
+        if changed:
+            for block in changed:
+                self._rows.take(block.changes())
+            self._whole = None
+        if not blocks[-1].is_sound:
+            self._appended = None
+
+    @property
+    def _rows(self) -> _Rows:
+        """All rows, an object each: made when something differs from them."""
+        if self._expanded is None:
+            assert self._whole is not None
+            self._expanded = self._whole.rows()
+        return self._expanded
 
     def __len__(self) -> int:
-        return len(self._rows.paths)
+        return len(self._rows.paths) if self._whole is None else self._whole.count
+
+    @property
+    def tree(self) -> bytes | None:
+        """The digest of the tree that has these very paths with these very digests, where it is known."""
+        return None if self._tree == _NO_TREE else self._tree
+
+    def is_all(self, files: Listing) -> bool:
+        """Whether these are the files recorded, each certain to be what it was when last hashed."""
+        whole = self._whole
+        if whole is None:
+            rows = self._rows
+            return (
+                files.paths == rows.paths
+                and files.stamps == rows.stamps
+                and not rows.flags.translate(None, _ALL_TRUSTED)
+            )
+        return (
+            files.joined_paths == whole.paths
+            and files.joined_stamps == whole.stamps
+            and not bytes(whole.flags).translate(None, _ALL_TRUSTED)
+        )
 
     def lookup(self, files: Sequence[SourceFile]) -> list[bytes | None]:
         """The digest of each file that is certain to be what it was when last hashed, else `None`."""
         rows = self._rows
         stamps: Sequence[bytes | None]
         if isinstance(files, Listing):
+            if self.is_all(files):
+                return list(rows.digests)
             paths, stamps = files.paths, files.stamps
         else:
             paths, stamps = [file[0] for file in files], list(map(stamp_of, files))
         if paths == rows.paths:
-            if stamps == rows.stamps and not rows.flags.translate(None, _ALL_TRUSTED):
-                return list(rows.digests)
             known = zip(stamps, rows.stamps, rows.digests, rows.flags, strict=True)
             return [
                 digest if stamp == then and flags & _TRUSTED else None for stamp, then, digest, flags in known
@@ -209,12 +255,36 @@ class StatCache:
         """
         with _locked(self._file.parent):
             if _stamp(self._file) != self._stamp:
+                self._is_alone = False
                 self._read()
             changes = self._changes(rows, forget)
-            self._rows.take(changes)
+            if changes:
+                self._tree = (
+                    self._tree if all(map(self._is_equal, *zip(*changes.items(), strict=True))) else _NO_TREE
+                )
+                self._rows.take(changes)
+                self._whole = None
             saved = self._save(changes)
             self._stamp = _stamp(self._file)
         return saved
+
+    def mark(self, tree: bytes) -> None:
+        """Remember that a tree has the very paths that are recorded, with the very digests.
+
+        Nothing is done where another process recorded something since this was loaded.
+        """
+        with _locked(self._file.parent):
+            is_current = self._is_alone and _stamp(self._file) == self._stamp
+            if is_current and self._appended is not None and _append(self._file, _encode({}, tree)):
+                self._tree = tree
+                self._stamp = _stamp(self._file)
+
+    def _is_equal(self, path: bytes, row: _Stored | None) -> bool:
+        """Whether a tree has for this row what it has for the one recorded."""
+        known = self._rows.get(path)
+        if row is None or known is None:
+            return row is known
+        return row[1] == known[1] and row[0][:IDENTITY_BYTES] == known[0][:IDENTITY_BYTES]
 
     def _changes(self, rows: Iterable[CacheRow], forget: Iterable[bytes]) -> dict[bytes, _Stored | None]:
         known = self._rows
@@ -251,10 +321,10 @@ class StatCache:
         appended = None if self._appended is None else self._appended + len(changes)
         if appended is not None and appended <= max(APPENDED_ROWS_MIN, len(self) // 8):
             self._appended = appended
-            return not changes or _append(self._file, _encode(changes))
+            return not changes or _append(self._file, _encode(changes, self._tree))
         rows = self._rows
         every = zip(rows.stamps, rows.digests, rows.flags, strict=True)
-        whole = _encode(dict(zip(rows.paths, every, strict=True)))
+        whole = _encode(dict(zip(rows.paths, every, strict=True)), self._tree)
         saved = replace_file(self._file, [_MAGIC, whole], durable=False)
         self._appended = 0 if saved else None
         return saved
@@ -265,78 +335,84 @@ def _as_row(path: bytes, stamp: bytes, digest: bytes, flags: int) -> CacheRow:
 
 
 # The file: magic, then blocks, each on top of those before: xxh3-64 of the rest u64, bytes of the rest
-# u64, rows u64, dropped paths u64, then one column after the other: flags (a byte), stamps (33 bytes),
-# digests (32), and the paths of the rows and those dropped, joined by NUL. A block that is torn ends it.
+# u64, rows u64, dropped paths u64, tree (32 bytes, zeros where it is not known), then one column after the
+# other: flags (a byte), stamps (33 bytes), digests (32), and the paths of the rows and those dropped,
+# joined by NUL. The first block holds every row, sorted. A block that is torn ends the file.
 
 
-def _encode(changes: dict[bytes, _Stored | None]) -> bytes:
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A block as it lies in the file; nothing is copied. `is_sound`: none that is torn follows."""
+
+    count: int
+    gone: int
+    tree: bytes
+    flags: memoryview
+    stamps: memoryview
+    digests: memoryview
+    paths: memoryview
+    is_whole: bool
+    is_sound: bool = True
+
+    def rows(self) -> _Rows:
+        paths = bytes(self.paths).split(b"\0") if self.count + self.gone else []
+        stamps, digests = cut(bytes(self.stamps), STAMP.size), cut(bytes(self.digests), DIGEST_BYTES)
+        return _Rows(paths[: self.count], stamps, digests, bytearray(self.flags))
+
+    def changes(self) -> dict[bytes, _Stored | None]:
+        rows = self.rows()
+        changes: dict[bytes, _Stored | None] = {}
+        if self.gone:
+            changes.update(dict.fromkeys(bytes(self.paths).split(b"\0")[self.count :]))
+        changes.update(zip(rows.paths, zip(rows.stamps, rows.digests, rows.flags, strict=True), strict=True))
+        return changes
+
+
+def _encode(changes: dict[bytes, _Stored | None], tree: bytes = _NO_TREE) -> bytes:
     kept = {path: row for path, row in changes.items() if row is not None}
     gone = [path for path, row in changes.items() if row is None]
     stamps, digests, flags = zip(*kept.values(), strict=True) if kept else ((), (), ())
     paths = b"\0".join(chain(kept, gone))
-    payload = b"".join([_COUNTS.pack(len(kept), len(gone)), bytes(flags), *stamps, *digests, paths])
+    payload = b"".join([_HEAD.pack(len(kept), len(gone), tree), bytes(flags), *stamps, *digests, paths])
     return _BLOCK.pack(xxh3_64(payload), len(payload)) + payload
 
 
-def _decode(payload: memoryview) -> tuple[_Rows, list[bytes]]:
-    """The rows of a block in the order that they stand in it, and the paths that it drops."""
-    count, gone = _COUNTS.unpack_from(payload)
-    offset = _COUNTS.size
-
-    def taken(width: int) -> bytes:
-        nonlocal offset
-        offset += width * count
-        return bytes(payload[offset - width * count : offset])
-
-    flags, stamps, digests = taken(1), taken(STAMP.size), taken(DIGEST_BYTES)
-    paths = bytes(payload[offset:]).split(b"\0") if count + gone else []
-    rows = _Rows(paths[:count], _cut(stamps, STAMP.size), _cut(digests, DIGEST_BYTES), bytearray(flags))
-    if not len(rows.paths) == len(rows.stamps) == len(rows.digests) == len(flags) == count:
-        raise ValueError("the columns differ in length")
-    return rows, paths[count:]
+def _decode(payload: memoryview, *, is_first: bool) -> _Block:
+    """Read a block whose checksum is right. `ValueError` where it is none all the same."""
+    count, gone, tree = _HEAD.unpack_from(payload)
+    bounds = list(accumulate((_HEAD.size, count, count * STAMP.size, count * DIGEST_BYTES)))
+    if bounds[-1] > len(payload):
+        raise ValueError("the columns are longer than the block")
+    flags, stamps, digests = (payload[start:end] for start, end in pairwise(bounds))
+    return _Block(count, gone, tree, flags, stamps, digests, payload[bounds[-1] :], is_first and not gone)
 
 
-def _cut(column: bytes, width: int) -> list[bytes]:
-    return [column[at : at + width] for at in range(0, len(column), width)]
-
-
-def _load(file: Path) -> tuple[tuple[int, ...], _Rows, int | None]:
-    """The rows of a cache file, the stamp of the file they are from, and how many rows were appended.
-
-    What is no good counts as not there. The last is None where nothing can be appended to the file.
-    """
-    rows, appended = _Rows(), 0
+def _load(file: Path) -> tuple[tuple[int, ...], list[_Block]]:
+    """The blocks of a cache file, and the stamp of the file they are from. What is no good is left out."""
+    blocks: list[_Block] = []
     try:
         with open(file, "rb") as opened:
             stamp = _stamp_of(os.fstat(opened.fileno()))
-            data = opened.read()
+            data = memoryview(opened.read())
     except OSError:
-        return (), rows, None
-    if not data.startswith(_MAGIC):
-        return stamp, rows, None
-    view, offset = memoryview(data), len(_MAGIC)
+        return (), blocks
+    offset = len(_MAGIC)
+    if data[:offset] != _MAGIC:
+        return stamp, blocks
     while offset < len(data):
         start = offset + _BLOCK.size
-        if start > len(data):
-            return stamp, rows, None
-        checksum, length = _BLOCK.unpack_from(data, offset)
-        payload = view[start : start + length]
-        if len(payload) < max(length, _COUNTS.size) or xxh3_64(payload) != checksum:
-            return stamp, rows, None
-        try:
-            found, gone = _decode(payload)
-        except ValueError:
-            return stamp, rows, None
-        if offset == len(_MAGIC) and not gone and found.paths == sorted(found.paths):
-            rows = found
-        else:
-            changes: dict[bytes, _Stored | None] = dict.fromkeys(gone)
-            values = zip(found.stamps, found.digests, found.flags, strict=True)
-            changes.update(zip(found.paths, values, strict=True))
-            rows.take(changes)
-            appended += len(changes)
-        offset = start + length
-    return stamp, rows, appended
+        length = 0
+        with contextlib.suppress(ValueError, struct.error):
+            checksum, length = _BLOCK.unpack_from(data, offset)
+            payload = data[start : start + length]
+            if len(payload) == length and xxh3_64(payload) == checksum:
+                blocks.append(_decode(payload, is_first=not blocks))
+                offset = start + length
+                continue
+        if blocks:
+            blocks[-1] = replace(blocks[-1], is_sound=False)
+        break
+    return stamp, blocks
 
 
 def worktrees_folder() -> Path:

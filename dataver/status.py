@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from dataver.beside import Entries, stand_beside
+from dataver.beside import Entries, entries_of, mark, stand_beside
 from dataver.config import default_jobs
 from dataver.errors import BadInputError
 from dataver.history import changes_of
 from dataver.ingest import EMPTY_DIGEST, digest_files
 from dataver.log.state import State
 from dataver.progress import Progress, Silent
+from dataver.publish import full_root
 from dataver.refs import MAIN, live_ref, require_version
 from dataver.results import Changes
 from dataver.session import Session
 from dataver.source import EMPTY_FOLDER, Source, SourceFile
 from dataver.stat_cache import CacheRow, StatCache
-from dataver.tree.columns import Columns, read_columns
+from dataver.tree.build import empty
 from dataver.tree.manifest import FOLDER, REFERENCE, Entry
+from dataver.tree.schema import MANIFEST, MemoryNodes
 from dataver.worktree import known_sources
 
 
@@ -38,17 +40,17 @@ def status(
     """Compare a source with the head of `main`. Digests that were read are remembered."""
     started_ns = time.time_ns()
     head = live_ref(state, dataset, MAIN)
-    columns = Columns()
+    nodes, root = MemoryNodes(MANIFEST, session.nodes(state)), None
     if head is not None:
-        nodes = session.nodes(state)
-        columns = read_columns(nodes, session.root(nodes, require_version(state, dataset, head.target)))
-    before = Entries(columns)
+        root = full_root(nodes, require_version(state, dataset, head.target))
+    before = entries_of(nodes, empty(nodes) if root is None else root)
     listing = source.files()
     cache = StatCache(source.key)
-    known = cache.lookup(listing)
-    standing = stand_beside(listing, known, columns)
+    standing = stand_beside(listing, cache, before, root)
+    if root is not None and not standing.open and not standing.gone:
+        mark(cache, listing, root)
     files = [listing[at] for at in standing.open]
-    digests = {file.path: known[at] for at, file in zip(standing.open, files, strict=True)}
+    digests = {file.path: known for file, known in zip(files, standing.digests, strict=True)}
     gone = {before[path].size for path in standing.gone}
     unknown = [file for file in files if _must_read(file, digests[file.path], before, gone)]
     if unknown:
@@ -75,7 +77,7 @@ def _must_read(file: SourceFile, digest: bytes | None, before: Entries, gone: se
 
 
 def _differences(
-    before: Entries, files: list[SourceFile], digests: dict[bytes, bytes | None], gone: list[bytes]
+    before: Entries, files: list[SourceFile], digests: dict[bytes, bytes | None], gone: Sequence[bytes]
 ) -> Iterator[tuple[bytes, Entry | None, Entry | None]]:
     for file in files:
         path, kind = file.path, file.kind

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dataver.compression import looks_incompressible
 from dataver.digest import DIGEST_BYTES
@@ -21,13 +21,34 @@ from dataver.source.columns import STAMP_EXECUTABLE, pack_stamp
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["CALL_PATH_BYTES_MAX", "FILE_FLAGS", "FOLDER_FLAGS", "list_folder", "native", "read_files"]
+__all__ = [
+    "CALL_PATH_BYTES_MAX",
+    "FILE_FLAGS",
+    "FOLDER_FLAGS",
+    "Folder",
+    "list_folder",
+    "native",
+    "read_files",
+]
 
 CALL_PATH_BYTES_MAX = 700
 """A system call takes 4,096 bytes of path (1,024 on macOS); what lies deeper is opened step by step."""
 
 FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class Folder(NamedTuple):
+    """What is in a folder, in the order of the names.
+
+    `names` and `stamps` (see `dataver.source.columns`) stand side by side for its regular files;
+    `folders` and `others` are the names of its folders, and of what is neither.
+    """
+
+    names: list[bytes]
+    stamps: list[bytes]
+    folders: list[bytes]
+    others: list[bytes]
 
 
 def _native() -> ModuleType | None:
@@ -45,18 +66,9 @@ def _native() -> ModuleType | None:
 native = _native()
 
 
-def list_folder(
-    descriptor: int, prefix: bytes, paths: list[bytes], stamps: list[bytes]
-) -> tuple[list[bytes], list[bytes]]:
-    """List the open folder, in the order of its names.
-
-    Appends to the two lists the paths (`prefix` and the name) and the stamps (see
-    `dataver.source.columns`) of its regular files, and returns the names of its folders, and of what is
-    neither. What vanishes meanwhile is left out. Raises `OSError`, after which the lists are as before.
-    """
-    lister = list_folder_plainly if native is None else native.list_folder
-    folders, others = lister(descriptor, prefix, paths, stamps)
-    return folders, others
+def list_folder(descriptor: int) -> Folder:
+    """List an open folder. What vanishes meanwhile is left out. Raises `OSError`."""
+    return Folder(*native.list_folder(descriptor)) if native is not None else list_folder_plainly(descriptor)
 
 
 def read_files(prefix: bytes, files: Sequence[SourceFile], buffer: memoryview) -> Batch:
@@ -69,32 +81,26 @@ def read_files(prefix: bytes, files: Sequence[SourceFile], buffer: memoryview) -
     return read_files_plainly(prefix, files, buffer)
 
 
-def list_folder_plainly(
-    descriptor: int, prefix: bytes, paths: list[bytes], stamps: list[bytes]
-) -> tuple[list[bytes], list[bytes]]:
+def list_folder_plainly(descriptor: int) -> Folder:
     """`list_folder` in Python."""
     with os.scandir(descriptor) as entries:
-        listed = list(entries)
-    # Names of a folder listed by its descriptor are text. Encoded all at once, as no name holds a NUL.
-    names = os.fsencode("\0".join([entry.name for entry in listed])).split(b"\0") if listed else []
-    folders, others = [], []
-    new_paths, new_stamps = [], []
-    for name, entry in sorted(zip(names, listed, strict=True), key=_first):
+        listed = {os.fsencode(entry.name): entry for entry in entries}
+    folder = Folder([], [], [], [])
+    for name in sorted(listed):
+        entry = listed[name]
         if entry.is_dir(follow_symlinks=False):
-            folders.append(name)
+            folder.folders.append(name)
             continue
         try:
             found = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
             continue
         if stat.S_ISREG(found.st_mode):
-            new_paths.append(prefix + name)
-            new_stamps.append(regular_stamp(found))
+            folder.names.append(name)
+            folder.stamps.append(regular_stamp(found))
         else:
-            others.append(name)
-    paths += new_paths
-    stamps += new_stamps
-    return folders, others
+            folder.others.append(name)
+    return folder
 
 
 def regular_stamp(found: os.stat_result) -> bytes:
@@ -146,7 +152,3 @@ def _is_as_listed(found: os.stat_result, file: SourceFile) -> bool:
         and found.st_ino == file.inode
         and bool(found.st_mode & stat.S_IXUSR) == file.executable
     )
-
-
-def _first(pair: tuple[bytes, object]) -> bytes:
-    return pair[0]

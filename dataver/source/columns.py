@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from operator import itemgetter, lt
 from typing import overload
 
 from dataver.source.base import SourceFile
@@ -14,6 +13,7 @@ __all__ = [
     "STAMP",
     "STAMP_EXECUTABLE",
     "Listing",
+    "cut",
     "pack_stamp",
     "stamp_of",
     "to_file",
@@ -67,31 +67,52 @@ def to_file(path: bytes, stamp: bytes) -> SourceFile:
 class Listing(Sequence[SourceFile]):
     """The files of a source, sorted by path. Each is made when it is asked for.
 
-    `paths` and `stamps` are the columns, side by side; nobody changes them.
+    `joined_paths` are the paths with a NUL between them, `joined_stamps` the stamps side by side:
+    what is compared with what was known before, all of it at once. Nobody changes the lists.
     """
 
-    __slots__ = ("paths", "stamps")
+    __slots__ = ("_count", "_paths", "_stamps", "joined_paths", "joined_stamps")
 
-    def __init__(self, paths: list[bytes], stamps: list[bytes]) -> None:
-        """Takes both lists over; they come in any order."""
-        if not all(map(lt, paths, paths[1:])):
-            # Not by keys that are asked for one by one: the paths are sorted runs, one a folder.
-            order = sorted(range(len(paths)), key=paths.__getitem__)
-            paths, stamps = (list(itemgetter(*order)(column)) for column in (paths, stamps))
-        self.paths = paths
-        self.stamps = stamps
+    def __init__(self, paths: bytes, stamps: bytes, *, is_sorted: bool) -> None:
+        """Paths joined by NUL and their stamps; in any order where `is_sorted` is not said."""
+        self._paths: list[bytes] | None = None
+        self._stamps: list[bytes] | None = None
+        self._count = len(stamps) // STAMP.size
+        self.joined_paths, self.joined_stamps = paths, stamps
+        if is_sorted:
+            return
+        unordered = self.paths
+        # The paths are sorted runs, one a folder: nearly sorted already.
+        order = sorted(range(self._count), key=unordered.__getitem__)
+        self._paths, self._stamps = ([column[at] for at in order] for column in (unordered, self.stamps))
+        self.joined_paths, self.joined_stamps = b"\0".join(self._paths), b"".join(self._stamps)
 
     @classmethod
     def of(cls, files: Iterable[SourceFile]) -> Listing:
-        """The listing of files that are at hand."""
-        rows = [
-            (path, pack_stamp(kind | STAMP_EXECUTABLE if executable else kind, *rest))
-            for path, kind, executable, *rest in files
+        """The listing of files that are at hand, in any order."""
+        ordered = sorted(files)
+        stamps = [
+            pack_stamp(kind | STAMP_EXECUTABLE if executable else kind, *rest)
+            for _, kind, executable, *rest in ordered
         ]
-        return cls([path for path, _ in rows], [stamp for _, stamp in rows])
+        return cls(b"\0".join([file[0] for file in ordered]), b"".join(stamps), is_sorted=True)
+
+    @property
+    def paths(self) -> list[bytes]:
+        """All paths."""
+        if self._paths is None:
+            self._paths = self.joined_paths.split(b"\0") if self._count else []
+        return self._paths
+
+    @property
+    def stamps(self) -> list[bytes]:
+        """The stamps of all files."""
+        if self._stamps is None:
+            self._stamps = cut(self.joined_stamps, STAMP.size)
+        return self._stamps
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return self._count
 
     @overload
     def __getitem__(self, index: int) -> SourceFile: ...
@@ -104,3 +125,8 @@ class Listing(Sequence[SourceFile]):
 
     def __iter__(self) -> Iterator[SourceFile]:
         return map(to_file, self.paths, self.stamps)
+
+
+def cut(column: bytes, width: int) -> list[bytes]:
+    """The values of a column of equal widths."""
+    return [column[at : at + width] for at in range(0, len(column), width)]

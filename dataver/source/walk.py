@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import stat
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dataver.errors import DataverError
 from dataver.paths import PATH_BYTES_MAX, REPOSITORY_FOLDER
@@ -32,107 +31,142 @@ def holds_repository(folder: bytes) -> bool:
     return os.path.lexists(folder + _GENESIS)
 
 
+class _Folder(NamedTuple):
+    """A folder to be listed; `relative` ends with `/`, or is empty."""
+
+    relative: bytes
+    rules: IgnoreRules | None
+
+
+class _Run(NamedTuple):
+    """Files of one folder that follow each other in the listing."""
+
+    relative: bytes
+    names: list[bytes]
+    stamps: list[bytes]
+
+
 class Walk:
     """One walk over the folder `prefix` (absolute, ending with `/`)."""
 
     def __init__(self, prefix: bytes, chosen: PathFilter | None, ignore: bool) -> None:
         self._prefix = prefix
+        self.is_suspect = False
+        """Whether a path may break the rules of `dataver.paths` in a way that a folder can hold."""
         self._chosen = chosen
         self._ignore = ignore
         self._paths: list[bytes] = []
         self._stamps: list[bytes] = []
-        self._folders: list[tuple[bytes, IgnoreRules | None]] = []
-        self.is_suspect = False
-        """Whether a path may break the rules of `dataver.paths` in a way that a folder can hold."""
+        self._last = b""
+        self._is_sorted = True
+        # What is to be done, the next at the end: folders to list, and runs of files to be put down.
+        self._waiting: list[_Folder | _Run] = []
 
     def run(self) -> Listing:
         """All entries."""
-        self._folders.append((b"", None))
-        while self._folders:
-            relative, rules = self._folders.pop()
-            try:
-                with _opened(self._prefix + relative) as descriptor:
-                    if self._ignore:
-                        rules = self._rules_in(relative, rules, descriptor)
-                    if not self._folder(relative, rules, descriptor) and relative:
-                        self._empty_folder(relative, descriptor)
-            except DataverError:
-                raise
-            except (FileNotFoundError, NotADirectoryError) as error:
-                if not relative:
-                    raise source_fault(error, self._prefix) from error
-            except OSError as error:
-                raise source_fault(error, self._prefix + relative) from error
-        return Listing(self._paths, self._stamps)
+        self._waiting.append(_Folder(b"", None))
+        while self._waiting:
+            following = self._waiting.pop()
+            if isinstance(following, _Run):
+                self._put_down(following)
+            else:
+                self._enter(*following)
+        return Listing(b"\0".join(self._paths), b"".join(self._stamps), is_sorted=self._is_sorted)
+
+    def _enter(self, relative: bytes, rules: IgnoreRules | None) -> None:
+        try:
+            with _opened(self._prefix + relative) as descriptor:
+                if self._ignore:
+                    rules = self._rules_in(relative, rules, descriptor)
+                if not self._folder(relative, rules, descriptor) and relative:
+                    self._empty_folder(relative, descriptor)
+        except DataverError:
+            raise
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if not relative:
+                raise source_fault(error, self._prefix) from error
+        except OSError as error:
+            raise source_fault(error, self._prefix + relative) from error
 
     def _folder(self, relative: bytes, rules: IgnoreRules | None, descriptor: int) -> bool:
         """Take in one folder's entries. False where it holds nothing but what is ignored."""
-        start = len(self._paths)
-        folders, others = list_folder(descriptor, relative, self._paths, self._stamps)
-        self._look_at([*self._paths[start:], *[relative + name for name in (*folders, *others)]])
-        if self._ignore:
-            self._forget_parts(start, relative)
-        if rules is not None:
-            self._keep(start, partial(_is_seen, rules, relative))
-        occupied = len(self._paths) > start
-        if self._chosen is not None:
-            self._keep(start, self._chosen)
+        names, stamps, folders, others = list_folder(descriptor)
+        self._look_at(relative, [*names, *folders, *others])
         for name in others:
-            occupied = self._other(relative + name, name, rules, descriptor) or occupied
-        # The first of them goes onto the stack last: so folders come in the order of their names.
-        for name in reversed(folders):
-            occupied = self._below(relative + name, name, rules) or occupied
-        return occupied
+            if self._is_seen(relative, name, rules) and (stamp := self._odd(relative, name, descriptor)):
+                at = bisect_left(names, name)
+                names.insert(at, name)
+                stamps.insert(at, stamp)
+        if rules is not None or (self._ignore and _has_part(names)):
+            kept = [at for at, name in enumerate(names) if self._is_seen(relative, name, rules)]
+            names, stamps = [names[at] for at in kept], [stamps[at] for at in kept]
+        occupied = bool(names)
+        if self._chosen is not None:
+            kept = [at for at, name in enumerate(names) if self._chosen(relative + name)]
+            names, stamps = [names[at] for at in kept], [stamps[at] for at in kept]
+        return self._order(relative, names, stamps, folders, rules) or occupied
 
-    def _look_at(self, paths: list[bytes]) -> None:
-        if max(map(len, paths), default=0) > PATH_BYTES_MAX:
+    def _look_at(self, relative: bytes, names: list[bytes]) -> None:
+        """See whether there is a name that may not be in a version."""
+        if len(relative) + max(map(len, names), default=0) > PATH_BYTES_MAX:
             self.is_suspect = True
         try:
-            b"\0".join(paths).decode()
+            b"\0".join(names).decode()
         except UnicodeDecodeError:
             self.is_suspect = True
 
-    def _forget_parts(self, start: int, relative: bytes) -> None:
-        """Leave out what unfinished checkouts wrote. From `start` on the paths are sorted."""
-        first = last = bisect_left(self._paths, relative + PART_PREFIX, start)
-        while last < len(self._paths) and self._paths[last].startswith(relative + PART_PREFIX):
-            last += 1
-        del self._paths[first:last], self._stamps[first:last]
-
-    def _keep(self, start: int, chosen: Callable[[bytes], bool]) -> None:
-        """Keep only the chosen ones of the files from `start` on."""
-        kept = [
-            (path, stamp)
-            for path, stamp in zip(self._paths[start:], self._stamps[start:], strict=True)
-            if chosen(path)
-        ]
-        self._paths[start:] = [path for path, _ in kept]
-        self._stamps[start:] = [stamp for _, stamp in kept]
-
-    def _other(self, path: bytes, name: bytes, rules: IgnoreRules | None, descriptor: int) -> bool:
-        """Take in what is neither folder nor regular file. False where it counts as not being there."""
-        if (self._ignore and name.startswith(PART_PREFIX)) or (rules is not None and rules.ignores(path)):
+    def _is_seen(self, relative: bytes, name: bytes, rules: IgnoreRules | None) -> bool:
+        if self._ignore and name.startswith(PART_PREFIX):
             return False
+        return rules is None or name == IGNORE_FILE or not rules.ignores(relative + name)
+
+    def _order(
+        self,
+        relative: bytes,
+        names: list[bytes],
+        stamps: list[bytes],
+        folders: list[bytes],
+        rules: IgnoreRules | None,
+    ) -> bool:
+        """Put files and subfolders on the list in the order of their paths. False where no subfolder counts.
+
+        A folder stands where its name and a `/` would: among the files, as all that is below it does.
+        """
+        end = len(names)
+        occupied = False
+        for folder in reversed(folders):
+            start = bisect_left(names, folder + b"/", 0, end)
+            if start < end:
+                self._waiting.append(_Run(relative, names[start:end], stamps[start:end]))
+            end = start
+            occupied = self._below(relative + folder, folder, rules) or occupied
+        if end:
+            self._waiting.append(_Run(relative, names[:end], stamps[:end]))
+        return occupied
+
+    def _put_down(self, run: _Run) -> None:
+        self._is_sorted &= self._last < run.relative + run.names[0]
+        self._last = run.relative + run.names[-1]
+        self._paths.append(run.relative + (b"\0" + run.relative).join(run.names))
+        self._stamps.append(b"".join(run.stamps))
+
+    def _odd(self, relative: bytes, name: bytes, descriptor: int) -> bytes:
+        """The stamp of what is no regular file; an empty one for what counts as not being there."""
         try:
             found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             if stat.S_ISREG(found.st_mode):  # by now
-                stamp = regular_stamp(found)
-            elif stat.S_ISLNK(found.st_mode):
+                return regular_stamp(found)
+            kind, size = SPECIAL, found.st_size
+            if stat.S_ISLNK(found.st_mode):
                 if name == REPOSITORY_FOLDER:
-                    return False
+                    return b""
                 # Some file systems give another size for a link than its target has.
-                size = len(os.readlink(name, dir_fd=descriptor))
-                stamp = pack_stamp(SYMLINK, size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
-            elif self._ignore and (self._chosen is None or self._chosen(path)):
-                raise refuse_special(self._prefix + path, found.st_mode)
-            else:
-                stamp = pack_stamp(SPECIAL, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+                kind, size = SYMLINK, len(os.readlink(name, dir_fd=descriptor))
+            elif self._ignore and (self._chosen is None or self._chosen(relative + name)):
+                raise refuse_special(self._prefix + relative + name, found.st_mode)
         except FileNotFoundError:
-            return False
-        if self._chosen is None or self._chosen(path):
-            self._paths.append(path)
-            self._stamps.append(stamp)
-        return True
+            return b""
+        return pack_stamp(kind, size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
     def _below(self, path: bytes, name: bytes, rules: IgnoreRules | None) -> bool:
         """Put a subfolder on the list. False where it counts as not being there."""
@@ -141,16 +175,15 @@ class Walk:
         if rules is not None and rules.ignores(path + b"/"):
             return False
         if self._chosen is None or not self._chosen.excludes_all_below(path):
-            self._folders.append((path + b"/", rules))
+            self._waiting.append(_Folder(path + b"/", rules))
         return True
 
     def _empty_folder(self, relative: bytes, descriptor: int) -> None:
         if self._chosen is not None and not self._chosen(relative):
             return
         found = os.stat(descriptor)
-        self._paths.append(relative[:-1])
         stamp = pack_stamp(EMPTY_FOLDER, 0, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
-        self._stamps.append(stamp)
+        self._put_down(_Run(b"", [relative[:-1]], [stamp]))
 
     def _rules_in(self, relative: bytes, rules: IgnoreRules | None, descriptor: int) -> IgnoreRules | None:
         """The rules that hold inside a folder: those from above, then those of its own ignore file."""
@@ -167,11 +200,6 @@ class Walk:
         return IgnoreRules(data, relative, rules)
 
 
-def _is_seen(rules: IgnoreRules, relative: bytes, path: bytes) -> bool:
-    """Whether rules let a file of the folder through; a folder's rules themselves are part of the data."""
-    return path == relative + IGNORE_FILE or not rules.ignores(path)
-
-
 @contextmanager
 def _opened(full: bytes) -> Iterator[int]:
     """A folder, open to be listed."""
@@ -184,3 +212,9 @@ def _opened(full: bytes) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _has_part(names: list[bytes]) -> bool:
+    """Whether one of the sorted names begins as unfinished files do."""
+    at = bisect_left(names, PART_PREFIX)
+    return at < len(names) and names[at].startswith(PART_PREFIX)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field
+from typing import Any
 
 from dataver.format.node import Row, Rows
 from dataver.tree.schema import Link, Node, NodeStore
@@ -36,10 +37,15 @@ class Columns(Mapping[bytes, Row]):
         return isinstance(key, bytes) and self._find(key) is not None
 
     def __getitem__(self, key: bytes) -> Row:
-        at = self._find(key)
-        if at is None:
+        row: Row | None = self.get(key)
+        if row is None:
             raise KeyError(key)
-        return Row(key, self.records[at], self.extras.get(at, ()))
+        return row
+
+    def get(self, key: bytes, default: Any = None) -> Any:
+        """The row of a key."""
+        at = self._find(key)
+        return default if at is None else Row(key, self.records[at], self.extras.get(at, ()))
 
     def _find(self, key: bytes) -> int | None:
         at = bisect_left(self.keys_in_order, key)

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from dataver.compression import looks_incompressible
 from dataver.source import LocalSource, SourceFile, batch
 from dataver.source.base import NOISY, READ, Batch
-from dataver.source.columns import Listing
+from dataver.source.columns import to_file
 from dataver.source.walk import Walk
 
 Read = Callable[[bytes, Sequence[SourceFile], memoryview], Batch]
-List = Callable[[int, bytes, list[bytes], list[bytes]], tuple[list[bytes], list[bytes]]]
+List = Callable[[int], batch.Folder]
 
 READERS: list[Read] = [batch.read_files_plainly, batch.read_files]
 LISTERS: list[List] = [batch.list_folder_plainly, batch.list_folder]
@@ -135,19 +135,18 @@ def test_stamps_beyond_64_bits_are_no_files(folder: Path, reader: Read) -> None:
 def test_a_folder_is_listed_in_the_order_of_its_names(folder: Path, lister: List) -> None:
     os.mkfifo(folder / "pipe")
     descriptor = os.open(folder, batch.FOLDER_FLAGS)
-    paths, stamps = [b"before"], [b""]
     try:
-        for _ in range(2):
-            folders, others = lister(descriptor, b"in/", paths, stamps)
-            assert (folders, others) == ([b"deep", b"nothing"], [b"link", b"pipe"])
+        once, again = lister(descriptor), lister(descriptor)
     finally:
         os.close(descriptor)
-    names = [b"a", b"program", b"text", "é".encode()]
-    assert paths == [b"before", *([b"in/" + name for name in names] * 2)]
+    assert once == again
+    assert once.names == [b"a", b"program", b"text", "é".encode()]
+    assert (once.folders, once.others) == ([b"deep", b"nothing"], [b"link", b"pipe"])
     (folder / "pipe").unlink()
     listed = {file.path: file for file in files_of(folder)}
-    for path, file in zip(paths[1:5], Listing(paths[1:5], stamps[1:5]), strict=True):
-        assert file == listed[path[3:]]._replace(path=path)
+    assert [to_file(*pair) for pair in zip(once.names, once.stamps, strict=True)] == [
+        listed[name] for name in once.names
+    ]
 
 
 @pytest.mark.parametrize("lister", LISTERS)
@@ -155,7 +154,7 @@ def test_what_is_no_folder_is_an_error(folder: Path, lister: List) -> None:
     descriptor = os.open(folder / "a", os.O_RDONLY)
     try:
         with pytest.raises(NotADirectoryError):
-            lister(descriptor, b"", [], [])
+            lister(descriptor)
     finally:
         os.close(descriptor)
 
@@ -166,12 +165,10 @@ def test_a_folder_of_many_names(tmp_path: Path) -> None:
     listings = []
     for lister in LISTERS:
         descriptor = os.open(tmp_path, batch.FOLDER_FLAGS)
-        columns: tuple[list[bytes], list[bytes]] = ([], [])
-        lister(descriptor, b"", *columns)
+        listings.append(lister(descriptor))
         os.close(descriptor)
-        listings.append(columns)
     assert listings[0] == listings[1]
-    assert listings[0][0] == sorted(str(number).encode() for number in range(3_000))
+    assert listings[0].names == sorted(str(number).encode() for number in range(3_000))
 
 
 def test_threads_read_side_by_side(folder: Path) -> None:
