@@ -51,8 +51,8 @@ def loaded_by(*arguments: str) -> set[str]:
         (["show", "iris", "--json"], 66),
         (["ls", "iris"], 73),
         (["diff", "iris", "iris"], 66),
-        (["status", "iris"], 81),
-        (["commit", "iris", "data", "-m", "again", "--author", "me"], 88),
+        (["status", "iris"], 86),
+        (["commit", "iris", "data", "-m", "again", "--author", "me"], 93),
     ],
 )
 def test_a_light_command_imports_little(arguments: list[str], modules_max: int) -> None:
