@@ -122,7 +122,7 @@ def _read_small(entry: Entry, objects: Objects) -> bytes | None:
         level, digests, _ = list_format.decode_columns(node, f"chunk list {Digest(root)}")
         if level or not 0 < len(digests) <= DIGEST_BYTES * FEW_CHUNKS:
             return None
-    parts = objects.few(digests)
+    parts = objects.few(digests, once=True)
     if parts is None:
         return None
     data = bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
