@@ -149,15 +149,17 @@ class Objects:
         missing = b"".join([digest for digest, data in zip(each, found, strict=True) if data is None])
         return self._completed(each, found, self.places(missing))
 
-    def few(self, digests: bytes) -> list[View] | None:
+    def few(self, digests: bytes, *, once: bool = False) -> list[View] | None:
         """The bytes of a few chunks, in order, neighbours in one frame as one buffer. Not verified.
 
-        None where they are far away, or not to be had like this: `chunks` has them, or says why not.
+        With `once`, a frame of which all is wanted is not kept: its memory serves for the next one,
+        while it is still in the processor's cache. None where the chunks are far away, or not to be
+        had like this: `chunks` has them, or says why not.
         """
         if not self.is_near:
             return None
         try:
-            return [self._read_place(place) for place in _merged(self.places(digests))]
+            return [self._read_place(place, once) for place in _merged(self.places(digests))]
         except ObjectMissingError:
             return None
 
@@ -333,7 +335,7 @@ class Objects:
                 self.index = self._refresh()
         self.index.read_whole()
 
-    def _read_place(self, place: Place) -> View:
+    def _read_place(self, place: Place, once: bool = False) -> View:
         span = _span(place)
         if place.codec == Codec.RAW and not self._is_small_part(place):
             return self.store.get_ranges(pack_key(place.pack), [span])[0]
@@ -341,7 +343,8 @@ class Objects:
         frame = self._kept(key)
         if frame is None:
             frame = self._read_frame(place)
-            self._keep(key, frame)
+            if not once or place.length < len(frame):
+                self._keep(key, frame)
         if place.length == len(frame):
             return frame
         return memoryview(frame)[place.offset : place.offset + place.length]

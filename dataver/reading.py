@@ -126,7 +126,7 @@ def _read_small(entry: Entry, objects: Objects) -> bytes | None:
         level, digests, _ = list_format.decode_columns(node, f"chunk list {Digest(root)}")
         if level or not 0 < len(digests) <= DIGEST_BYTES * FEW_CHUNKS:
             return None
-    parts = objects.few(digests)
+    parts = objects.few(digests, once=True)
     if parts is None:
         return None
     data = bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
@@ -315,7 +315,10 @@ def _by_threads(work: Callable[[_Run], _Done], runs: Sequence[_Run]) -> list[_Do
     threads = min(default_jobs(), len(runs))
     if threads == 1:
         return [work(run) for run in runs]
-    from concurrent.futures import ThreadPoolExecutor
+    try:
+        from concurrent.futures import ThreadPoolExecutor
+    except RuntimeError:  # The interpreter ends.
+        return [work(run) for run in runs]
 
     with ThreadPoolExecutor(threads, thread_name_prefix="dataver-read") as pool:
         futures: list[Future[_Done]] = []

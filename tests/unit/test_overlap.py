@@ -22,6 +22,7 @@ from dataver.splits import xxh3
 from dataver.splits.keys import KeyRows
 from dataver.streams import VersionFile
 from dataver.testing.stores import CountingStore
+from dataver.tree.manifest import Entry
 from dataver.version import Version
 from tests.repositories import over
 
@@ -223,13 +224,13 @@ def test_only_the_key_of_tables_that_differ_is_read(
     commit(repository, "a", tmp_path, {"same.parquet": same, "t.parquet": rows(range(1000, 2000))})
     commit(repository, "b", tmp_path, {"copy.parquet": same, "t.parquet": rows(range(1990, 2990))})
     opened: list[str] = []
-    whole = Version.open
+    whole = Version.open_entry
 
-    def watched(self: Version, path: str) -> VersionFile:
+    def watched(self: Version, entry: Entry, path: str) -> VersionFile:
         opened.append(path)
-        return whole(self, path)
+        return whole(self, entry, path)
 
-    monkeypatch.setattr(Version, "open", watched)
+    monkeypatch.setattr(Version, "open_entry", watched)
     store, found = counted(repository, "a", "b", key="id")
     assert found.files == [("same.parquet", "copy.parquet")]
     assert found.rows is not None
