@@ -2,10 +2,10 @@
 
     python -m benchmarks.bench_entries [--entries 1000000] [--rounds 5]
 
-There are no files: the manifest is built from columns that are made up, 1,000 entries a folder, and recorded as
-any version is. Then whole commands: `commit --add` of one file, `diff` of two neighbours, `ls` of one folder; and
-the same through the API, without the start of a process. About a minute for each million of entries, once: the
-repository stays in the folder for the next run.
+There are no files: the manifest is built from columns that are made up, 1,000 entries a folder, and
+recorded as any version is. Then whole commands: `commit --add` of one file, `diff` of two neighbours, `ls`
+of one folder; and the same through the API, without the start of a process. The repository is made in some
+ten seconds a million entries, and stays for the next run.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python -m benchmarks.bench_scale [--files 200000] [--rounds 5]
 
-Whole commands, interleaved; the best of all rounds counts, by wall time and by processor time. `find` looks at each
-file once and prints what a status needs to know: the least that any such command can cost.
+Whole commands, interleaved; the best of all rounds counts, by wall time and by processor time. `find` looks
+at each file once and prints what a status needs to know: the least that any such command can cost.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmarks.run import FOLDER
 from benchmarks.trees import change_one, make_tree
 
 SETTLED_S = 2.5
-"""So long after a change nothing hides in the grain of a clock any more, and the change is known by its stamps."""
+"""So long after a change nothing hides in the grain of a clock any more."""
 
 
 def measure(tree: Path, place: Path, rounds: int) -> tuple[dict[str, list[Timing]], list[int]]:
