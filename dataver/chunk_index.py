@@ -192,10 +192,11 @@ class ChunkIndex:
             with self._tolerating(name):
                 segment = self.segment(name)
                 positions = segment.find_many(_select(digests, missing))
-                for hit in np.flatnonzero(positions >= 0):
-                    place = segment.place(int(positions[hit]))
+                hits = np.flatnonzero(positions >= 0)
+                places = segment.places(positions[hits])
+                for hit, at, place in zip(hits.tolist(), missing[hits].tolist(), places, strict=True):
                     if place.pack not in self._skipped:
-                        found[int(missing[hit])] = place
+                        found[at] = place
                         kept[hit] = False
             missing = missing[kept]
         return found

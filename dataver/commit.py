@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING
 
-from dataver.beside import Entries, Standing, entries_of, mark, stand_beside
+from dataver.beside import FINDS_MAX, Entries, Standing, mark, stand_beside
 from dataver.chunk_index import ChunkIndex
 from dataver.config import default_jobs
 from dataver.digest import Digest
@@ -32,7 +32,7 @@ from dataver.source import EMPTY_FOLDER, FILE, Source, SourceFile
 from dataver.source.columns import Listing
 from dataver.stat_cache import CacheRow, StatCache
 from dataver.store.base import pack_bytes_max, write_usd
-from dataver.tree.columns import read_columns
+from dataver.tree.columns import Columns, read_columns
 from dataver.tree.manifest import (
     CHUNKS_TAG,
     FOLDER,
@@ -123,7 +123,7 @@ class Committer:
         cache = StatCache(self._source.key)
         standing = self._standing(files, cache, before)
         opened = [files[at] for at in standing.open]
-        work = self._sort(zip(opened, standing.digests, strict=True), before)
+        work = self._sort(list(zip(opened, standing.digests, strict=True)), before)
         size = sum(file.size for file in work.to_read)
         journal = Journal(session)
         writer = PackWriter(session.store, PackKind.DATA, nonce=session.nonce, stored=journal.note)
@@ -238,24 +238,30 @@ class Committer:
 
     def _before(self, nodes: NodeStore, root: Link) -> Entries:
         """The base's entries at the places the source can change, by path in the version."""
-        if not self._into and not self._filtered:
-            return entries_of(nodes, root)
         stop = prefix_stop(self._into) if self._into else None
-        columns = read_columns(nodes, root, self._into, stop)
-        return Entries(lambda: columns.selected(self._filter, len(self._into)))
+
+        def read() -> Columns:
+            columns = read_columns(nodes, root, self._into, stop)
+            return columns.selected(self._filter, len(self._into)) if self._filtered else columns
+
+        return Entries(read, lambda path: find(nodes, root, path))
 
     def _standing(self, files: Listing, cache: StatCache, before: Entries) -> Standing:
         """Where source and base may differ: everywhere, where files are to stay where they are."""
         if self._options.reference:
             gone = before.keys() - {self._into + path for path in files.paths}
             return Standing(range(len(files)), [None] * len(files), sorted(gone))
+        if self._options.add and len(files) <= FINDS_MAX:
+            # What a few files are added to may be large: it is not read for them.
+            return Standing(range(len(files)), cache.lookup(files), ())
         is_all = not self._into and not self._filtered
         return stand_beside(files, cache, before, self._root if is_all else None, self._into)
 
-    def _sort(self, files: Iterable[tuple[SourceFile, bytes | None]], before: Entries) -> _Work:
+    def _sort(self, files: Sequence[tuple[SourceFile, bytes | None]], before: Entries) -> _Work:
         """Keep what is certain to be in the base already, if elsewhere; what remains must be read."""
         work = _Work()
         by_digest: dict[bytes, Entry] | None = None
+        is_few = self._options.add and len(files) <= FINDS_MAX
         into = self._into
         for file, digest in files:
             path = into + file.path if into else file.path
@@ -267,6 +273,10 @@ class Committer:
                 continue
             known = before.get(path)
             if known is None or known.digest != digest or known.size != file.size:
+                if is_few:
+                    # Not worth a look at all that is there: read again, its chunks are found to be stored.
+                    work.to_read.append(file)
+                    continue
                 if by_digest is None:
                     by_digest = {entry.digest: entry for entry in before.values()}
                 known = by_digest.get(digest)

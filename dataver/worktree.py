@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from dataver.digest import Digest
 from dataver.hashing import blake3_digest
-from dataver.stat_cache import key_name, replace_file, worktrees_folder
+from dataver.stat_file import key_name, replace_file, worktrees_folder
 
 __all__ = [
     "Base",

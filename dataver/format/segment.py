@@ -332,3 +332,22 @@ class Segment:
         start = HEADER_BYTES + DIGEST_BYTES * frame.pack
         name = self._data[start : start + DIGEST_BYTES].tobytes()
         return Place(name, frame.offset, frame.stored_bytes, frame.raw_bytes, frame.codec, row[1], row[2])
+
+    def places(self, positions: npt.NDArray[np.int64]) -> list[Place]:
+        """The places in many rows at once: the same as `place` gives for each."""
+        import numpy as np
+
+        rows = np.frombuffer(self.rows(), dtype="<u4").reshape(-1, 3)[positions]
+        if len(rows) and int(rows[:, 0].max()) >= self.frame_count:
+            Reader(b"", self.what).fail("a row names a frame that is not there")
+        frames = np.frombuffer(self.frame_table(), dtype="<u4").reshape(-1, 5)[rows[:, 0]]
+        ends = rows[:, 1].astype(np.int64) + rows[:, 2]
+        if (frames[:, 0] >= self.pack_count).any() or (ends > frames[:, 3]).any():
+            Reader(b"", self.what).fail("a row names a place that is not there")
+        # Of a few thousand packs at most each name is made once, not once a row.
+        used, which = np.unique(frames[:, 0], return_inverse=True)
+        starts = (HEADER_BYTES + DIGEST_BYTES * used.astype(np.int64)).tolist()
+        names = [self._data[start : start + DIGEST_BYTES].tobytes() for start in starts]
+        columns = [frames[:, 1], frames[:, 2], frames[:, 3], frames[:, 4], rows[:, 1], rows[:, 2]]
+        packs = map(names.__getitem__, which.tolist())
+        return list(map(Place._make, zip(packs, *(column.tolist() for column in columns), strict=True)))

@@ -46,6 +46,7 @@ def read_segment(data: bytes) -> object:
     found = [segment.find(keys[at : at + DIGEST_BYTES]) for at in range(0, len(keys), DIGEST_BYTES)]
     many = segment.find_many(keys + bytes(DIGEST_BYTES))
     places = [segment.place(int(position)) for position in many if position >= 0]
+    assert segment.places(many[many >= 0]) == places
     return found, places, segment.packs(), segment.frames()
 
 

@@ -16,6 +16,7 @@ from dataver.config import cache_folder
 from dataver.hashing import blake3_digest
 from dataver.source import EMPTY_FOLDER, FILE, SYMLINK, LocalSource, SourceFile
 from dataver.source.base import REMOTE_MTIME, REMOTE_TAG
+from dataver.source.columns import Listing
 from dataver.stat_cache import COARSE_GRAIN_NS, FINE_GRAIN_NS, CacheRow, StatCache, is_settled
 from dataver.worktree import Base, announce_base, announced_base, base, known_sources, set_base
 
@@ -137,6 +138,118 @@ class TestUpdate:
         assert cache.update([CacheRow(file(b"odd", mtime_ns=stamp), A, NOW_NS), CacheRow(file(), B, NOW_NS)])
         again = StatCache(b"/x")
         assert again.lookup([file(b"odd", mtime_ns=stamp), file()]) == [None, B]
+
+
+class TestAppending:
+    """What changed is put at the end of the file, so that a change costs what it is."""
+
+    def many(self) -> StatCache:
+        cache = StatCache(b"/x")
+        assert cache.update([CacheRow(file(b"%05d" % n), A, NOW_NS) for n in range(2_000)])
+        return cache
+
+    def test_one_change_among_many_writes_little(self) -> None:
+        cache = self.many()
+        (place,) = stored_files()
+        whole = place.read_bytes()
+        newer = file(b"00700", size=9)
+        assert cache.update(
+            [CacheRow(newer, B, NOW_NS), CacheRow(file(b"new"), B, NOW_NS)], forget=[b"00003"]
+        )
+        assert place.read_bytes().startswith(whole)
+        assert place.stat().st_size < len(whole) + 500
+        for seen in (cache, StatCache(b"/x")):
+            assert len(seen) == 2_000
+            assert seen.lookup([file(b"00002"), file(b"00003"), newer, file(b"new")]) == [A, None, B, B]
+            assert list(seen.paths()) == sorted(seen.paths())
+
+    def test_many_changes_make_it_anew(self) -> None:
+        cache = self.many()
+        (place,) = stored_files()
+        size = place.stat().st_size
+        for step in range(5):
+            cache.update([CacheRow(file(b"%05d" % n, size=step), B, NOW_NS) for n in range(900)])
+        assert place.stat().st_size < 2 * size
+        assert StatCache(b"/x").lookup([file(b"00001", size=4), file(b"01500")]) == [B, A]
+
+    def test_what_is_torn_at_the_end_is_as_if_it_was_not_written(self) -> None:
+        cache = self.many()
+        (place,) = stored_files()
+        whole = place.read_bytes()
+        cache.update([CacheRow(file(b"00700", size=9), B, NOW_NS)])
+        added = place.read_bytes()[len(whole) :]
+        for length in range(len(added)):
+            place.write_bytes(whole + added[:length])
+            again = StatCache(b"/x")
+            assert again.lookup([file(b"00700"), file(b"00700", size=9)]) == [A, None]
+        again = StatCache(b"/x")
+        assert again.update([CacheRow(file(b"00701"), B, NOW_NS)])
+        assert StatCache(b"/x").lookup([file(b"00700"), file(b"00701")]) == [A, B]
+
+    def test_nothing_new_writes_nothing(self) -> None:
+        cache = self.many()
+        (place,) = stored_files()
+        before = place.stat()
+        assert cache.update([])
+        assert place.stat() == before
+
+
+class TestTree:
+    """Which tree the rows are, told by whoever compared them."""
+
+    TREE = b"t" * 32
+
+    def marked(self) -> StatCache:
+        cache = StatCache(b"/x")
+        cache.update([CacheRow(file(name), A, NOW_NS) for name in (b"a", b"b")])
+        cache.mark(self.TREE)
+        return cache
+
+    def test_it_is_remembered(self) -> None:
+        assert self.marked().tree == self.TREE
+        assert StatCache(b"/x").tree == self.TREE
+        assert StatCache(b"/y").tree is None
+
+    @pytest.mark.parametrize(
+        ("rows", "forget"),
+        [
+            ([CacheRow(file(b"a"), B, NOW_NS)], []),
+            ([CacheRow(file(b"a", size=9), A, NOW_NS)], []),
+            ([CacheRow(file(b"a", executable=True), A, NOW_NS)], []),
+            ([CacheRow(file(b"c"), A, NOW_NS)], []),
+            ([], [b"a"]),
+        ],
+    )
+    def test_another_content_forgets_it(self, rows: list[CacheRow], forget: list[bytes]) -> None:
+        cache = self.marked()
+        cache.update(rows, forget=forget)
+        assert cache.tree is None
+        assert StatCache(b"/x").tree is None
+
+    def test_other_stamps_of_the_same_content_do_not(self) -> None:
+        cache = self.marked()
+        cache.update([CacheRow(file(b"a", mtime_ns=OLD_NS + 7), A, NOW_NS)])
+        assert cache.tree == StatCache(b"/x").tree == self.TREE
+
+    def test_it_is_not_taken_from_one_who_did_not_see_the_last_rows(self) -> None:
+        cache, other = self.marked(), StatCache(b"/x")
+        cache.update([CacheRow(file(b"a"), B, NOW_NS)])
+        other.mark(b"u" * 32)
+        assert StatCache(b"/x").tree is None
+        other.update([CacheRow(file(b"b"), B, NOW_NS)])
+        other.mark(b"u" * 32)  # What it compared was not all that is recorded now.
+        assert StatCache(b"/x").tree is None
+
+    def test_all_files_are_compared_at_once(self) -> None:
+        cache = self.marked()
+        both = [file(b"a"), file(b"b")]
+        assert cache.is_all(Listing.of(both))
+        assert StatCache(b"/x").is_all(Listing.of(reversed(both)))
+        assert not cache.is_all(Listing.of(both[:1]))
+        assert not cache.is_all(Listing.of([*both, file(b"c")]))
+        assert not cache.is_all(Listing.of([both[0], file(b"b", ctime_ns=5)]))
+        cache.update([CacheRow(file(b"b"), A, OLD_NS)])  # too young to be trusted
+        assert not StatCache(b"/x").is_all(Listing.of(both))
 
 
 class TestOwned:
@@ -389,9 +502,9 @@ class TestBases:
         assert base(b"/x", "r", "a") == Base("2" * 64)
 
     def test_machines_that_share_a_home_share_no_paths(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("dataver.stat_cache.machine_id", lambda: "one")
+        monkeypatch.setattr("dataver.stat_file.machine_id", lambda: "one")
         set_base(b"/x", "r", "a", Base("1" * 64))
         StatCache(b"/x").update([CacheRow(file(), A, NOW_NS)])
-        monkeypatch.setattr("dataver.stat_cache.machine_id", lambda: "other")
+        monkeypatch.setattr("dataver.stat_file.machine_id", lambda: "other")
         assert base(b"/x", "r", "a") is None
         assert StatCache(b"/x").lookup([file()]) == [None]

@@ -1,0 +1,275 @@
+"""The file that keeps what is known of a folder's files: blocks of columns, and the places of such files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import time
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import field, replace
+from itertools import accumulate, chain, pairwise
+from pathlib import Path
+
+from dataver.config import cache_folder, machine_id
+from dataver.digest import DIGEST_BYTES
+from dataver.hashing import blake3_digest, xxh3_64
+from dataver.source.columns import STAMP, cut
+from dataver.values import dataclass
+
+__all__ = [
+    "MAGIC",
+    "NO_TREE",
+    "Block",
+    "Rows",
+    "Stored",
+    "append",
+    "encode",
+    "file_stamp",
+    "key_name",
+    "load",
+    "locked",
+    "replace_file",
+    "worktrees_folder",
+]
+
+LOCK_TIMEOUT_S = 5.0
+
+INSERTED_ROWS_MAX = 256
+"""More rows than these come into sorted columns by sorting them again."""
+
+MAGIC = b"dataver stat cache 2\n"
+_BLOCK = struct.Struct("<QQ")
+_HEAD = struct.Struct("<QQ32s")
+NO_TREE = bytes(DIGEST_BYTES)
+
+Stored = tuple[bytes, bytes, int]
+"""What is known of a path: stamp, digest and flags."""
+
+
+@dataclass(slots=True)
+class Rows:
+    """What is known, sorted by path: columns side by side."""
+
+    paths: list[bytes] = field(default_factory=list)
+    stamps: list[bytes] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)
+    flags: bytearray = field(default_factory=bytearray)
+
+    def get(self, path: bytes) -> Stored | None:
+        at = bisect_left(self.paths, path)
+        if at == len(self.paths) or self.paths[at] != path:
+            return None
+        return self.stamps[at], self.digests[at], self.flags[at]
+
+    def take(self, changes: dict[bytes, Stored | None]) -> None:
+        """Put rows in the place of what was known of their paths; None drops a path."""
+        others = {}
+        for path, row in changes.items():
+            at = bisect_left(self.paths, path)
+            if row is not None and at < len(self.paths) and self.paths[at] == path:
+                self.stamps[at], self.digests[at], self.flags[at] = row
+            else:
+                others[path] = row
+        if len(others) > INSERTED_ROWS_MAX:
+            self._merge(others)
+            return
+        for path, row in others.items():
+            at = bisect_left(self.paths, path)
+            is_known = at < len(self.paths) and self.paths[at] == path
+            if row is None:
+                columns = (self.paths, self.stamps, self.digests, self.flags) if is_known else ()
+                for column in columns:
+                    del column[at]
+            else:
+                self.paths.insert(at, path)
+                self.stamps.insert(at, row[0])
+                self.digests.insert(at, row[1])
+                self.flags.insert(at, row[2])
+
+    def _merge(self, changes: dict[bytes, Stored | None]) -> None:
+        known: dict[bytes, Stored | None] = dict(
+            zip(self.paths, zip(self.stamps, self.digests, self.flags, strict=True), strict=True)
+        )
+        known.update(changes)
+        ordered = [(path, row) for path, row in sorted(known.items()) if row is not None]
+        self.paths = [path for path, _ in ordered]
+        self.stamps = [row[0] for _, row in ordered]
+        self.digests = [row[1] for _, row in ordered]
+        self.flags = bytearray(row[2] for _, row in ordered)
+
+
+# The file: magic, then blocks, each on top of those before: xxh3-64 of the rest u64, bytes of the rest
+# u64, rows u64, dropped paths u64, tree (32 bytes, zeros where it is not known), then one column after the
+# other: flags (a byte), stamps (33 bytes), digests (32), and the paths of the rows and those dropped,
+# joined by NUL. The first block holds every row, sorted. A block that is torn ends the file.
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block as it lies in the file; nothing is copied. `is_sound`: none that is torn follows."""
+
+    count: int
+    gone: int
+    tree: bytes
+    flags: memoryview
+    stamps: memoryview
+    digests: memoryview
+    paths: memoryview
+    is_whole: bool
+    is_sound: bool = True
+
+    def rows(self) -> Rows:
+        paths = bytes(self.paths).split(b"\0") if self.count + self.gone else []
+        stamps, digests = cut(bytes(self.stamps), STAMP.size), cut(bytes(self.digests), DIGEST_BYTES)
+        return Rows(paths[: self.count], stamps, digests, bytearray(self.flags))
+
+    def changes(self) -> dict[bytes, Stored | None]:
+        rows = self.rows()
+        changes: dict[bytes, Stored | None] = {}
+        if self.gone:
+            changes.update(dict.fromkeys(bytes(self.paths).split(b"\0")[self.count :]))
+        changes.update(zip(rows.paths, zip(rows.stamps, rows.digests, rows.flags, strict=True), strict=True))
+        return changes
+
+
+def encode(changes: dict[bytes, Stored | None], tree: bytes = NO_TREE) -> bytes:
+    """A block of changes. `tree` has what is known once they are made, where somebody found that out."""
+    kept = {path: row for path, row in changes.items() if row is not None}
+    gone = [path for path, row in changes.items() if row is None]
+    stamps, digests, flags = zip(*kept.values(), strict=True) if kept else ((), (), ())
+    paths = b"\0".join(chain(kept, gone))
+    payload = b"".join([_HEAD.pack(len(kept), len(gone), tree), bytes(flags), *stamps, *digests, paths])
+    return _BLOCK.pack(xxh3_64(payload), len(payload)) + payload
+
+
+def _decode(payload: memoryview, *, is_first: bool) -> Block:
+    """Read a block whose checksum is right. `ValueError` where it is none all the same."""
+    count, gone, tree = _HEAD.unpack_from(payload)
+    bounds = list(accumulate((_HEAD.size, count, count * STAMP.size, count * DIGEST_BYTES)))
+    if bounds[-1] > len(payload):
+        raise ValueError("the columns are longer than the block")
+    flags, stamps, digests = (payload[start:end] for start, end in pairwise(bounds))
+    return Block(count, gone, tree, flags, stamps, digests, payload[bounds[-1] :], is_first and not gone)
+
+
+def load(file: Path) -> tuple[tuple[int, ...], list[Block]]:
+    """The blocks of a cache file, and the stamp of the file they are from. What is no good is left out."""
+    blocks: list[Block] = []
+    try:
+        with open(file, "rb") as opened:
+            stamp = _stamp_of(os.fstat(opened.fileno()))
+            data = memoryview(opened.read())
+    except OSError:
+        return (), blocks
+    offset = len(MAGIC)
+    if data[:offset] != MAGIC:
+        return stamp, blocks
+    while offset < len(data):
+        start = offset + _BLOCK.size
+        length = 0
+        with contextlib.suppress(ValueError, struct.error):
+            checksum, length = _BLOCK.unpack_from(data, offset)
+            payload = data[start : start + length]
+            if len(payload) == length and xxh3_64(payload) == checksum:
+                blocks.append(_decode(payload, is_first=not blocks))
+                offset = start + length
+                continue
+        if blocks:
+            blocks[-1] = replace(blocks[-1], is_sound=False)
+        break
+    return stamp, blocks
+
+
+def worktrees_folder() -> Path:
+    """Where all that is known of folders on this machine is kept."""
+    return cache_folder() / "worktrees"
+
+
+def key_name(key: bytes) -> str:
+    """The name of what is kept of a source."""
+    # With the machine in it: a home folder may be shared by machines whose paths are not.
+    return blake3_digest(machine_id().encode() + b"\0" + key).hex()
+
+
+def file_stamp(file: Path) -> tuple[int, ...]:
+    """What tells whether a file was written anew since; nothing where it is not there."""
+    try:
+        return _stamp_of(os.stat(file))
+    except OSError:
+        return ()
+
+
+def _stamp_of(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def replace_file(file: Path, parts: Sequence[bytes], *, durable: bool) -> bool:
+    """Write a file beside its place and rename it there. False where the file system refuses."""
+    temporary = file.with_name(f".tmp-{os.urandom(8).hex()}")
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(temporary, "xb") as opened:
+            opened.writelines(parts)
+            if durable:
+                opened.flush()
+                os.fsync(opened.fileno())
+        os.replace(temporary, file)
+        if durable:
+            _sync_folder(file.parent)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        return False
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # not every system can open a folder
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def append(file: Path, block: bytes) -> bool:
+    """Write a block at the end of a file, all of it or nothing that counts. False where that is refused."""
+    try:
+        with open(file, "r+b", buffering=0) as opened:
+            opened.seek(0, os.SEEK_END)
+            return opened.write(block) == len(block)
+    except OSError:
+        return False
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from saving meanwhile, as far as the system can.
+
+    Without the lock nothing tears, only rows that another process saved at the same moment are
+    lost, so a lock that cannot be had within `LOCK_TIMEOUT_S` is done without.
+    """
+    try:
+        import fcntl
+
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        deadline_s = time.monotonic() + LOCK_TIMEOUT_S
+        while time.monotonic() < deadline_s:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.01)
+            except OSError:  # a file system without locks
+                break
+        yield
+    finally:
+        os.close(fd)
