@@ -75,7 +75,9 @@ class Peer:
     def __init__(self, home: Path, source: Path) -> None:
         self.home, self.source = home, source
         home.mkdir(parents=True)
-        self.env = {**os.environ, **self.environment()}
+        # As an installed package has it: no start compiles what an earlier one compiled.
+        kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        self.env = {**kept, **self.environment()}
 
     @classmethod
     def program(cls) -> str | None:
