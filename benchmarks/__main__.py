@@ -1,7 +1,10 @@
 """`python -m benchmarks` is the whole comparison."""
 
-from benchmarks import bench_insert, bench_status, run
+from benchmarks import bench_entries, bench_index, bench_insert, bench_scale, bench_status, run
 
 run.main()
 bench_status.main()
+bench_scale.main()
+bench_entries.main()
+bench_index.main()
 bench_insert.main()
