@@ -377,10 +377,10 @@ class Committer:
     def _remember_digests(self, cache: StatCache, files: Listing, ingested: Ingested) -> None:
         if not ingested.files and len(cache) <= len(files):
             return
-        rows = [
+        rows = (
             CacheRow(file, entry.digest, self._started_ns)
             for file, entry in zip(ingested.files, ingested.entries, strict=True)
-        ]
+        )
         cache.update(rows, forget=[] if self._filtered else set(cache.paths()).difference(files.paths))
 
     @property
