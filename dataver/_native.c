@@ -1,6 +1,6 @@
-/* Many small files with few crossings between Python and the kernel: folders listed, and files read and hashed in
- * batches, without the interpreter's lock. dataver/source/batch.py says what each function promises, and has a version of
- * each in Python that gives the same. Built against the stable ABI, so that one build serves every
+/* Many small files with few crossings between Python and the kernel: folders listed, files read and hashed, files
+ * hashed and written, all in batches and without the interpreter's lock. dataver/source/batch.py and dataver/targets.py say what each
+ * function promises, and have a version of each in Python that gives the same. Built against the stable ABI, so that one build serves every
  * Python from 3.11 on; where it cannot be built, nothing but speed is lost. */
 
 #define PY_SSIZE_T_CLEAN
@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -51,6 +52,19 @@ static int64_t nanoseconds(struct timespec at) {
     if (at.tv_sec > INT64_MAX / 1000000000 - 1 || at.tv_sec < INT64_MIN / 1000000000 + 1)
         return INT64_MAX;
     return (int64_t)at.tv_sec * 1000000000 + at.tv_nsec;
+}
+
+static void put_number(unsigned char *target, uint64_t number) {
+    for (int at = 0; at < 8; at++)
+        target[at] = (unsigned char)(number >> (8 * at));
+}
+
+static void put_stamp(unsigned char *stamp, const struct stat *found) {
+    stamp[0] = KIND_FILE | (found->st_mode & S_IXUSR ? STAMP_EXECUTABLE : 0);
+    put_number(stamp + 1, (uint64_t)found->st_size);
+    put_number(stamp + 9, (uint64_t)nanoseconds(MTIME(found)));
+    put_number(stamp + 17, (uint64_t)nanoseconds(CTIME(found)));
+    put_number(stamp + 25, (uint64_t)found->st_ino);
 }
 
 /* Reading */
@@ -228,11 +242,6 @@ typedef struct {
     size_t count, room;
 } Listing;
 
-static void put_number(unsigned char *target, uint64_t number) {
-    for (int at = 0; at < 8; at++)
-        target[at] = (unsigned char)(number >> (8 * at));
-}
-
 static int by_name(const void *a, const void *b) {
     return strcmp(((const Listed *)a)->name, ((const Listed *)b)->name);
 }
@@ -299,11 +308,7 @@ static int list_all(int fd, Listing *listing) {
         if (listed->folder || !S_ISREG(found.st_mode))
             continue;
         listed->regular = 1;
-        listed->stamp[0] = KIND_FILE | (found.st_mode & S_IXUSR ? STAMP_EXECUTABLE : 0);
-        put_number(listed->stamp + 1, (uint64_t)found.st_size);
-        put_number(listed->stamp + 9, (uint64_t)nanoseconds(MTIME(&found)));
-        put_number(listed->stamp + 17, (uint64_t)nanoseconds(CTIME(&found)));
-        put_number(listed->stamp + 25, (uint64_t)found.st_ino);
+        put_stamp(listed->stamp, &found);
     }
     closedir(folder);
     if (!error && listing->count)
@@ -354,7 +359,134 @@ end:
     return result;
 }
 
+/* Writing */
+
+#define CREATE_FLAGS (O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC)
+#define PART_NAME_BYTES 256
+#define OTHER_DIGEST -1
+
+typedef struct {
+    const char *name, *digest;
+    int executable;
+    Py_buffer data;
+    unsigned char stamp[STAMP_BYTES];
+} Written;
+
+static int write_fully(int fd, const char *data, Py_ssize_t bytes) {
+    while (bytes > 0) {
+        ssize_t count = write(fd, data, bytes);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count <= 0)
+            return count < 0 ? errno : EIO;
+        data += count;
+        bytes -= count;
+    }
+    return 0;
+}
+
+/* 0, the number of an error, or OTHER_DIGEST. */
+static int write_one(int folder, const char *part, Written *file) {
+    unsigned char digest[BLAKE3_BYTES];
+    struct stat found;
+    blake3(file->data.buf, (size_t)file->data.len, digest);
+    if (memcmp(digest, file->digest, BLAKE3_BYTES) != 0)
+        return OTHER_DIGEST;
+    int fd;
+    do
+        fd = openat(folder, part, CREATE_FLAGS, file->executable ? 0777 : 0666);
+    while (fd < 0 && errno == EINTR);
+    if (fd < 0)
+        return errno;
+    int error = write_fully(fd, file->data.buf, file->data.len);
+    if (!error && renameat(folder, part, folder, file->name) < 0)
+        error = errno;
+    int renamed = !error;
+    /* After the rename, which changes the time of the last change. */
+    if (!error && fstat(fd, &found) < 0)
+        error = errno;
+    if (close(fd) < 0 && !error)
+        error = errno;
+    if (!error)
+        put_stamp(file->stamp, &found);
+    else if (!renamed)
+        unlinkat(folder, part, 0);
+    return error;
+}
+
+static int write_all(int folder, const char *part, Written *files, Py_ssize_t count, Py_ssize_t *done) {
+    char name[PART_NAME_BYTES];
+    for (*done = 0; *done < count; ++*done) {
+        snprintf(name, sizeof name, "%s-%zd", part, *done);
+        int error = write_one(folder, name, &files[*done]);
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
+static int parse_written(PyObject *file, Written *written) {
+    char *name, *digest;
+    Py_ssize_t name_bytes, digest_bytes;
+    if (!PyTuple_Check(file) || PyTuple_Size(file) != 4) {
+        PyErr_SetString(PyExc_TypeError, "a file is a tuple of four");
+        return -1;
+    }
+    if (PyBytes_AsStringAndSize(PyTuple_GetItem(file, 0), &name, &name_bytes) < 0 ||
+        PyBytes_AsStringAndSize(PyTuple_GetItem(file, 2), &digest, &digest_bytes) < 0)
+        return -1;
+    written->name = name;
+    written->executable = PyObject_IsTrue(PyTuple_GetItem(file, 1));
+    written->digest = digest;
+    if (written->executable < 0)
+        return -1;
+    if (digest_bytes != BLAKE3_BYTES || strlen(name) != (size_t)name_bytes || strchr(name, '/')) {
+        PyErr_SetString(PyExc_ValueError, "a file has a name in its folder and a digest");
+        return -1;
+    }
+    return PyObject_GetBuffer(PyTuple_GetItem(file, 3), &written->data, PyBUF_SIMPLE);
+}
+
+PyDoc_STRVAR(write_files_doc, "write_files(folder, part, files, /)\n--\n\nSee `dataver.targets`.");
+
+static PyObject *write_files(PyObject *Py_UNUSED(module), PyObject *args) {
+    int folder, error;
+    const char *part;
+    Py_ssize_t part_bytes, parsed = 0, done;
+    PyObject *list, *files, *stamps = NULL, *result = NULL;
+    if (!PyArg_ParseTuple(args, "iy#O:write_files", &folder, &part, &part_bytes, &list))
+        return NULL;
+    files = PySequence_Tuple(list);
+    if (!files)
+        return NULL;
+    Py_ssize_t count = PyTuple_Size(files);
+    Written *written = calloc(count ? count : 1, sizeof(Written));
+    stamps = PyList_New(0);
+    if (!written || !stamps || part_bytes > PART_NAME_BYTES - 24) {
+        PyErr_NoMemory();
+        goto end;
+    }
+    for (; parsed < count; parsed++)
+        if (parse_written(PyTuple_GetItem(files, parsed), &written[parsed]) < 0)
+            goto end;
+    Py_BEGIN_ALLOW_THREADS
+    error = write_all(folder, part, written, count, &done);
+    Py_END_ALLOW_THREADS
+    for (Py_ssize_t number = 0; number < done; number++)
+        if (append_new(stamps, PyBytes_FromStringAndSize((char *)written[number].stamp, STAMP_BYTES)) < 0)
+            goto end;
+    result = Py_BuildValue("(Oi)", stamps, error);
+end:
+    for (Py_ssize_t number = 0; number < parsed; number++)
+        PyBuffer_Release(&written[number].data);
+    free(written);
+    Py_DECREF(files);
+    Py_XDECREF(stamps);
+    return result;
+}
+
 static PyMethodDef methods[] = {
+    {"write_files", write_files, METH_VARARGS, write_files_doc},
     {"blake3", hash, METH_VARARGS, hash_doc},
     {"list_folder", list_folder, METH_VARARGS, list_folder_doc},
     {"read_files", read_files, METH_VARARGS, read_files_doc},

@@ -29,9 +29,11 @@ from dataver.results import CheckoutResult
 from dataver.session import Session
 from dataver.source import EMPTY_FOLDER, LocalSource, SourceFile, local_path
 from dataver.source.base import PART_PREFIX, SPECIAL
+from dataver.source.columns import to_file
 from dataver.source.local import in_repository
 from dataver.stat_cache import CacheRow, StatCache
-from dataver.targets import Target, target_fault, write_buffers
+from dataver.store.base import View
+from dataver.targets import OtherBytesError, Target, WholeFile, target_fault, write_buffers
 from dataver.tree.manifest import FILE, FOLDER, REFERENCE, SYMLINK, Entry, to_entry
 from dataver.tree.walk import find, scan
 from dataver.values import dataclass
@@ -82,7 +84,7 @@ class Checkout:
         self._overwrite = overwrite
         self._progress = progress or Silent()
         self._jobs = session.readers()
-        self._rows: list[CacheRow] = []
+        self._rows: list[tuple[SourceFile, bytes]] = []
         self._leftovers: list[SourceFile] = []
         self._written_bytes = 0
         self._lock = threading.Lock()
@@ -130,7 +132,8 @@ class Checkout:
         finally:
             self._progress.end()
             now_ns = time.time_ns()
-            cache.update((row._replace(hashed_at_ns=now_ns) for row in self._rows), forget=plan.remove)
+            rows = (CacheRow(file, digest, now_ns, True) for file, digest in self._rows)
+            cache.update(rows, forget=plan.remove)
         if not self._filtered:
             line = self._resolved.dataset.hex()
             set_base(self._root, session.repository, line, Base(str(self._resolved.version.id)))
@@ -320,25 +323,38 @@ class Checkout:
             yield batch
 
     def _write_batch(self, batch: list[tuple[Entry, Place | None]], objects: Objects) -> None:
+        filled = [entry for entry, place in batch if place is not None]
+        places = [place for _, place in batch if place is not None]
+        contents = dict(objects.read_files([entry.digest for entry in filled], places))
+        # In the order of the paths: neighbours in a folder are written by one call.
+        work = sorted(
+            [(entry, contents[number]) for number, entry in enumerate(filled)]
+            + [(entry, b"") for entry, place in batch if place is None],
+            key=lambda item: item[0].path,
+        )
+        links = [item for item in work if item[0].kind == SYMLINK]
+        files = [item for item in work if item[0].kind != SYMLINK]
         with Target(self._root) as target:
-            filled = [entry for entry, place in batch if place is not None]
-            digests = [entry.digest for entry in filled]
-            places = [place for _, place in batch if place is not None]
-            for number, data in objects.read_files(digests, places):
-                entry = filled[number]
+            for entry, data in links:
                 if blake3_digest(data) != entry.digest:
                     raise _damaged(entry, objects)
-                self._write_whole(target, entry, data)
-            for entry, place in batch:
-                if place is None:
-                    self._write_whole(target, entry, b"")
+                self._written(entry, target.symlink(entry.path, bytes(data)), len(data))
+            self._write_files(target, files, objects)
 
-    def _write_whole(self, target: Target, entry: Entry, data: bytes | memoryview) -> None:
-        if entry.kind == SYMLINK:
-            found = target.symlink(entry.path, bytes(data))
-        else:
-            found = target.write(entry.path, entry.executable, lambda fd: write_buffers(fd, [data]))
-        self._written(entry, found, len(data))
+    def _write_files(self, target: Target, files: list[tuple[Entry, View]], objects: Objects) -> None:
+        rows: list[tuple[SourceFile, bytes]] = []
+        wanted = [WholeFile(entry.path, entry.executable, entry.digest, data) for entry, data in files]
+        try:
+            for (entry, _), stamp in zip(files, target.write_files(wanted), strict=True):
+                rows.append((to_file(entry.path, stamp), entry.digest))
+        except OtherBytesError as error:
+            raise _damaged(files[error.number][0], objects) from None
+        finally:
+            size = sum(file.size for file, _ in rows)
+            with self._lock:
+                self._rows += rows
+                self._written_bytes += size
+                self._progress.advance(len(rows), size)
 
     def _write_large(self, entry: Entry, objects: Objects, helpers: int) -> None:
         def copy(fd: int) -> None:
@@ -368,7 +384,7 @@ class Checkout:
             entry.path, kind, entry.executable, entry.size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
         )
         with self._lock:
-            self._rows.append(CacheRow(file, entry.digest, 0, owned=True))
+            self._rows.append((file, entry.digest))
             self._written_bytes += size
             self._progress.advance(1, size)
 

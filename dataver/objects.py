@@ -239,22 +239,22 @@ class Objects:
         for number, place in enumerate(places):
             by_pack.setdefault(place.pack, []).append(number)
         for pack, numbers in by_pack.items():
-            numbers.sort(key=lambda n: (places[n].frame_offset, places[n].offset))
+            numbers.sort(key=lambda n: (places[n][1], places[n][5]))  # frame, offset in it
             for group in _groups(places, numbers):
                 yield from self._read_group(pack, places, group)
 
     def _read_group(
-        self, pack: bytes, places: Sequence[Place], group: list[int]
+        self, pack: bytes, places: Sequence[Place], group: list[tuple[int, Span]]
     ) -> Iterator[tuple[int, View]]:
-        spans = [_span(places[number]) for number in group]
-        start = spans[0].start
-        end = max(span.start + span.length for span in spans)
+        start = group[0][1].start
+        end = max([first + length for _, (first, length) in group])
         block = memoryview(self._get(pack, start, end - start))
         frame_offset, frame, unread = -1, b"", False
-        for number, span in zip(group, spans, strict=True):
+        raw = Codec.RAW
+        for number, (first, length) in group:
             place = places[number]
-            stored = block[span.start - start : span.start - start + span.length]
-            if place.codec == Codec.RAW:
+            stored = block[first - start : first - start + length]
+            if place.codec == raw:
                 yield number, stored
                 continue
             if place.frame_offset != frame_offset:
@@ -460,19 +460,20 @@ def _span(place: Place) -> Span:
     return Span(place.frame_offset, place.stored_bytes)
 
 
-def _groups(places: Sequence[Place], numbers: Iterable[int]) -> Iterator[list[int]]:
-    """Runs of places in one pack that are read as one range."""
-    group: list[int] = []
+def _groups(places: Sequence[Place], numbers: Iterable[int]) -> Iterator[list[tuple[int, Span]]]:
+    """Runs of places in one pack that are read as one range, by number and with their spans."""
+    group: list[tuple[int, Span]] = []
     start = end = 0
     for number in numbers:
         span = _span(places[number])
-        stop = span.start + span.length
-        if group and (span.start > end + COALESCE_GAP_BYTES or max(stop, end) - start > RANGE_BYTES_MAX):
+        first, length = span
+        stop = first + length
+        if group and (first > end + COALESCE_GAP_BYTES or max(stop, end) - start > RANGE_BYTES_MAX):
             yield group
             group = []
         if not group:
-            start, end = span.start, stop
-        group.append(number)
+            start, end = first, stop
+        group.append((number, span))
         end = max(end, stop)
     if group:
         yield group

@@ -6,22 +6,44 @@ import errno
 import os
 import stat
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from dataver.errors import NotPermittedError, StoreError, WouldOverwriteError
+from dataver.hashing import blake3_digest
+from dataver.native import native
 from dataver.paths import safe_spelling
 from dataver.source.base import PART_PREFIX
+from dataver.source.batch import regular_stamp
 
 if TYPE_CHECKING:
     from dataver.format.binary import Buffer
 
 DESCRIPTORS_MAX = 64
+OTHER_DIGEST = -1
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _BUFFERS_MAX = 512
+
+
+class WholeFile(NamedTuple):
+    """A file to be written whose bytes are at hand."""
+
+    path: bytes
+    executable: bool
+    digest: bytes
+    data: Buffer
+
+
+class OtherBytesError(Exception):
+    """The bytes of a file do not have the digest that was given for it; `number` says which file."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 class Target:
@@ -92,6 +114,25 @@ class Target:
 
         return self._put(path, make)
 
+    def write_files(self, files: Sequence[WholeFile]) -> Iterator[bytes]:
+        """Write whole files, each as `write` does; gives the stamp of each, in order.
+
+        The stamps are those of `dataver.source.columns`. A file whose bytes do not have its digest is a
+        `OtherBytesError`; that one is not written, and none after it.
+        """
+        number = 0
+        for above, group in groupby(files, lambda file: file.path.rpartition(b"/")[0]):
+            start = len(above) + 1 if above else 0
+            parts = [(path[start:], executable, digest, data) for path, executable, digest, data in group]
+            write = write_files_plainly if native is None else native.write_files
+            stamps, error = write(self.folder(above), PART_PREFIX + os.urandom(8).hex().encode(), parts)
+            yield from stamps
+            number += len(stamps)
+            if error == OTHER_DIGEST:
+                raise OtherBytesError(number)
+            if error:
+                raise OSError(error, os.strerror(error), os.fsdecode(files[number].path))
+
     def symlink(self, path: bytes, target: bytes) -> os.stat_result:
         """Make a symlink, which is never followed here."""
         return self._put(path, lambda part, folder: os.symlink(target, part, dir_fd=folder))
@@ -158,6 +199,37 @@ class Target:
             return False
         finally:
             os.unlink(name, dir_fd=self._root_fd)
+
+
+def write_files_plainly(
+    folder: int, part: bytes, files: Sequence[tuple[bytes, bool, bytes, Buffer]]
+) -> tuple[list[bytes], int]:
+    """Write files (name, executable, digest, data) into an open folder, under temporary names first.
+
+    Gives the stamps of those that took their places, up to the first that did not, and why that was: 0
+    where none is left, `OTHER_DIGEST`, or the number of an error. `part` begins the temporary names.
+    """
+    stamps: list[bytes] = []
+    for number, (name, executable, digest, data) in enumerate(files):
+        if blake3_digest(data) != digest:
+            return stamps, OTHER_DIGEST
+        temporary = b"%s-%d" % (part, number)
+        try:
+            fd = os.open(temporary, _CREATE_FLAGS, 0o777 if executable else 0o666, dir_fd=folder)
+            try:
+                write_buffers(fd, [data])
+                os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+                # After the rename, which changes the time of the last change.
+                stamps.append(regular_stamp(os.fstat(fd)))
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(temporary, dir_fd=folder)
+                raise
+            finally:
+                os.close(fd)
+        except OSError as error:
+            return stamps, error.errno or errno.EIO
+    return stamps, 0
 
 
 def write_buffers(fd: int, buffers: Sequence[Buffer]) -> None:

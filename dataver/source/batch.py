@@ -10,16 +10,14 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from dataver.compression import looks_incompressible
 from dataver.digest import DIGEST_BYTES
 from dataver.hashing import blake3_digest
+from dataver.native import native
 from dataver.source.base import FILE, NOISY, READ, Batch, SourceFile
 from dataver.source.columns import STAMP_EXECUTABLE, pack_stamp
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 __all__ = [
     "CALL_PATH_BYTES_MAX",
@@ -49,21 +47,6 @@ class Folder(NamedTuple):
     stamps: list[bytes]
     folders: list[bytes]
     others: list[bytes]
-
-
-def _native() -> ModuleType | None:
-    """The compiled part, where it was built and hashes right."""
-    try:
-        import dataver._native as native
-    except ImportError:
-        return None
-    right = all(
-        native.blake3(data) == blake3_digest(data) for data in map(bytes, (0, 1, 1024, 1025, 5000, 20_000))
-    )
-    return native if right else None
-
-
-native = _native()
 
 
 def list_folder(descriptor: int) -> Folder:

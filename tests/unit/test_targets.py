@@ -1,0 +1,132 @@
+"""Whole files written into a folder: the compiled part and Python give the same."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from blake3 import blake3
+
+from dataver import targets
+from dataver.native import native
+from dataver.source import LocalSource
+from dataver.source.columns import to_file
+from dataver.targets import OTHER_DIGEST, OtherBytesError, Target, WholeFile, write_files_plainly
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+Write = Callable[[int, bytes, Sequence[tuple[bytes, bool, bytes, "Buffer"]]], tuple[list[bytes], int]]
+
+WRITERS: list[Write] = [write_files_plainly] + ([] if native is None else [native.write_files])
+
+
+def whole(name: bytes, data: bytes, *, executable: bool = False) -> tuple[bytes, bool, bytes, Buffer]:
+    return name, executable, blake3(data).digest(), memoryview(data)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[int]:
+    descriptor = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    yield descriptor
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_files_and_their_stamps(tmp_path: Path, folder: int, write: Write) -> None:
+    contents = {b"a": b"", "é".encode(): os.urandom(70_000), b"program": b"#!/bin/sh\n"}
+    (tmp_path / "a").write_bytes(b"older")
+    (tmp_path / "elsewhere").write_bytes(b"safe")
+    (tmp_path / "program").symlink_to("elsewhere")
+    before = os.umask(0o027)
+    try:
+        stamps, error = write(
+            folder, b".part", [whole(n, d, executable=n == b"program") for n, d in contents.items()]
+        )
+    finally:
+        os.umask(before)
+    assert error == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "é", "program", "elsewhere"}
+    assert (tmp_path / "elsewhere").read_bytes() == b"safe"
+    listed = {file.path: file for file in LocalSource(tmp_path).files()}
+    for (name, data), stamp in zip(contents.items(), stamps, strict=True):
+        path = tmp_path / os.fsdecode(name)
+        assert path.read_bytes() == data
+        assert to_file(name, stamp) == listed[name]
+        assert stat.S_IMODE(path.lstat().st_mode) == (0o750 if name == b"program" else 0o640)
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_other_bytes_are_not_written(tmp_path: Path, folder: int, write: Write) -> None:
+    wrong = (b"wrong", False, bytes(32), memoryview(b"data"))
+    stamps, error = write(folder, b".part", [whole(b"first", b"1"), wrong, whole(b"last", b"3")])
+    assert (len(stamps), error) == (1, OTHER_DIGEST)
+    assert [path.name for path in tmp_path.iterdir()] == ["first"]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_a_failure_leaves_what_is_complete(tmp_path: Path, folder: int, write: Write) -> None:
+    (tmp_path / "taken").mkdir()
+    stamps, error = write(
+        folder, b".part", [whole(b"first", b"1"), whole(b"taken", b"2"), whole(b"last", b"3")]
+    )
+    assert (len(stamps), error) == (1, errno.EISDIR)
+    assert {path.name for path in tmp_path.iterdir()} == {"first", "taken"}
+    assert write(folder, b".part", [whole(b"n" * 300, b"1")]) == ([], errno.ENAMETOOLONG)
+    assert {path.name for path in tmp_path.iterdir()} == {"first", "taken"}
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_a_disk_that_takes_no_more(tmp_path: Path, folder: int, write: Write) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+        stamps, error = write(folder, b".part", [whole(b"small", b"1"), whole(b"large", bytes(70_000))])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert (len(stamps), error) == (1, errno.EFBIG)
+    assert [path.name for path in tmp_path.iterdir()] == ["small"]
+
+
+@pytest.mark.skipif(native is None, reason="there is no compiler, so nothing compiled that could refuse")
+def test_the_compiled_part_takes_no_paths(folder: int) -> None:
+    assert native is not None
+    for name in (b"a/b", b"a\0b"):
+        with pytest.raises(ValueError, match="name in its folder"):
+            native.write_files(folder, b".part", [whole(name, b"")])
+    with pytest.raises(ValueError, match="digest"):
+        native.write_files(folder, b".part", [(b"a", False, b"short", b"")])
+    with pytest.raises(TypeError):
+        native.write_files(folder, b".part", [(b"a",)])
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_target_sorts_files_into_folders(
+    tmp_path: Path, alone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if alone:
+        monkeypatch.setattr(targets, "native", None)
+    names = [b"a", b"deep/d", b"deep/er/b", b"deep/er/c", b"e"]
+    files = [WholeFile(name, False, blake3(name).digest(), name) for name in names]
+    with Target(os.fsencode(tmp_path)) as target:
+        stamps = list(target.write_files(files))
+        assert [to_file(*pair) for pair in zip(names, stamps, strict=True)] == list(
+            LocalSource(tmp_path).files()
+        )
+        wrong = files[2]._replace(data=b"other")
+        with pytest.raises(OtherBytesError) as caught:
+            list(target.write_files([files[0], files[1], wrong, files[3]]))
+        assert caught.value.number == 2
+        (tmp_path / "taken").mkdir()
+        taken = files[0]._replace(path=b"taken")
+        with pytest.raises(IsADirectoryError, match="taken"):
+            list(target.write_files([files[0], taken]))
