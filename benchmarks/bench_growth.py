@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.drive import settle, warn_if_busy
+from benchmarks.drive import clear, settle, warn_if_busy
 from benchmarks.peers import Dataver, Timing
 from benchmarks.run import FOLDER
 from benchmarks.trees import change_one, make_tree
@@ -77,8 +77,7 @@ def measure(source: Path, place: Path, rounds: int, *, jobs: int = 0) -> Point:
     """All commands on one source, each as often as there are rounds."""
     found: dict[str, list[Timing]] = {}
     for number in range(rounds):
-        home = place / f"round-{number}"
-        shutil.rmtree(home, ignore_errors=True)
+        home = place / f"{source.name}-{jobs}-{number}"
         peer = Limited(home, source)
         peer.jobs = jobs
         peer.init()
@@ -97,7 +96,8 @@ def measure(source: Path, place: Path, rounds: int, *, jobs: int = 0) -> Point:
         peer.prepare_restore(target)
         settle(home / "repository", cold=False, room_bytes=1 << 30)
         found.setdefault("restore", []).append(peer.restore(target))
-        shutil.rmtree(home, ignore_errors=True)
+        if (source / "blob.bin").exists():
+            shutil.rmtree(home)  # Many files stay until all is measured: see `FILES_MANY`.
     return {name: best(timings) for name, timings in found.items()}
 
 
@@ -126,15 +126,16 @@ def main() -> None:
     options = parser.parse_args()
     warn_if_busy()
     place = options.folder / "run-growth"
+    clear(place, print)
     try:
-        for count in FILES:
-            if count <= options.files_max:
-                save("files", count, measure(make_tree(options.folder, count), place, options.rounds))
         for mib in MIB:
             if mib <= options.mib_max:
                 source = make_blob(options.folder, mib)
                 save("mib", mib, measure(source, place, options.rounds))
                 shutil.rmtree(source)
+        for count in FILES:
+            if count <= options.files_max:
+                save("files", count, measure(make_tree(options.folder, count), place, options.rounds))
         tree = make_tree(options.folder, min(THREADS_FILES, options.files_max))
         blob = make_blob(options.folder, min(THREADS_MIB, options.mib_max))
         for jobs in (1, 2):

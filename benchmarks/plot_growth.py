@@ -28,7 +28,7 @@ def main() -> None:
     figure, axes = pyplot.subplots(2, 2, figsize=(11, 8), sharex="col", layout="constrained")
     for column, (kind, label) in enumerate(PANELS):
         points = {int(size): point for size, point in kept[kind].items()}
-        draw(axes[0][column], points, "wall_s", 1.0, "seconds, whole command")
+        draw(axes[0][column], points, "cpu_s", 1.0, "processor seconds, whole command")
         draw(axes[1][column], points, "resident_bytes_max", 2**20, "memory, MiB")
         axes[1][column].set_xlabel(label)
     axes[0][0].legend(frameon=False)
