@@ -8,7 +8,7 @@ from dataver.digest import Digest
 from dataver.errors import DamagedError
 from dataver.format.chunk_list import ListRow, decode, encode
 from dataver.hashing import Kind, kind_digest
-from dataver.tree.split import Splitter
+from dataver.tree.split import LIST_RULE, Splitter
 
 Save = Callable[[bytes, bytes], None]
 Load = Callable[[bytes], bytes]
@@ -25,7 +25,7 @@ def build(rows: Sequence[ListRow], save: Save) -> Digest:
 
 
 def _split(level: int, rows: Sequence[ListRow], save: Save) -> Iterator[ListRow]:
-    splitter = Splitter(level)
+    splitter = Splitter(level, LIST_RULE)
     pending: list[ListRow] = []
     for row in rows:
         pending.append(row)

@@ -20,6 +20,8 @@ class SplitRule(NamedTuple):
 
 LEAF_RULE = SplitRule(128, 2048, 512 - 1)
 INNER_RULE = SplitRule(32, 512, 128 - 1)
+LIST_RULE = SplitRule(16, 256, 64 - 1)
+"""Of chunk lists, on each level: their rows do not compress, and a change writes a node anew."""
 
 
 class Splitter:
@@ -27,9 +29,10 @@ class Splitter:
 
     __slots__ = ("_level", "_mask", "_max", "_min", "_rows", "_weight")
 
-    def __init__(self, level: int) -> None:
+    def __init__(self, level: int, rule: SplitRule | None = None) -> None:
+        """For a level of a map, or for a level under a rule of its own."""
         self._level = level
-        self._min, self._max, self._mask = INNER_RULE if level else LEAF_RULE
+        self._min, self._max, self._mask = rule or (INNER_RULE if level else LEAF_RULE)
         self._rows = 0
         self._weight = 0
 
