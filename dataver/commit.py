@@ -26,7 +26,7 @@ from dataver.paths import check_paths
 from dataver.progress import Progress, Silent
 from dataver.publish import Basis, Change, Label, Published, Publisher, Written
 from dataver.refs import MAIN, check_dataset_name, check_ref_name, live_ref, parse_ref, require_version
-from dataver.results import Changes, CommitResult, Forecast
+from dataver.results import ChangeCounts, Changes, CommitResult, Forecast
 from dataver.session import Session
 from dataver.source import EMPTY_FOLDER, FILE, Source, SourceFile
 from dataver.source.columns import Listing
@@ -169,6 +169,15 @@ class Committer:
             (path, self._old.get(path), None if row is None else to_entry(row))
             for path, row in done.edits.items()
         )
+
+    def gain(self, done: Committed) -> tuple[int, int, ChangeCounts | None]:
+        """New bytes, stored bytes, and the changes to the parent where the edits tell these by themselves."""
+        published, basis = done.published, self._basis
+        is_parent = published is not None and published.parent == basis.version and not basis.own
+        pairs = [(self._old.get(path), to_entry(row)) for path, row in done.edits.items() if row is not None]
+        if not is_parent or any(old is not None and old.identity == new.identity for old, new in pairs):
+            return done.new_bytes, done.stored_bytes, None
+        return done.new_bytes, done.stored_bytes, self.changes(done).counts
 
     def totals(self, done: Committed) -> tuple[int, int]:
         """The files and bytes that the base would have with the edits made."""

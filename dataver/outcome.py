@@ -11,15 +11,24 @@ from dataver.session import Session
 
 
 def outcome(
-    session: Session, dataset: str, branch: str, done: Published, new_bytes: int = 0, stored_bytes: int = 0
+    session: Session,
+    dataset: str,
+    branch: str,
+    done: Published,
+    new_bytes: int = 0,
+    stored_bytes: int = 0,
+    counts: ChangeCounts | None = None,
 ) -> CommitResult:
-    """The version that was published on a branch, or the head that stays."""
+    """The version that was published on a branch, or the head that stays.
+
+    `counts` are its changes against its parent; without them the two are compared.
+    """
     version, record = done.version, done.record
     if version is None or record is None:
         return CommitResult(dataset, None, "", [], "", 0, 0, 0, 0, ChangeCounts(), False)
     changed = ChangeCounts()
     if done.created:
-        changed = compare(session, session.log.state(), done.parent, version).counts
+        changed = counts or compare(session, session.log.state(), done.parent, version).counts
     number = f"v{version.number}" if branch == MAIN and version.number else None
     return CommitResult(
         dataset=dataset,

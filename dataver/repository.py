@@ -150,7 +150,7 @@ class Repository:
         committer = Committer(self.session, dataset, place, options, label)
         done = committer.commit(progress)
         if done.published is not None:
-            return outcome(self.session, dataset, branch, done.published, done.new_bytes, done.stored_bytes)
+            return outcome(self.session, dataset, branch, done.published, *committer.gain(done))
         return committer.forecast(done)
 
     def status(
