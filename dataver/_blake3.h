@@ -22,8 +22,10 @@ enum { CHUNK_START = 1, CHUNK_END = 2, PARENT = 4, ROOT = 8 }; /* [2.2] */
 typedef uint32_t Lanes __attribute__((vector_size(4 * LANES)));
 
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__has_attribute)
-#if __has_attribute(target_clones)
-#define FOR_EACH_PROCESSOR __attribute__((target_clones("arch=skylake-avx512", "avx2", "default")))
+#if __has_attribute(target_clones) && !defined(__clang__) && __GNUC__ >= 12
+#define FOR_EACH_PROCESSOR __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
+#elif __has_attribute(target_clones)
+#define FOR_EACH_PROCESSOR __attribute__((target_clones("avx2", "default")))
 #endif
 #endif
 #ifndef FOR_EACH_PROCESSOR

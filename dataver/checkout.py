@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import field
+from typing import TypeVar
 
 from dataver.errors import BadInputError, DamagedError, DataverError, WouldOverwriteError
 from dataver.filling import fill
@@ -29,9 +30,9 @@ from dataver.results import CheckoutResult
 from dataver.session import Session
 from dataver.source import EMPTY_FOLDER, LocalSource, SourceFile, local_path
 from dataver.source.base import PART_PREFIX, SPECIAL
-from dataver.source.columns import to_file
+from dataver.source.columns import STAMP_EXECUTABLE, pack_stamp
 from dataver.source.local import in_repository
-from dataver.stat_cache import CacheRow, StatCache
+from dataver.stat_cache import StatCache
 from dataver.store.base import View
 from dataver.targets import OtherBytesError, Target, WholeFile, target_fault, write_buffers
 from dataver.tree.manifest import FILE, FOLDER, REFERENCE, SYMLINK, Entry, to_entry
@@ -45,6 +46,8 @@ READ_BACK_BYTES_MIN = 1 << 20
 """Of shorter files the bytes are hashed on their way: they fit the processor's cache, and calls cost more."""
 LEFTOVER_AGE_NS = 3600 * 10**9
 """Temporary files of a checkout that was killed go after so long; younger ones may be in use."""
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(slots=True)
@@ -84,7 +87,7 @@ class Checkout:
         self._overwrite = overwrite
         self._progress = progress or Silent()
         self._jobs = session.readers()
-        self._rows: list[tuple[SourceFile, bytes]] = []
+        self._rows: list[tuple[bytes, bytes, bytes]] = []  # path, stamp and digest of what was written
         self._leftovers: list[SourceFile] = []
         self._written_bytes = 0
         self._lock = threading.Lock()
@@ -131,9 +134,7 @@ class Checkout:
             raise target_fault(error, name) from error
         finally:
             self._progress.end()
-            now_ns = time.time_ns()
-            rows = (CacheRow(file, digest, now_ns, True) for file, digest in self._rows)
-            cache.update(rows, forget=plan.remove)
+            cache.update_written(self._rows, time.time_ns(), plan.remove)
         if not self._filtered:
             line = self._resolved.dataset.hex()
             set_base(self._root, session.repository, line, Base(str(self._resolved.version.id)))
@@ -292,9 +293,8 @@ class Checkout:
         helpers = self._jobs // long if 0 < long < self._jobs else 0
         with ThreadPoolExecutor(self._jobs, thread_name_prefix="dataver-checkout") as pool:
             work = [pool.submit(self._write_large, entry, objects, helpers) for entry in large]
-            work += [
-                pool.submit(self._write_batch, batch, objects) for batch in self._batches(small, objects)
-            ]
+            batches = _apart(list(self._batches(small, objects)), self._jobs)
+            work += [pool.submit(self._write_batch, batch, objects) for batch in batches]
             try:
                 for future in work:
                     future.result()
@@ -342,15 +342,16 @@ class Checkout:
             self._write_files(target, files, objects)
 
     def _write_files(self, target: Target, files: list[tuple[Entry, View]], objects: Objects) -> None:
-        rows: list[tuple[SourceFile, bytes]] = []
+        rows: list[tuple[bytes, bytes, bytes]] = []
+        size = 0
         wanted = [WholeFile(entry.path, entry.executable, entry.digest, data) for entry, data in files]
         try:
             for (entry, _), stamp in zip(files, target.write_files(wanted), strict=True):
-                rows.append((to_file(entry.path, stamp), entry.digest))
+                rows.append((entry.path, stamp, entry.digest))
+                size += entry.size
         except OtherBytesError as error:
             raise _damaged(files[error.number][0], objects) from None
         finally:
-            size = sum(file.size for file, _ in rows)
             with self._lock:
                 self._rows += rows
                 self._written_bytes += size
@@ -379,12 +380,10 @@ class Checkout:
             self._progress.advance(0, size_bytes)
 
     def _written(self, entry: Entry, found: os.stat_result, size: int) -> None:
-        kind = SYMLINK if entry.kind == SYMLINK else 0
-        file = SourceFile(
-            entry.path, kind, entry.executable, entry.size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
-        )
+        kind = SYMLINK if entry.kind == SYMLINK else FILE | (STAMP_EXECUTABLE if entry.executable else 0)
+        stamp = pack_stamp(kind, entry.size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
         with self._lock:
-            self._rows.append((file, entry.digest))
+            self._rows.append((entry.path, stamp, entry.digest))
             self._written_bytes += size
             self._progress.advance(1, size)
 
@@ -426,6 +425,15 @@ def _damaged(entry: Entry, objects: Objects) -> DamagedError:
     return DamagedError(
         f"{safe_spelling(entry.path)} was read wrong once; check this machine's memory and disk"
     )
+
+
+def _apart(batches: list[_Item], jobs: int) -> list[_Item]:
+    """The batches in an order in which those of one time lie far apart.
+
+    Neighbours go to one folder, and one file at a time is made in a folder.
+    """
+    stretch = -(-len(batches) // jobs)
+    return [batch for start in range(stretch) for batch in batches[start::stretch]]
 
 
 def _folders(path: bytes) -> list[bytes]:

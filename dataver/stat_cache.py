@@ -6,7 +6,8 @@ counts as unknown.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import struct
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from dataver.digest import DIGEST_BYTES
@@ -37,6 +38,8 @@ APPENDED_ROWS_MIN = 1_024
 """So many changed rows, or an eighth of all, are appended before the file is written anew."""
 _TRUSTED = 1
 _OWNED = 2
+_TIMES = struct.Struct("<qqQ")
+"""What stands in a stamp behind its identity: mtime, ctime and inode."""
 _ALL_TRUSTED = bytes([_TRUSTED, _TRUSTED | _OWNED])
 
 
@@ -185,11 +188,24 @@ class StatCache:
         tears nothing and is not forced to disk. False where it failed: nothing is lost but time,
         and for owned rows the right to replace those files unasked.
         """
+        return self._record(lambda: self._changes(rows, forget))
+
+    def update_written(
+        self, written: Iterable[tuple[bytes, bytes, bytes]], ended_ns: int, forget: Iterable[bytes]
+    ) -> bool:
+        """As `update`, with the files that a checkout wrote: path, stamp and digest of each.
+
+        It ended at `ended_ns`.
+        """
+        return self._record(lambda: self._written(written, ended_ns, forget))
+
+    def _record(self, make: Callable[[], dict[bytes, Stored | None]]) -> bool:
+        """Save the changes that `make` finds to what is known then."""
         with locked(self._file.parent):
             if file_stamp(self._file) != self._stamp:
                 self._is_alone = False
                 self._read()
-            changes = self._changes(rows, forget)
+            changes = make()
             if changes:
                 self._tree = (
                     self._tree if all(map(self._is_equal, *zip(*changes.items(), strict=True))) else NO_TREE
@@ -217,6 +233,20 @@ class StatCache:
         if row is None or known is None:
             return row is known
         return row[1] == known[1] and row[0][:IDENTITY_BYTES] == known[0][:IDENTITY_BYTES]
+
+    def _written(
+        self, written: Iterable[tuple[bytes, bytes, bytes]], ended_ns: int, forget: Iterable[bytes]
+    ) -> dict[bytes, Stored | None]:
+        changes: dict[bytes, Stored | None] = {
+            path: None for path in forget if self._rows.get(path) is not None
+        }
+        grain_ns = ended_ns - COARSE_GRAIN_NS
+        for path, stamp, digest in written:
+            mtime_ns, ctime_ns, inode = _TIMES.unpack_from(stamp, IDENTITY_BYTES)
+            old = mtime_ns < grain_ns and ctime_ns < grain_ns and inode < REMOTE_MTIME
+            trusted = _TRUSTED if old or is_settled(to_file(path, stamp), ended_ns) else 0
+            changes[path] = (stamp, digest, trusted | _OWNED)
+        return changes
 
     def _changes(self, rows: Iterable[CacheRow], forget: Iterable[bytes]) -> dict[bytes, Stored | None]:
         known = self._rows
