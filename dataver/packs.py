@@ -65,7 +65,10 @@ class StoredPack:
 
 
 class _Pack:
-    """One pack on its way into the store. Its bytes go in order, from one thread at a time."""
+    """One pack on its way into the store.
+
+    Its bytes are hashed in order, by one thread at a time, and written in order, by another one at a time.
+    """
 
     def __init__(self, store: Store, kind: PackKind, nonce: bytes) -> None:
         self.builder = PackBuilder(kind, nonce)
@@ -78,14 +81,18 @@ class _Pack:
         self._hasher = FileHasher()
         self._fault: BaseException | None = None
 
+    def hash(self, data: Buffer) -> None:
+        """Append to what the name is made of."""
+        self._hasher.update(data)
+
     def write(self, data: Buffer) -> None:
+        """Append to what is stored."""
         if self._fault is not None:  # what follows a gap must not be taken for the pack
             raise self._fault
         try:
             if self._upload is None:
                 self._upload = begin_upload(self._store, PACK_FOLDER)
             self._upload.write(data)
-            self._hasher.update(data)
         except BaseException as error:
             self._fault = error
             raise
@@ -111,7 +118,7 @@ class PackWriter:
     """Fills packs with frames, which go to the store as they come. For one thread.
 
     Nothing it wrote counts before a log entry names an index segment over it. Bytes are copied into
-    a few blocks, which one other thread hashes and writes; at most `PACKS_IN_FLIGHT_MAX` packs wait
+    a few blocks, which two other threads hash and write; at most `PACKS_IN_FLIGHT_MAX` packs wait
     for their end to be durable. `add` blocks while no block is free. `stored` is told the name of
     each pack as soon as it was put, from whichever thread put it.
     """
@@ -137,6 +144,7 @@ class PackWriter:
         self._blocks_made = 0
         self._writes: deque[Future[None]] = deque()
         self._writer: ThreadPoolExecutor | None = None
+        self._hasher: ThreadPoolExecutor | None = None
         self._finisher: ThreadPoolExecutor | None = None
         self._open = [self._pack]
         self._waiting: deque[Future[StoredPack]] = deque()
@@ -170,12 +178,12 @@ class PackWriter:
 
     def abandon(self) -> None:
         """Wait for what is under way and write nothing more. What was put is garbage."""
-        for pool in (self._writer, self._finisher):
+        for pool in (self._hasher, self._writer, self._finisher):
             if pool is not None:
                 pool.shutdown(wait=True, cancel_futures=True)
         for pack in self._open:
             pack.abandon()
-        self._writer = self._finisher = None
+        self._hasher = self._writer = self._finisher = None
         self._open = []
         self._waiting.clear()
 
@@ -195,13 +203,16 @@ class PackWriter:
     def _hand_over(self, pack: _Pack) -> None:
         """Have the filled block written, and take another one."""
         if self._filled:
-            if self._writer is None:
+            if self._writer is None or self._hasher is None:
                 from concurrent.futures import ThreadPoolExecutor
 
                 self._writer = ThreadPoolExecutor(1, thread_name_prefix="dataver-write")
+                self._hasher = ThreadPoolExecutor(1, thread_name_prefix="dataver-name")
             while self._writes and self._writes[0].done():
                 self._writes.popleft().result()
-            pack.last_write = self._writer.submit(self._write, pack, self._block, self._filled)
+            block = memoryview(self._block)[: self._filled]
+            hashed = self._hasher.submit(pack.hash, block)
+            pack.last_write = self._writer.submit(self._write, pack, self._block, block, hashed)
             self._writes.append(pack.last_write)
         if self._blocks_made < BLOCKS:
             self._blocks_made += 1
@@ -210,11 +221,12 @@ class PackWriter:
             self._block = self._blocks.get()
         self._filled = 0
 
-    def _write(self, pack: _Pack, block: bytearray, filled: int) -> None:
+    def _write(self, pack: _Pack, block: bytearray, filled: memoryview, hashed: Future[None]) -> None:
         """In the writing thread."""
         try:
-            pack.write(memoryview(block)[:filled])
+            pack.write(filled)
         finally:
+            hashed.result()
             self._blocks.put(block)
 
     def _seal(self, *, background: bool) -> None:
@@ -224,7 +236,9 @@ class PackWriter:
         self._pack = _Pack(self._store, self._kind, self._nonce())
         self._open.append(self._pack)
         if not background:
-            pack.write(memoryview(self._block)[: self._filled])
+            block = memoryview(self._block)[: self._filled]
+            pack.hash(block)
+            pack.write(block)
             self._filled = 0
             self._stored.append(self._finish(pack))
             return
