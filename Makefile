@@ -13,6 +13,7 @@ TEST_ENV := .venv
 DEMO_ENV := .venv-demo
 BENCH_ENV := .venv-bench
 AZURITE := .azurite
+NATIVE := dataver/_native.c dataver/_blake3.h
 # Newer releases need a newer Node than Debian has.
 AZURITE_VERSION := 3.35.0
 
@@ -32,14 +33,14 @@ help:
 	@sed -n 's/^#   //p' Makefile
 	@echo 'also: make lint, format, bench, fuzz, soak, clean'
 
-$(TEST_ENV)/.made: pyproject.toml
+$(TEST_ENV)/.made: pyproject.toml $(NATIVE)
 	$(call make_env,$(TEST_ENV))
 	@echo "installing dataver and its test tools into $(TEST_ENV)"
 	@$(call install,$(TEST_ENV),-e '.[test]')
 	@touch $@
 
 # The demo installs what a user gets, and scikit-learn alone, without its dependencies, for the CSV and JPEG files it ships.
-$(DEMO_ENV)/.made: pyproject.toml
+$(DEMO_ENV)/.made: pyproject.toml $(NATIVE)
 	$(call make_env,$(DEMO_ENV))
 	@echo "installing dataver and the demo's files into $(DEMO_ENV)"
 	@$(call install,$(DEMO_ENV),-e .)
