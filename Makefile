@@ -85,5 +85,5 @@ soak: $(TEST_ENV)/.made $(AZURITE)/.made-$(AZURITE_VERSION)
 	$(TEST_ENV)/bin/python -m pytest -q -m soak --ignore=tests/stateful --ignore=tests/fault || test $$? -eq 5
 
 clean:
-	rm -rf $(TEST_ENV) $(DEMO_ENV) $(BENCH_ENV) $(AZURITE) build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(TEST_ENV) $(DEMO_ENV) $(BENCH_ENV) $(AZURITE) build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dataver/*.so
 	find dataver tests docs benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -74,6 +74,7 @@ def _machine() -> Iterator[tuple[str, Work, str]]:
     yield "python", _python, "install Python 3.11 or newer"
     for package in ("blake3", "xxhash", "zstandard"):
         yield package, partial(_kernel, package), f"install it again: pip install -U {package}"
+    yield "compiled part", _compiled, "install dataver again"
     yield "pyfastcdc", _chunker, "install it again with its compiled kernel: pip install -U pyfastcdc"
     yield "cache", _cache, "set DATAVER_CACHE_DIR to a folder of yours that can be written"
 
@@ -146,6 +147,14 @@ def _kernel(package: str) -> str:
     if not right:
         raise _NotOkError(f"{package} {version} gives wrong answers", f"install another release of {package}")
     return f"{package} {version}"
+
+
+def _compiled() -> str:
+    from dataver.native import native
+
+    if native is not None:
+        return "there: small files are read and written in batches"
+    return "not built, so that small files take twice as long: install a C compiler, then dataver again"
 
 
 def _chunker() -> str:
