@@ -50,10 +50,19 @@ def test_all_is_well_on_this_machine_in_a_moment(repository: Repository) -> None
     assert time.monotonic() - started < 10
     assert failed(checks) == set()
     assert [check.name for check in checks] == [
-        "python", "blake3", "xxhash", "zstandard", "pyfastcdc", "cache",
+        "python", "blake3", "xxhash", "zstandard", "compiled part", "pyfastcdc", "cache",
         "repository", "format", "history", "read", "index", "write", "clock", "space",
     ]  # fmt: skip
     assert all(check.detail for check in checks)
+
+
+def test_it_tells_where_the_compiled_part_is_absent(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dataver.native.native", None)
+    check = by_name(repository.doctor())["compiled part"]
+    assert check.ok
+    assert "install a C compiler" in check.detail
 
 
 def test_it_leaves_nothing_behind(repository: Repository, tmp_path: Path) -> None:
