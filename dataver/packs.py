@@ -85,14 +85,16 @@ class _Pack:
         """Append to what the name is made of."""
         self._hasher.update(data)
 
-    def write(self, data: Buffer) -> None:
-        """Append to what is stored."""
+    def write(self, data: Buffer, hashed: Future[None] | None = None) -> None:
+        """Append to what is stored, and wait until it is hashed."""
         if self._fault is not None:  # what follows a gap must not be taken for the pack
             raise self._fault
         try:
             if self._upload is None:
                 self._upload = begin_upload(self._store, PACK_FOLDER)
             self._upload.write(data)
+            if hashed is not None:
+                hashed.result()
         except BaseException as error:
             self._fault = error
             raise
@@ -171,7 +173,6 @@ class PackWriter:
                 self._seal(background=bool(self._writer))
             for future in self._waiting:
                 self._stored.append(future.result())
-            self._open = []
         finally:
             self.abandon()
         return self._stored
@@ -224,9 +225,8 @@ class PackWriter:
     def _write(self, pack: _Pack, block: bytearray, filled: memoryview, hashed: Future[None]) -> None:
         """In the writing thread."""
         try:
-            pack.write(filled)
+            pack.write(filled, hashed)
         finally:
-            hashed.result()
             self._blocks.put(block)
 
     def _seal(self, *, background: bool) -> None:
@@ -253,6 +253,7 @@ class PackWriter:
 
     def _finish(self, pack: _Pack) -> StoredPack:
         stored = pack.finish()
+        self._open.remove(pack)
         if self._tell is not None:
             self._tell(stored.name)
         return stored
