@@ -174,6 +174,8 @@ class Committer:
         """New bytes, stored bytes, and the changes to the parent where the edits tell these by themselves."""
         published, basis = done.published, self._basis
         is_parent = published is not None and published.parent == basis.version and not basis.own
+        if is_parent and basis.version is None:
+            return done.new_bytes, done.stored_bytes, ChangeCounts(added=len(done.edits))
         pairs = [(self._old.get(path), to_entry(row)) for path, row in done.edits.items() if row is not None]
         if not is_parent or any(old is not None and old.identity == new.identity for old, new in pairs):
             return done.new_bytes, done.stored_bytes, None
