@@ -17,8 +17,9 @@ from dataver.format.node import Row
 from dataver.format.operations import TAG
 from dataver.format.pack import PackKind
 from dataver.globs import path_filter
+from dataver.hashing import EMPTY_DIGEST
 from dataver.history import changes_of
-from dataver.ingest import EMPTY_DIGEST, Ingested, digest_files, ingest
+from dataver.ingest import Ingested, digest_files, ingest
 from dataver.journal import Journal, ResumedIndex, rely_on
 from dataver.log.state import State, VersionState
 from dataver.packs import PackWriter, StoredPack

@@ -25,7 +25,16 @@ from dataver.digest import Digest
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["FileHasher", "Kind", "blake3_digest", "cache_key", "digests", "kind_digest", "xxh3_64"]
+__all__ = [
+    "EMPTY_DIGEST",
+    "FileHasher",
+    "Kind",
+    "blake3_digest",
+    "cache_key",
+    "digests",
+    "kind_digest",
+    "xxh3_64",
+]
 
 
 class Kind(Enum):
@@ -45,6 +54,10 @@ class Kind(Enum):
 def blake3_digest(buffer: Buffer) -> Digest:
     """The plain BLAKE3-256 of a buffer: the digest of a chunk, a file or a whole object."""
     return Digest(blake3(buffer).digest())
+
+
+EMPTY_DIGEST = blake3_digest(b"")
+"""The digest of no bytes: that of an empty file, and what stands for an empty folder."""
 
 
 def kind_digest(kind: Kind, buffer: Buffer) -> Digest:

@@ -21,12 +21,12 @@ from dataver.chunking import ChunkerParameters
 from dataver.chunking.fastcdc import cuts
 from dataver.chunking.parquet import forced_cuts
 from dataver.chunking.stream import Cutter
-from dataver.compression import CompressionChooser, compress_frame, looks_incompressible
+from dataver.compression import looks_incompressible
 from dataver.digest import DIGEST_BYTES
 from dataver.errors import SourceChangedError
 from dataver.format.chunk_list import ListRow
-from dataver.hashing import FileHasher, blake3_digest
-from dataver.packs import FRAME_BYTES_TARGET
+from dataver.framing import Content, Framer, NewFrame, Piece
+from dataver.hashing import EMPTY_DIGEST, FileHasher, blake3_digest
 from dataver.progress import Progress, Silent
 from dataver.source import EMPTY_FOLDER, FILE, NOISY, Source, SourceFile, SourceReader, pauses
 from dataver.source.faults import changed
@@ -46,7 +46,6 @@ WINDOW_BYTES = 4 << 20
 WINDOWS_WAITING = 2
 """So many windows wait while the workers have one each. More would keep nobody busier, and the first touch
 of memory costs more than the hashing of what is read into it."""
-EMPTY_DIGEST = blake3_digest(b"")
 
 _PARQUET_MAGIC = b"PAR1"
 
@@ -58,16 +57,6 @@ class FrameSink(Protocol):
         self, codec: int, parts: Sequence[Buffer], raw_bytes: int, digests: Buffer, lengths: Sequence[int]
     ) -> None:
         """Take one frame."""
-
-
-class NewFrame(NamedTuple):
-    """A frame of chunks that were not known."""
-
-    codec: int
-    parts: Sequence[Buffer]
-    raw_bytes: int
-    digests: bytes
-    lengths: list[int]
 
 
 class FileChunks(NamedTuple):
@@ -163,65 +152,6 @@ class _Known:
             return mine
         places = self._index.find_many(b"".join(digests))
         return [own and place is None for own, place in zip(mine, places, strict=True)]
-
-
-class Content(NamedTuple):
-    """Where bytes are in a buffer, and whether they look incompressible."""
-
-    data: memoryview
-    start: int
-    end: int
-    noisy: bool
-
-
-class Piece(NamedTuple):
-    """A chunk: its digest, and its bytes."""
-
-    digest: bytes
-    content: Content
-
-
-class _Framer:
-    """Groups neighbouring new chunks into frames and compresses them.
-
-    Chunks that follow each other in one buffer become one part, so that nothing is copied to
-    compress them.
-    """
-
-    def __init__(self) -> None:
-        self.frames: list[NewFrame] = []
-        self.new_bytes = 0
-        self._chooser = CompressionChooser()
-        self._clear()
-
-    def add(self, piece: Piece) -> None:
-        data, start, end, _ = piece.content
-        length = end - start
-        if self._size and self._size + length > FRAME_BYTES_TARGET:
-            self.flush()
-        if self._runs and self._runs[-1][0] is data and self._runs[-1][2] == start:
-            self._runs[-1] = (data, self._runs[-1][1], end)
-        else:
-            self._runs.append((data, start, end))
-        self._digests.append(piece.digest)
-        self._lengths.append(length)
-        self._size += length
-
-    def flush(self) -> None:
-        if not self._size:
-            return
-        plain = [data[start:end] for data, start, end in self._runs]
-        codec, stored = compress_frame(plain, chooser=self._chooser)
-        parts = plain if stored is None else [stored]
-        self.frames.append(NewFrame(codec, parts, self._size, b"".join(self._digests), self._lengths))
-        self.new_bytes += self._size
-        self._clear()
-
-    def _clear(self) -> None:
-        self._runs: list[tuple[memoryview, int, int]] = []
-        self._digests: list[bytes] = []
-        self._lengths: list[int] = []
-        self._size = 0
 
 
 class _Result(NamedTuple):
@@ -379,7 +309,7 @@ class _Ingest:
         What compresses and what does not go to frames of their own: neighbouring files may be labels
         and images.
         """
-        framers = (_Framer(), _Framer())
+        framers = (Framer(), Framer())
         claims = self._known.claim([piece.digest for piece in pieces])
         for piece, mine in zip(pieces, claims, strict=True):
             if mine:

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataver.beside import Entries, entries_of, mark, stand_beside
 from dataver.config import default_jobs
 from dataver.errors import BadInputError
+from dataver.hashing import EMPTY_DIGEST
 from dataver.history import changes_of
-from dataver.ingest import EMPTY_DIGEST, digest_files
 from dataver.log.state import State
 from dataver.progress import Progress, Silent
 from dataver.publish import full_root
@@ -57,6 +57,8 @@ def status(
         watcher = progress or Silent()
         watcher.begin("comparing", len(unknown), sum(file.size for file in unknown))
         try:
+            from dataver.ingest import digest_files
+
             done = digest_files(source, unknown, jobs=session.jobs or default_jobs(), progress=watcher)
         finally:
             watcher.end()

@@ -1,0 +1,81 @@
+"""Frames on the way in: neighbouring new chunks, compressed together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from dataver.compression import CompressionChooser, compress_frame
+from dataver.packs import FRAME_BYTES_TARGET
+
+if TYPE_CHECKING:
+    from dataver.format.binary import Buffer
+
+
+class NewFrame(NamedTuple):
+    """A frame of chunks that were not known."""
+
+    codec: int
+    parts: Sequence[Buffer]
+    raw_bytes: int
+    digests: bytes
+    lengths: list[int]
+
+
+class Content(NamedTuple):
+    """Where bytes are in a buffer, and whether they look incompressible."""
+
+    data: memoryview
+    start: int
+    end: int
+    noisy: bool
+
+
+class Piece(NamedTuple):
+    """A chunk: its digest, and its bytes."""
+
+    digest: bytes
+    content: Content
+
+
+class Framer:
+    """Groups neighbouring new chunks into frames and compresses them.
+
+    Chunks that follow each other in one buffer become one part, so that nothing is copied to
+    compress them.
+    """
+
+    def __init__(self) -> None:
+        self.frames: list[NewFrame] = []
+        self.new_bytes = 0
+        self._chooser = CompressionChooser()
+        self._clear()
+
+    def add(self, piece: Piece) -> None:
+        data, start, end, _ = piece.content
+        length = end - start
+        if self._size and self._size + length > FRAME_BYTES_TARGET:
+            self.flush()
+        if self._runs and self._runs[-1][0] is data and self._runs[-1][2] == start:
+            self._runs[-1] = (data, self._runs[-1][1], end)
+        else:
+            self._runs.append((data, start, end))
+        self._digests.append(piece.digest)
+        self._lengths.append(length)
+        self._size += length
+
+    def flush(self) -> None:
+        if not self._size:
+            return
+        plain = [data[start:end] for data, start, end in self._runs]
+        codec, stored = compress_frame(plain, chooser=self._chooser)
+        parts = plain if stored is None else [stored]
+        self.frames.append(NewFrame(codec, parts, self._size, b"".join(self._digests), self._lengths))
+        self.new_bytes += self._size
+        self._clear()
+
+    def _clear(self) -> None:
+        self._runs: list[tuple[memoryview, int, int]] = []
+        self._digests: list[bytes] = []
+        self._lengths: list[int] = []
+        self._size = 0
