@@ -123,7 +123,7 @@ class Committer:
             check_paths([self._into + path for path in files.paths])
         cache = StatCache(self._source.key)
         standing = self._standing(files, cache, before)
-        opened = [files[at] for at in standing.open]
+        opened = files[:] if len(standing.open) == len(files) else [files[at] for at in standing.open]
         work = self._sort(list(zip(opened, standing.digests, strict=True)), before)
         size = sum(file.size for file in work.to_read)
         journal = Journal(session)
@@ -360,6 +360,8 @@ class Committer:
         nodes: NodeStore,
         root: Link | None,
     ) -> dict[bytes, Row | None]:
+        if not self._basis.versions:
+            return {path: to_row(entry) for path, entry in entries.items()}
         edits: dict[bytes, Row | None] = {}
         for path, entry in entries.items():
             known = before.get(path)

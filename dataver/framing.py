@@ -22,20 +22,14 @@ class NewFrame(NamedTuple):
     lengths: list[int]
 
 
-class Content(NamedTuple):
-    """Where bytes are in a buffer, and whether they look incompressible."""
+class Piece(NamedTuple):
+    """A chunk: its digest, where its bytes are in a buffer, and whether they look incompressible."""
 
+    digest: bytes
     data: memoryview
     start: int
     end: int
     noisy: bool
-
-
-class Piece(NamedTuple):
-    """A chunk: its digest, and its bytes."""
-
-    digest: bytes
-    content: Content
 
 
 class Framer:
@@ -52,7 +46,7 @@ class Framer:
         self._clear()
 
     def add(self, piece: Piece) -> None:
-        data, start, end, _ = piece.content
+        digest, data, start, end, _ = piece
         length = end - start
         if self._size and self._size + length > FRAME_BYTES_TARGET:
             self.flush()
@@ -60,7 +54,7 @@ class Framer:
             self._runs[-1] = (data, self._runs[-1][1], end)
         else:
             self._runs.append((data, start, end))
-        self._digests.append(piece.digest)
+        self._digests.append(digest)
         self._lengths.append(length)
         self._size += length
 

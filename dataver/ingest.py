@@ -25,7 +25,7 @@ from dataver.compression import looks_incompressible
 from dataver.digest import DIGEST_BYTES
 from dataver.errors import SourceChangedError
 from dataver.format.chunk_list import ListRow
-from dataver.framing import Content, Framer, NewFrame, Piece
+from dataver.framing import Framer, NewFrame, Piece
 from dataver.hashing import EMPTY_DIGEST, FileHasher, blake3_digest
 from dataver.progress import Progress, Silent
 from dataver.source import EMPTY_FOLDER, FILE, NOISY, Source, SourceFile, SourceReader, pauses
@@ -57,14 +57,6 @@ class FrameSink(Protocol):
         self, codec: int, parts: Sequence[Buffer], raw_bytes: int, digests: Buffer, lengths: Sequence[int]
     ) -> None:
         """Take one frame."""
-
-
-class FileChunks(NamedTuple):
-    """What was read of one file: its entry as it was then, its digest and its chunks."""
-
-    file: SourceFile
-    digest: bytes
-    rows: list[ListRow]
 
 
 @dataclass(slots=True)
@@ -157,11 +149,13 @@ class _Known:
 class _Result(NamedTuple):
     """What a worker made of a batch of small files or of a window of a large one.
 
-    `buffer` is what was read into, free again when the frames have been handed on.
+    A batch has its files and their entries, a window the rows of its chunks. `buffer` is what was read
+    into, free again when the frames have been handed on.
     """
 
     weight: int
-    chunks: list[FileChunks]
+    files: list[SourceFile]
+    entries: list[Entry]
     rows: list[ListRow]
     frames: list[NewFrame]
     new_bytes: int
@@ -255,36 +249,46 @@ class _Ingest:
 
     def _batch(self, batch: list[SourceFile]) -> _Result:
         """In a worker: read, hash, look up and compress a run of small files."""
-        read: list[FileChunks] = []
+        files: list[SourceFile] = []
+        entries: list[Entry] = []
         pieces: list[Piece] = []
         buffer = self._buffers.take()
         view, end = memoryview(buffer), 0
         flags, digests = self._source.read_batch(batch, view)
+        single_bytes_max = self._parameters.min_bytes
         for number, file in enumerate(batch):
-            if file.kind == EMPTY_FOLDER:
-                read.append(FileChunks(file, EMPTY_DIGEST, []))
+            path, kind, executable, size = file[:4]
+            if kind == EMPTY_FOLDER:
+                files.append(file)
+                entries.append(Entry(path, kind, executable, size, EMPTY_DIGEST))
                 continue
-            if flags[number]:
-                start, end = end, end + file.size
+            flag = flags[number]
+            if flag:
+                start, end = end, end + size
                 digest = digests[DIGEST_BYTES * number : DIGEST_BYTES * (number + 1)]
-                content = Content(view, start, end, flags[number] & NOISY != 0)
+                if 0 < size <= single_bytes_max:
+                    # Most files by far: one chunk, with nothing to look at.
+                    pieces.append(Piece(digest, view, start, end, flag & NOISY != 0))
+                    files.append(file)
+                    entries.append(Entry(path, kind, executable, size, digest))
+                    continue
+                piece = Piece(digest, view, start, end, flag & NOISY != 0)
             else:
                 data, file = self._source.read_small(file)
-                digest = blake3_digest(data)
-                content = Content(memoryview(data), 0, len(data), looks_incompressible(data))
-            read.append(FileChunks(file, digest, self._pieces(file, digest, content, pieces)))
+                piece = Piece(blake3_digest(data), memoryview(data), 0, len(data), looks_incompressible(data))
+            files.append(file)
+            entries.append(self._entry_of(file, piece.digest, self._pieces(file, piece, pieces)))
         frames, new_bytes = self._frames(pieces)
-        return _Result(0, read, [], frames, new_bytes, buffer)
+        return _Result(0, files, entries, [], frames, new_bytes, buffer)
 
-    def _pieces(
-        self, file: SourceFile, digest: bytes, content: Content, pieces: list[Piece]
-    ) -> list[ListRow]:
-        data, start, stop, _ = content
+    def _pieces(self, file: SourceFile, whole: Piece, pieces: list[Piece]) -> list[ListRow]:
+        """Cut a small file into chunks."""
+        digest, data, start, stop, _ = whole
         size = stop - start
         if size <= self._parameters.min_bytes or file.kind != FILE:
             # Also a long symlink in a repository of small chunks: its target is one chunk.
             if size:
-                pieces.append(Piece(digest, content))
+                pieces.append(whole)
             return [ListRow(digest, size)] if size else []
         view = data[start:stop]
         if view[:4] == _PARQUET_MAGIC:
@@ -293,14 +297,14 @@ class _Ingest:
         else:
             ends = cuts(view, self._parameters, final=True)
         if len(ends) == 1:
-            pieces.append(Piece(digest, content))
+            pieces.append(whole)
             return [ListRow(digest, size)]
         rows, begin = [], start
         for end in ends:
-            chunk = content._replace(start=begin, end=start + end)
-            rows.append(ListRow(blake3_digest(data[begin : chunk.end]), chunk.end - begin))
-            pieces.append(Piece(rows[-1].digest, chunk))
-            begin = chunk.end
+            digest = blake3_digest(data[begin : start + end])
+            rows.append(ListRow(digest, start + end - begin))
+            pieces.append(Piece(digest, data, begin, start + end, whole.noisy))
+            begin = start + end
         return rows
 
     def _frames(self, pieces: list[Piece]) -> tuple[list[NewFrame], int]:
@@ -313,26 +317,22 @@ class _Ingest:
         claims = self._known.claim([piece.digest for piece in pieces])
         for piece, mine in zip(pieces, claims, strict=True):
             if mine:
-                framers[piece.content.noisy].add(piece)
+                framers[piece.noisy].add(piece)
         for framer in framers:
             framer.flush()
         return framers[0].frames + framers[1].frames, sum(framer.new_bytes for framer in framers)
 
     def _finish_batch(self, result: _Result) -> None:
-        for chunks in result.chunks:
-            self._finish_file(chunks)
-        size = sum(chunks.file.size for chunks in result.chunks)
-        self._progress.advance(len(result.chunks), size)
+        self._done.files += result.files
+        self._done.entries += result.entries
+        self._progress.advance(len(result.files), sum(file.size for file in result.files))
 
-    def _finish_file(self, chunks: FileChunks) -> None:
-        extras: tuple[tuple[bytes, int, bytes], ...] = ()
-        if len(chunks.rows) > 1:
-            root = chunk_list.build(chunks.rows, self._done.list_nodes.__setitem__)
-            extras = chunks_extra(root)
-        if chunks.file.size > SMALL_BYTES_MAX:
-            self._progress.advance(1)
-        self._done.files.append(chunks.file)
-        self._done.entries.append(_entry(chunks.file, chunks.digest)._replace(extras=extras))
+    def _entry_of(self, file: SourceFile, digest: bytes, rows: list[ListRow]) -> Entry:
+        """The entry of a file, its list of chunks kept where it has several."""
+        entry = _entry(file, digest)
+        if len(rows) < 2:
+            return entry
+        return entry._replace(extras=chunks_extra(chunk_list.build(rows, self._done.list_nodes.__setitem__)))
 
     # Large files
 
@@ -343,13 +343,19 @@ class _Ingest:
             with suppress(SourceChangedError):
                 found, digest, size = self._stream(pool, file, rows)
                 if size == found.size:
-                    self._finish_later(FileChunks(found, digest, rows))
+                    self._finish_later(found, digest, rows)
                     return
         raise changed(file)
 
-    def _finish_later(self, chunks: FileChunks) -> None:
+    def _finish_later(self, file: SourceFile, digest: bytes, rows: list[ListRow]) -> None:
         """Its turn comes when all its windows are done: they stand before it in the queue."""
-        self._submit(0, _finished(), lambda _: self._finish_file(chunks))
+
+        def finish(_: _Result) -> None:
+            self._done.files.append(file)
+            self._done.entries.append(self._entry_of(file, digest, rows))
+            self._progress.advance(1)
+
+        self._submit(0, _finished(), finish)
 
     def _stream(
         self, pool: ThreadPoolExecutor, file: SourceFile, rows: list[ListRow]
@@ -397,18 +403,18 @@ class _Ingest:
         start = 0
         for end in ends:
             digest = blake3_digest(window[start:end])
-            pieces.append(Piece(digest, Content(window, start, end, noisy=False)))
+            pieces.append(Piece(digest, window, start, end, noisy=False))
             rows.append(ListRow(digest, end - start))
             start = end
         frames, new_bytes = self._frames(pieces)
-        return _Result(start, [], rows, frames, new_bytes, None)
+        return _Result(start, [], [], rows, frames, new_bytes, None)
 
 
 def _finished() -> Future[_Result]:
     from concurrent.futures import Future
 
     future: Future[_Result] = Future()
-    future.set_result(_Result(0, [], [], [], 0, None))
+    future.set_result(_Result(0, [], [], [], [], 0, None))
     return future
 
 

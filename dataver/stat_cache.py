@@ -20,6 +20,7 @@ from dataver.stat_file import (
     Stored,
     append,
     encode,
+    encode_whole,
     file_stamp,
     key_name,
     load,
@@ -207,9 +208,8 @@ class StatCache:
                 self._read()
             changes = make()
             if changes:
-                self._tree = (
-                    self._tree if all(map(self._is_equal, *zip(*changes.items(), strict=True))) else NO_TREE
-                )
+                if not all(self._is_equal(path, row) for path, row in changes.items()):
+                    self._tree = NO_TREE
                 self._rows.take(changes)
                 self._whole = None
             saved = self._save(changes)
@@ -284,10 +284,7 @@ class StatCache:
         if appended is not None and appended <= max(APPENDED_ROWS_MIN, len(self) // 8):
             self._appended = appended
             return not changes or append(self._file, encode(changes, self._tree))
-        rows = self._rows
-        every = zip(rows.stamps, rows.digests, rows.flags, strict=True)
-        whole = encode(dict(zip(rows.paths, every, strict=True)), self._tree)
-        saved = replace_file(self._file, [MAGIC, whole], durable=False)
+        saved = replace_file(self._file, [MAGIC, encode_whole(self._rows, self._tree)], durable=False)
         self._appended = 0 if saved else None
         return saved
 

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import field, replace
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 from dataver.config import cache_folder, machine_id
@@ -27,6 +27,7 @@ __all__ = [
     "Stored",
     "append",
     "encode",
+    "encode_whole",
     "file_stamp",
     "key_name",
     "load",
@@ -66,6 +67,9 @@ class Rows:
 
     def take(self, changes: dict[bytes, Stored | None]) -> None:
         """Put rows in the place of what was known of their paths; None drops a path."""
+        if not self.paths:
+            self._merge(changes)
+            return
         others = {}
         for path, row in changes.items():
             at = bisect_left(self.paths, path)
@@ -140,8 +144,17 @@ def encode(changes: dict[bytes, Stored | None], tree: bytes = NO_TREE) -> bytes:
     kept = {path: row for path, row in changes.items() if row is not None}
     gone = [path for path, row in changes.items() if row is None]
     stamps, digests, flags = zip(*kept.values(), strict=True) if kept else ((), (), ())
-    paths = b"\0".join(chain(kept, gone))
-    payload = b"".join([_HEAD.pack(len(kept), len(gone), tree), bytes(flags), *stamps, *digests, paths])
+    return _encode(Rows(list(kept), list(stamps), list(digests), bytearray(flags)), gone, tree)
+
+
+def encode_whole(rows: Rows, tree: bytes = NO_TREE) -> bytes:
+    """A block of all rows."""
+    return _encode(rows, [], tree)
+
+
+def _encode(rows: Rows, gone: list[bytes], tree: bytes) -> bytes:
+    head = _HEAD.pack(len(rows.paths), len(gone), tree)
+    payload = b"".join([head, rows.flags, *rows.stamps, *rows.digests, b"\0".join(rows.paths + gone)])
     return _BLOCK.pack(xxh3_64(payload), len(payload)) + payload
 
 

@@ -16,6 +16,7 @@ BLAKE3 of all its bytes. It is derived: the footers of the packs it names say th
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,7 +35,7 @@ FANOUT_BITS_MAX = 16
 KEYS_PER_FANOUT_VALUE = 16
 SCANNED_KEYS = 64
 """So many neighbouring keys are searched by one scan of their bytes, at the cost of one step in Python."""
-FEW_KEYS = 20_000
+FEW_KEYS = 65_536
 """Up to so many keys are sorted without numpy, whose import would take longer."""
 
 _HEADER = struct.Struct("<8sHHIII16s32s")
@@ -124,15 +125,15 @@ def _arrange_many(keys: Buffer, rows: Buffer) -> tuple[bytes, bytes]:
 
 def _fanout(sorted_keys: bytes, count: int, bits: int) -> bytes:
     """How many keys begin below each value of the first bits."""
-    values = []
-    position = 0
-    for head in range(1 << bits):
-        while position < count:
-            start = DIGEST_BYTES * position
-            if int.from_bytes(sorted_keys[start : start + 4], "big") >> (32 - bits) >= head:
-                break
-            position += 1
-        values.append(position)
+
+    def head_of(position: int) -> bytes:
+        return sorted_keys[DIGEST_BYTES * position : DIGEST_BYTES * position + 4]
+
+    values: list[int] = []
+    for value in range(1 << bits):
+        head = (value << (32 - bits)).to_bytes(4, "big")
+        start = values[-1] if values else 0
+        values.append(bisect_left(range(count), head, lo=start, key=head_of))
     return struct.pack(f"<{len(values) + 1}I", *values, count)
 
 
