@@ -1,6 +1,6 @@
 """The way out: a version's files on disk, every byte verified, nothing of the user's lost.
 
-A file is written under a temporary name in its folder and renamed when its digest is right. What
+A file is written without a name, or under a temporary one, and takes its place when its digest is right. What
 is there already and right stays; what an earlier checkout wrote and nobody changed is replaced or
 removed; whatever else differs is the user's and stops the checkout before anything is written.
 """
@@ -147,6 +147,13 @@ class Checkout:
     def _plan(self, every: list[Entry], wanted: list[Entry], cache: StatCache) -> Plan:
         plan = Plan()
         there = self._there()
+        if not there:
+            for entry in wanted:
+                if entry.kind == FOLDER:
+                    plan.folders.append(entry.path)
+                else:
+                    plan.write.append(entry)
+            return plan
         known = dict(zip(there, cache.lookup(list(there.values())), strict=True))
         owned = {row.file.path: row.digest for row in cache.owned()}
         self._hash_unknown(wanted, there, known, owned)

@@ -358,7 +358,7 @@ class Committer:
         before: Entries,
         gone: Sequence[bytes],
         nodes: NodeStore,
-        root: Link | None,
+        root: Link,
     ) -> dict[bytes, Row | None]:
         if not self._basis.versions:
             return {path: to_row(entry) for path, entry in entries.items()}
@@ -369,7 +369,7 @@ class Committer:
                 edits[path] = to_row(_carrying(entry, known))
         if not self._options.add:
             edits.update(dict.fromkeys(gone))
-        if root is not None:
+        if self._options.add or self._into or self._filtered:  # else what is in the way is gone
             added = [path for path in edits if path not in before]
             edits.update((path, None) for path in _in_the_way(nodes, root, added) if path not in entries)
         return edits

@@ -207,7 +207,8 @@ def write_files_plainly(
     """Write files (name, executable, digest, data) into an open folder, under temporary names first.
 
     Gives the stamps of those that took their places, up to the first that did not, and why that was: 0
-    where none is left, `OTHER_DIGEST`, or the number of an error. `part` begins the temporary names.
+    where none is left, `OTHER_DIGEST`, or the number of an error. `part` begins the temporary names. The
+    compiled part does without these where the system has files without a name, unless `unnamed` is false.
     """
     stamps: list[bytes] = []
     for number, (name, executable, digest, data) in enumerate(files):

@@ -226,9 +226,11 @@ def decode(
 def _encode_keys(keys: list[bytes]) -> bytes:
     prefixes: list[int] = []
     suffixes: list[bytes] = []
-    previous = b""
+    previous, shared = b"", 0
     for key in keys:
-        shared = _shared_prefix(previous, key)
+        # Neighbours mostly share as much as the pair before them.
+        if key[: shared + 1] == previous[: shared + 1] or key[:shared] != previous[:shared]:
+            shared = _shared_prefix(previous, key)
         prefixes.append(shared)
         suffixes.append(key[shared:])
         previous = key

@@ -25,7 +25,18 @@ if TYPE_CHECKING:
 
 Write = Callable[[int, bytes, Sequence[tuple[bytes, bool, bytes, "Buffer"]]], tuple[list[bytes], int]]
 
-WRITERS: list[Write] = [write_files_plainly] + ([] if native is None else [native.write_files])
+WRITERS: list[Write] = [write_files_plainly]
+if native is not None:
+
+    def write_named(
+        folder: int, part: bytes, files: Sequence[tuple[bytes, bool, bytes, Buffer]]
+    ) -> tuple[list[bytes], int]:
+        """As on a file system where each file has a name from its beginning."""
+        assert native is not None
+        written: tuple[list[bytes], int] = native.write_files(folder, part, files, False)
+        return written
+
+    WRITERS += [native.write_files, write_named]
 
 
 def whole(name: bytes, data: bytes, *, executable: bool = False) -> tuple[bytes, bool, bytes, Buffer]:
