@@ -23,7 +23,7 @@ from dataver.targets import OTHER_DIGEST, OtherBytesError, Target, WholeFile, wr
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-Write = Callable[[int, bytes, Sequence[tuple[bytes, bool, bytes, "Buffer"]]], tuple[list[bytes], int]]
+Write = Callable[..., tuple[list[bytes], int]]
 
 WRITERS: list[Write] = [write_files_plainly]
 if native is not None:
