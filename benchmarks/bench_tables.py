@@ -4,10 +4,13 @@
     python -m benchmarks.bench_tables --scale 0.1 --tools dataver borg
 
 First the edit of the workload `parquet`, once as it is, once with all files written with content-defined
-pages (pyarrow 21 or newer) by pyarrow, and by our writer as it is and with floats stored byte by byte. Then, without
-another tool, what 1,000 rows deleted anywhere of one file make new, as one place says little; and how fast such a file is
-read. Then one file with a column less, each in turn, and with its columns in another order: the plain bytes
-of new chunks, and what the repository grew by; of pyarrow's defaults and of our writer.
+pages (pyarrow 21 or newer) by pyarrow, and by our writer as it is and with floats stored byte by byte.
+
+Then, without another tool, what 1,000 rows deleted from one file make new, at many places in turn, as one
+says little; and how fast such a file is written and read.
+
+Then one file with a column less, each in turn, and with its columns in another order: the plain bytes of
+new chunks, and what the repository grew by; of pyarrow's defaults and of our writer.
 """
 
 from __future__ import annotations
@@ -62,9 +65,7 @@ def main() -> None:
         size_bytes, growth = grown_by_edit(folder, kinds, options.scale, write)
         cells = [f"{one / MIB:.1f}" for one in (size_bytes, *growth)]
         print(f"| {title} | {' | '.join(cells)} |", flush=True)
-    print(
-        "\n| one file written with | MiB | new by deleted rows, MiB | written, s | read, ms | read by threads, ms |"
-    )
+    print("\n| one file written by | MiB | new by deleted rows, MiB | write, s | read, ms | by threads, ms |")
     print("|---|---:|---:|---:|---:|---:|")
     for title, one in one_file(options.scale).items():
         print(f"| {title} | {' | '.join(one)} |", flush=True)

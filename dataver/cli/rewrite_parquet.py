@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from dataver.tables.rewrite import Rewritten
 
 DOCUMENT = (
-    '{"source", "target": place or null, "dry_run": bool, "files": [{"path", "rows", "old_bytes", "new_bytes",\n'
-    ' "status": "rewritten" | "same" | "left", "reason"}]}'
+    '{"source", "target": place or null, "dry_run": bool,\n'
+    ' "files": [{"path", "status": "rewritten" | "same" | "left", "rows", "old_bytes", "new_bytes",\n'
+    ' "reason"}]}'
 )
 COLOURS = {"rewritten": "green", "same": None, "left": "yellow"}
 

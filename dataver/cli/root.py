@@ -24,7 +24,8 @@ COMPLETE_VARIABLE = "_DATAVER_COMPLETE"
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 
-# Verb -> its line in `dataver --help`. A verb's module is `dataver.cli.<verb>`, with `_` for `-`, its object `command`.
+# Verb -> its line in `dataver --help`. A verb's module is `dataver.cli.<verb>`, with `_` for `-`; its object
+# is `command`.
 VERBS = {
     "init": "Make a repository.",
     "commit": "Record a folder, a file or a URL as the next version.",

@@ -52,9 +52,9 @@ def rows_of(data: Any) -> Rows:
     if hasattr(data, "to_batches") and isinstance(data.schema, pa.Schema):
         return Rows(data.schema, iter(data.to_batches()))
     raise BadInputError(
-        f"{type(data).__module__}.{type(data).__qualname__} holds no rows that can be written: a table, record "
-        "batch reader or dataset of pyarrow, a data frame of pandas or Polars, a part of a version, or another "
-        "object with an Arrow stream is expected"
+        f"{type(data).__module__}.{type(data).__qualname__} holds no rows that can be written: a table, "
+        "record batch reader or dataset of pyarrow, a data frame of pandas or Polars, a part of a version or "
+        "another object with an Arrow stream is expected"
     )
 
 

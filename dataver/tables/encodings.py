@@ -19,15 +19,15 @@ _SPLIT = {"FLOAT", "DOUBLE"}
 _DELTA = {"INT32", "INT64"}
 
 
-def encodings_for(sample: pa.Table, *, byte_stream_split: bool) -> dict[str, Any]:
+def encodings_for(sample: pa.Table, *, byte_stream_split: bool, **layout: Any) -> dict[str, Any]:
     """Options of `pyarrow.parquet.ParquetWriter` for a table that begins with `sample`.
 
     A dictionary is one page, new as a whole when any value of it is. pyarrow begins one for every
     column and gives up at a MiB; so columns of many different values are better off without. Of these
     integers and times are stored as differences, which every reader knows; and floats byte by byte if
-    so wished, which not every reader does.
+    so wished, which not every reader does. `layout` are options that decide how types are stored.
     """
-    leaves, columns = _leaves(sample.schema), _values(sample)
+    leaves, columns = _leaves(sample.schema, layout), _values(sample)
     if not sample.num_rows or len(leaves) != len(columns):  # a kind of nesting that is not laid open here
         return {}
     coded: list[str] = []
@@ -43,12 +43,12 @@ def encodings_for(sample: pa.Table, *, byte_stream_split: bool) -> dict[str, Any
     return {"use_dictionary": coded or False, "column_encoding": encodings or None}
 
 
-def _leaves(schema: pa.Schema) -> list[tuple[str, str]]:
+def _leaves(schema: pa.Schema, layout: dict[str, Any]) -> list[tuple[str, str]]:
     """Path and physical type of each leaf column, as a file has them."""
     import pyarrow.parquet as pq
 
     file = io.BytesIO()
-    pq.write_table(schema.empty_table(), file)
+    pq.write_table(schema.empty_table(), file, **layout)
     found = pq.ParquetFile(file).schema
     columns = [found.column(number) for number in range(len(found))]
     return [(column.path, column.physical_type) for column in columns]

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dataver.errors import BadInputError, DataverError, PathNotFoundError, WouldOverwriteError
 from dataver.progress import Progress, Silent
+from dataver.replacing import replacing
 from dataver.tables.batches import BATCH_ROWS, Rows
 from dataver.tables.footer import NoTableError, OpenTable, first_line, open_table
 from dataver.tables.same_rows import first_difference
-from dataver.tables.writer import replacing, require_pyarrow, write_rows
+from dataver.tables.writer import require_pyarrow, write_rows
 from dataver.values import dataclass
 
 if TYPE_CHECKING:

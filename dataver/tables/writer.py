@@ -8,13 +8,12 @@ repository stores are then known already. pyarrow does that from release 21 on.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
 from itertools import chain
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from dataver.errors import BadInputError, EnvironmentFaultError, NotPermittedError, PathNotFoundError
+from dataver.errors import BadInputError, EnvironmentFaultError
+from dataver.replacing import replacing
 from dataver.store.clients import file_system, public_url
 from dataver.store.failures import from_client_error
 from dataver.tables.batches import Rows, rows_of
@@ -37,6 +36,8 @@ SAMPLE_ROWS = 1 << 16
 PYARROW_MIN = 21
 ENCODING_OPTIONS = frozenset({"use_dictionary", "column_encoding", "use_byte_stream_split"})
 """Who gives one of these chooses for all columns."""
+LAYOUT_OPTIONS = ("version", "flavor", "use_deprecated_int96_timestamps", "use_compliant_nested_type")
+"""What decides as which types columns are stored, and under which names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,8 @@ def write_rows(
         first, batches = _sampled(rows.batches)
         sample = pa.Table.from_batches(first, rows.schema)
         if not ENCODING_OPTIONS.intersection(options):
-            settings |= encodings_for(sample, byte_stream_split=byte_stream_split)
+            layout = {name: options[name] for name in LAYOUT_OPTIONS if name in options}
+            settings |= encodings_for(sample, byte_stream_split=byte_stream_split, **layout)
         limit = group_rows or _group_rows(sample)
         target = pa.PythonFile(counted, mode="w")
         with pq.ParquetWriter(target, rows.schema, **{**settings, **options}) as writer:
@@ -228,35 +230,6 @@ class _Counted:
         return False
 
 
-@contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A new file that takes the place of `path` when the body is done, whole and on disk; else it goes.
-
-    A symlink leads to the new file then, and the mode of the old one is kept.
-    """
-    final = os.path.realpath(path)
-    if os.path.isdir(final):
-        raise BadInputError(f"{path} is a folder; name a file")
-    folder, name = os.path.split(final)
-    # With a dot, so that what a killed process leaves is nobody's table.
-    part = os.path.join(folder, f".{name}.{os.urandom(4).hex()}.part")
-    try:
-        with open(part, "xb") as file:
-            with suppress(FileNotFoundError):
-                os.fchmod(file.fileno(), stat.S_IMODE(os.stat(final).st_mode))
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, final)
-    except PermissionError as error:
-        raise NotPermittedError(f"{path} cannot be written: {error.strerror}") from error
-    except FileNotFoundError as error:
-        raise PathNotFoundError(f"there is no folder for {path}") from error
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(part)
-
-
 def _written_to_url(
     url: str, storage_options: Mapping[str, Any], write: Callable[[BinaryIO], ParquetWritten]
 ) -> ParquetWritten:
@@ -264,11 +237,11 @@ def _written_to_url(
     import tempfile
 
     with tempfile.NamedTemporaryFile(prefix="dataver-", suffix=".parquet") as file:
-        done = write(file)
+        done = write(cast(BinaryIO, file))
         file.flush()
         try:
             fs, path = file_system(url, storage_options)
             fs.put_file(file.name, path)
-        except Exception as error:  # any client's own errors
+        except Exception as error:  # noqa: BLE001 - each client has errors of its own
             raise from_client_error(error, "write", public_url(url)) from None
     return done
