@@ -94,7 +94,7 @@ def test_deleted_rows_cost_little(split: bool) -> None:
 
 
 def test_dropped_and_reordered_columns_cost_next_to_nothing() -> None:
-    table = numbers(500_000)
+    table = numbers(1_000_000)
     _, before = file_of(table)
     for columns in (["id", "score", "note"], ["score", "label", "note"], ["note", "label", "score", "id"]):
         _, after = file_of(table.select(columns))
