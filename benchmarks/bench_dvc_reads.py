@@ -10,8 +10,8 @@
 - `parquet`, `columns`: 8 tables of a million rows through pyarrow, and two of seven columns of them.
 
 Each system reads in processes of its own, with the same Python release, and they take turns; the data are
-in the page cache. dataver compares the digest of all that it gives. DVC keeps each file whole, gives it from its
-cache and compares nothing. The raw files are read through fsspec's own local file system.
+in the page cache. dataver compares the digest of all that it gives. DVC keeps each file whole, gives it from
+its cache and compares nothing. The raw files are read through fsspec's own local file system.
 
 `--stream-gib`: a file of so many GiB of noise, committed and then deleted, is read through `version.open`
 and by `checkout`; at each tenth the largest resident memory so far. The data is made, and removed afterwards.

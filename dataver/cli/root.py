@@ -50,7 +50,7 @@ VERBS = {
     "lock": "Pin what names mean in this folder.",
     "split": "Show how the rows of a version are split into parts.",
     "overlap": "Find what two versions or parts both have.",
-    "rewrite-parquet": "Write Parquet files anew, so that later versions share more of them.",
+    "rewrite-parquet": "Write Parquet so that versions share more.",
     "verify": "Check that every object is there and whole.",
     "doctor": "Check the environment and the repository, and say what to do.",
     "completion": "Print the completion script of a shell.",
