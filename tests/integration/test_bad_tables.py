@@ -171,14 +171,14 @@ with pq.ParquetWriter(path, schema, compression="none", use_dictionary=False) as
     table = pa.table({"x": x, "n": np.arange(rows), "y": x, "z": -x}, schema=schema)
     writer.write_table(table, row_group_size=rows)
 """
-READ = """
-import resource, sys, dataver, pyarrow as pa
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+READ = r"""
+import re, sys, dataver
 repository = dataver.init(sys.argv[1])
 repository.commit("t", sys.argv[2], stats=True)
 found = repository.version("t").stats()
 print(found.rows, found.column("n").max, found.column("x").values)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+# Not `ru_maxrss`, which begins with that of the process before.
+print(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1])
 from dataver.tables.rewrite import rewrite_parquet
 print(next(rewrite_parquet(sys.argv[2], None)).status)
 """
@@ -199,14 +199,19 @@ def one_row_group(tmp_path: Path, rows: int) -> int:
     return int(memory_kib) >> 10
 
 
+LINUX = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux for the memory")
+
+
+@LINUX
 def test_a_row_group_of_64_mib(tmp_path: Path) -> None:
-    assert one_row_group(tmp_path, 2 << 20) < 450
+    assert one_row_group(tmp_path, 2 << 20) < 400
 
 
+@LINUX
 @pytest.mark.soak
 def test_a_row_group_of_two_gib(tmp_path: Path) -> None:
     """Memory is that of any large file, not that of its row group."""
-    assert one_row_group(tmp_path, 64 << 20) < 700
+    assert one_row_group(tmp_path, 64 << 20) < 400
 
 
 # Oracles
@@ -242,9 +247,10 @@ def test_generated_columns_against_scipy_and_pandas(column: pa.Array) -> None:
     for share in (0.01, 0.25, 0.5, 0.9, 0.99):
         # The rank of what is given is off by no more than the sketch says.
         value = found.quantile(share)
+        assert value is not None
         low, high = (oracle.percentileofscore(real, value, kind) / 100 for kind in ("strict", "weak"))
         slack = points.error / described.nobs + max(points.weights) / described.nobs
         assert low - slack <= share <= high + slack
     counted = real.value_counts()
-    for value, count in found.kept.top.counts[:5]:
-        assert count <= counted[value] <= count + found.kept.top.missed
+    for listed, count in found.kept.top.counts[:5]:
+        assert count <= counted[listed] <= count + found.kept.top.missed

@@ -21,6 +21,7 @@ from dataver.errors import BadInputError, PathNotFoundError, WouldOverwriteError
 from dataver.tables import rewrite
 from dataver.tables.rewrite import Rewritten, rewrite_parquet
 from dataver.tables.same_rows import first_difference, same
+from dataver.tables.writer import write_rows
 from tests.unit.test_writer import encodings, numbers
 
 NAN = float("nan")
@@ -210,7 +211,7 @@ def test_other_rows_never_take_the_place_of_the_old_ones(
     path = tmp_path / "t.parquet"
     pq.write_table(numbers(3000), path)
     before = path.read_bytes()
-    whole = rewrite.write_rows
+    whole = write_rows
 
     def lossy(rows: Any, *arguments: Any, **options: Any) -> Any:
         return whole(rows._replace(batches=iter([next(rows.batches).slice(1)])), *arguments, **options)
@@ -227,7 +228,7 @@ def test_a_file_that_changes_meanwhile_is_left(tmp_path: Path, monkeypatch: pyte
     pq.write_table(numbers(3000), path)
     later = tmp_path / "later"
     pq.write_table(numbers(10), later)
-    whole = rewrite.write_rows
+    whole = write_rows
 
     def slow(*arguments: Any, **options: Any) -> Any:
         done = whole(*arguments, **options)
@@ -277,9 +278,8 @@ def test_only_equal_rows_are_the_same(
     rows: list[tuple[Any, Any]], left: int, right: int, data: st.DataObject
 ) -> None:
     def batches(rows: list[tuple[Any, Any]], size: int) -> Any:
-        columns = list(zip(*rows, strict=True)) or [[], []]
         kinds = [pa.float32(), pa.list_(pa.float32())]
-        arrays = [pa.array(list(column), kind) for column, kind in zip(columns, kinds, strict=True)]
+        arrays = [pa.array([row[at] for row in rows], kind) for at, kind in enumerate(kinds)]
         return iter(pa.table(arrays, ["a", "b"]).to_batches(size))
 
     assert first_difference(batches(rows, left), batches(rows, right)) is None

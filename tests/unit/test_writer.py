@@ -212,8 +212,7 @@ def test_every_kind_of_column_comes_back(repeats: int, split: bool) -> None:
 @settings(deadline=None, max_examples=25)
 def test_any_rows_come_back(rows: list[tuple[Any, ...]], repeats: int, split: bool) -> None:
     kinds = [pa.int64(), pa.float64(), pa.string(), pa.list_(pa.float32())]
-    columns = list(zip(*rows, strict=True)) or [[], [], [], []]
-    arrays = [pa.array(list(column), kind) for column, kind in zip(columns, kinds, strict=True)]
+    arrays = [pa.array([row[at] for row in rows], kind) for at, kind in enumerate(kinds)]
     table = pa.table(arrays, ["i", "f", "t", "l"])
     table = pa.concat_tables([table] * repeats)
     _, data = file_of(table, byte_stream_split=split)
