@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dataver.splits.definition import HashSplit as HashSplit
     from dataver.splits.definition import ListSplit as ListSplit
     from dataver.splits.definition import TimeSplit as TimeSplit
+    from dataver.tables.writer import write_parquet as write_parquet
     from dataver.version import Version as Version
 
 __version__ = "0.1.0"
@@ -41,6 +42,7 @@ _HOMES = {
     "init": ("dataver.repository", "init"),
     "open": ("dataver.repository", "open_repository"),
     "resolve": ("dataver.repository", "resolve"),
+    "write_parquet": ("dataver.tables.writer", "write_parquet"),
 }
 
 __all__ = [
@@ -55,6 +57,7 @@ __all__ = [
     "init",
     "open",
     "resolve",
+    "write_parquet",
 ]
 
 

@@ -19,12 +19,12 @@ from dataver.parts import (
     SplitView,
     batches_of,
     parse_node,
-    readable,
     rule_of,
     tables_of,
 )
 from dataver.reading import file_rows
 from dataver.results import OverlapResult, RowOverlap
+from dataver.row_tables import FORMATS, TablesAt, dataset_at, tables_at
 from dataver.splits.keys import NULL, KeyRows, column_number, key_columns, key_rows, key_type
 from dataver.splits.keyset import KeySet
 from dataver.tree.manifest import FILE, REFERENCE, Entry
@@ -65,8 +65,14 @@ def overlap(
         shared = {entry.digest for entry in a_files if entry.size} & {entry.digest for entry in b_files}
         files = _pairs(a_files, b_files, shared)
         chunks = _shared_chunks(_chunks(left, a_files), _chunks(right, b_files))
-    rows = _shared_rows(_Rows(left, names, shared), _Rows(right, names, shared), names) if names else None
-    tables = sum(old.endswith(TABLE_SUFFIXES["parquet"]) for old, _ in files or ())
+    rows = None
+    if names:
+        a_rows, b_rows = _Rows(left, names, shared), _Rows(right, names, shared)
+        a_rows.fit(b_rows)
+        b_rows.fit(a_rows)
+        rows = _shared_rows(a_rows, b_rows, names)
+    suffixes = tuple(suffix for kind in FORMATS for suffix in TABLE_SUFFIXES[kind])
+    tables = sum(old.lower().endswith(suffixes) for old, _ in files or ())
     return OverlapResult(left.name, right.name, files, chunks, rows, tables)
 
 
@@ -183,10 +189,24 @@ class _Rows:
         self._kept: list[tuple[Any, KeyRows]] = []
         self._kept_bytes = 0
         self._whole = False
+        self._at: TablesAt | None = None
         self.tables = self._open()
         if self.tables is not None:
             for name in names:
                 key_type(self.tables.schema.field(column_number(self.tables.schema, name)).type)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the keys are texts for want of types in the files."""
+        return self._at is not None and self._at.is_text
+
+    def fit(self, other: _Rows) -> None:
+        """Where the files have no types, and the other side's have, read the keys as of these."""
+        if self._at is None or not self.is_text or other.tables is None or other.is_text:
+            return
+        schema = other.tables.schema
+        types = {name: schema.field(column_number(schema, name)).type for name in self._names}
+        self.tables = dataset_at(self._side.version, self._at, types={n: plain(t) for n, t in types.items()})
 
     def _open(self) -> pyarrow.dataset.Dataset | None:
         """The tables that must be read: all of a part, those of a version that the other has not."""
@@ -194,12 +214,12 @@ class _Rows:
         if side.view is not None:
             return tables_of(side.version, side.view.definition)
         tree = side.version.tree_of_files()
-        found = side.version.tables(side.path)
-        others = [path for path in found if tree.follow(path.encode()).digest not in self._shared]
-        if found and not others:
+        found = tables_at(side.version, side.path)
+        others = [path for path in found.files if tree.follow(path.encode()).digest not in self._shared]
+        if found.files and not others:
             return None
-        with readable(side.version):
-            return side.version.dataset_of(others, side.path) if others else side.version.dataset(side.path)
+        self._at = found._replace(files=others)
+        return dataset_at(side.version, self._at, texts=self._names)
 
     def type_of(self, name: str) -> pyarrow.DataType | None:
         """The type of a column of the key."""
@@ -275,6 +295,13 @@ class _Rows:
                     if len(examples) == EXAMPLES_MAX:
                         break
         return rows, examples
+
+
+def plain(kind: pyarrow.DataType) -> pyarrow.DataType:
+    """The type of the values that a dictionary stands for."""
+    import pyarrow
+
+    return kind.value_type if pyarrow.types.is_dictionary(kind) else kind
 
 
 def _shared_rows(a: _Rows, b: _Rows, names: Sequence[str]) -> RowOverlap:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dataver.errors import BadInputError, PathNotFoundError
 from dataver.hashing import blake3_digest
 from dataver.paths import safe_spelling
+from dataver.row_tables import dataset_at, readable, tables_at
 from dataver.splits.definition import Split, canonical_json, from_document, load, with_path
 
 if TYPE_CHECKING:
@@ -101,12 +101,13 @@ class SplitView:
 
 
 def tables_of(version: Version, definition: Split) -> pyarrow.dataset.Dataset:
-    """The tables that a definition is about: those at its path, save the lists of keys that it names."""
+    """The tables that a definition is about: those at its path, save the lists of keys that it names.
+
+    Of CSV files the columns that decide are texts, save times.
+    """
     lists = {value for value in definition.parts.values() if isinstance(value, str)}
-    found = version.tables(definition.path)
-    tables = [table for table in found if table not in lists] if definition.kind == "list" else found
-    with readable(version):
-        return version.dataset_of(tables, definition.path) if tables else version.dataset(definition.path)
+    tables = tables_at(version, definition.path, lists if definition.kind == "list" else ())
+    return dataset_at(version, tables, () if definition.kind == "time" else definition.columns)
 
 
 def batches_of(
@@ -115,17 +116,6 @@ def batches_of(
     """The rows of tables of a version, in order, with these columns."""
     with readable(version):
         yield from tables.to_batches(columns=list(columns))
-
-
-@contextmanager
-def readable(version: Version) -> Iterator[None]:
-    """What pyarrow cannot read was committed so: a file of the user's that is malformed."""
-    import pyarrow
-
-    try:
-        yield
-    except pyarrow.ArrowException as error:
-        raise BadInputError(f"the tables of {version.name} cannot be read: {error}") from error
 
 
 def rule_of(version: Version, definition: Split, schema: pyarrow.Schema) -> Rule:
@@ -193,6 +183,15 @@ def choose(version: Version, name: str | None, by: Definition | None = None) -> 
         names = ", ".join(filter(None, found)) or "none by name"
         raise BadInputError(f"there is no split {name!r} in {origin}; it has {names}")
     return found[name]
+
+
+def definition_of(path: str, name: str) -> Split:
+    """The definition in a file on this machine: the only one, or the one called `name`."""
+    found = load(_read_local(path), path)
+    chosen = next(iter(found)) if len(found) == 1 else name
+    if chosen not in found:
+        raise BadInputError(f"{path} has no definition {name!r}; it has {', '.join(found)}")
+    return found[chosen]
 
 
 def stored(version: Version) -> dict[str, Split]:

@@ -287,7 +287,7 @@ class Version:
         tables: Sequence[str],
         path: str = "",
         *,
-        format: str = "parquet",  # noqa: A002 - pyarrow's name for it
+        format: str | pyarrow.dataset.FileFormat = "parquet",  # noqa: A002 - pyarrow's name for it
         **options: Any,
     ) -> pyarrow.dataset.Dataset:
         """The files `tables`, of those at a path, as one lazy dataset; for layers above."""

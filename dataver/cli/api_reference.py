@@ -19,6 +19,7 @@ from dataver.progress import Progress
 from dataver.splits import definition
 from dataver.tables.changes import ColumnMove, TableChange
 from dataver.tables.view import TableColumn, TableStatistics
+from dataver.tables.writer import ParquetWritten
 
 # A signature that is longer gets a line for each parameter.
 WIDTH = 98
@@ -40,7 +41,8 @@ INTERNAL = {"tree_of_files", "entry", "objects", "dataset_of"}
 def reference() -> str:
     """The whole page."""
     parts = [INTRODUCTION, "## Functions of `dataver`\n"]
-    parts += [called(f"dataver.{name}", getattr(dataver, name)) for name in ("init", "open", "resolve")]
+    names = ("init", "open", "resolve", "write_parquet")
+    parts += [called(f"dataver.{name}", getattr(dataver, name)) for name in names]
     for cls in (dataver.Repository, dataver.Version):
         parts += [f"## {cls.__name__}\n", text(cls), *members(cls)]
     parts += ["## Splits\n", text(definition)]
@@ -57,7 +59,7 @@ def reference() -> str:
         if isinstance(value, type) and dataclasses.is_dataclass(value):
             parts += [f"### {name}\n", fields(value), text(value)]
     parts += ["## Tables\n", text(tables)]
-    for table in (TableStatistics, TableColumn, TableChange, ColumnMove):
+    for table in (TableStatistics, TableColumn, TableChange, ColumnMove, ParquetWritten):
         parts += [f"### {table.__name__}\n", fields(table), text(table)]
         parts += [part.replace("### ", "#### ", 1) for part in members(table)]
     parts += ["## Progress\n", text(Progress), *members(Progress)]

@@ -34,7 +34,7 @@ DOCUMENT = (
 )
 @click.argument("a", type=REF, metavar="REF[:PART]")
 @click.argument("b", type=REF, metavar="REF[:PART]")
-@click.option("--key", metavar="COLUMN[,COLUMN]…", help="Compare the rows of Parquet files by these columns.")
+@click.option("--key", metavar="COLUMN[,COLUMN]…", help="Compare the rows of tables by these columns.")
 @click.option("--path", default="", metavar="PATH", help="Only tables at PATH; default: all.")
 @click.option(
     "--by",

@@ -24,7 +24,8 @@ COMPLETE_VARIABLE = "_DATAVER_COMPLETE"
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 
-# Verb -> its line in `dataver --help`. A verb's module is `dataver.cli.<verb>`, its object `command`.
+# Verb -> its line in `dataver --help`. A verb's module is `dataver.cli.<verb>`, with `_` for `-`; its object
+# is `command`.
 VERBS = {
     "init": "Make a repository.",
     "commit": "Record a folder, a file or a URL as the next version.",
@@ -49,6 +50,7 @@ VERBS = {
     "lock": "Pin what names mean in this folder.",
     "split": "Show how the rows of a version are split into parts.",
     "overlap": "Find what two versions or parts both have.",
+    "rewrite-parquet": "Write Parquet so that versions share more.",
     "verify": "Check that every object is there and whole.",
     "doctor": "Check the environment and the repository, and say what to do.",
     "completion": "Print the completion script of a shell.",
@@ -73,7 +75,7 @@ class Root(click.Group):
         """Import the module of a verb; None for what is none."""
         if cmd_name not in VERBS:
             return None
-        command = importlib.import_module(f"dataver.cli.{cmd_name}").command
+        command = importlib.import_module(f"dataver.cli.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)
         return command
 

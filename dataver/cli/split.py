@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 DOCUMENT = (
     'show: {"ref", "version", "id", "definition": {…}, "definition_digest", "parts": {part: rows},\n'
     ' "unassigned": rows}; with a part also {"part", "rows", "digest"}\n'
-    'list: {"ref", "version", "id", "splits": [{"name", "digest", "definition": {…}}]}'
+    'list: {"ref", "version", "id", "splits": [{"name", "digest", "definition": {…}}]}\n'
+    'add: {"file", "name", "digest", "definition": {…}}'
 )
 
 
@@ -28,22 +29,52 @@ DOCUMENT = (
     "dataver split show iris@v3:train",
     "dataver split show iris@v3 --by split.toml",
     "dataver split list iris",
+    "dataver split add users --key user --part train=0.8 --part test=0.2 --into data",
+    "dataver split add time --time day --part past=..2026-01-01 --part future=2026-01-01.. --into data",
     reads=True,
     document=DOCUMENT,
 )
-@click.argument("action", type=click.Choice(["show", "list"]))
-@click.argument("node", type=REF, metavar="REF[:PART]")
+@click.argument("action", type=click.Choice(["show", "list", "add"]))
+@click.argument("node", type=REF, metavar="REF[:PART]|NAME")
 @click.option(
     "--by", type=PLACE, metavar="FILE", help="The definition, TOML or JSON; default: the version's own."
 )
 @click.option("--path", metavar="PATH", help="Where in the version the tables are; default: as defined.")
-def command(session: Session, action: str, node: str, by: str | None, path: str | None) -> None:
-    """Show how a definition splits the rows of a version's tables.
+@click.option("--key", metavar="COLUMN[,COLUMN]…", help="add: parts are fractions of the keys, or lists.")
+@click.option("--time", metavar="COLUMN", help="add: parts are FROM..TO of the times in a column.")
+@click.option("--column", metavar="COLUMN", help="add: parts are values of a column.")
+@click.option(
+    "--part",
+    "parts",
+    metavar="NAME=WHAT",
+    multiple=True,
+    help="add: a fraction, FROM..TO, VALUE[,VALUE]…, or the file of the version that lists its keys.",
+)
+@click.option("--salt", default="", metavar="TEXT", help="add: another salt, another choice by the same key.")
+@click.option("--rest", metavar="PART", help="add: the part of keys that are in no list.")
+@click.option(
+    "--into",
+    type=PLACE,
+    default=".",
+    metavar="FOLDER",
+    help="add: the folder that is committed; default: here.",
+)
+def command(session: Session, action: str, node: str, by: str | None, path: str | None, **more: Any) -> None:
+    """Show how a definition splits the rows of a version's tables, or define a split.
 
-    show: how many rows each part has; with a PART, which may be NAME/PART, also its digest. list: the
-    definitions that the version has itself, in its file .dataver-splits.toml. Only the columns that
-    decide are read.
+    show: how many rows each part has; with a PART, which may be NAME/PART, also its digest. Only the columns
+    that decide are read. list: the definitions that the version has itself, in its file
+    .dataver-splits.toml. add: write the definition NAME into that file of a folder; the next commit of the
+    folder has it, and so have a lock file's pins of that version. It is given by --key, --time or --column
+    and its parts, or by --by.
     """
+    if action == "add":
+        from dataver.cli.split_add import add
+
+        add(session, node, by, path, **more)
+        return
+    if given := [name for name, value in more.items() if value and (name, value) != ("into", ".")]:
+        raise click.UsageError(f"--{given[0].removesuffix('s')} is for `split add`.")
     from dataver import parts
     from dataver.splits.definition import with_path
 

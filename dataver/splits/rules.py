@@ -89,7 +89,7 @@ class _Open(Rule):
     def counts(self, batch: Any) -> dict[str, int]:
         found = pc.value_counts(_as_texts(batch, self._definition))
         rows = zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True)
-        return {value: count for value, count in rows if value is not None}
+        return {value: count for value, count in rows if value}
 
 
 def _by_hash(definition: HashSplit) -> Callable[[Any], Numbers]:

@@ -12,9 +12,11 @@ from dataver.errors import DamagedError
 from dataver.format import chunk_list
 from dataver.format.chunk_list import ListRow
 from dataver.format.node import Row
+from dataver.format.table_statistics import statistics_key
 from dataver.hashing import Kind
 from dataver.log.state import VersionState
 from dataver.paths import safe_spelling
+from dataver.tables.footer import PARQUET_SUFFIXES
 from dataver.transfer.copying import Copier
 from dataver.transfer.side import Side
 from dataver.tree.manifest import FOLDER, REFERENCE, Entry, manifest_link, to_entry
@@ -23,6 +25,7 @@ from dataver.verify.workers import in_order
 
 NODES_IN_FLIGHT = 32
 ENTRIES_AT_ONCE = 512
+_TABLE_SUFFIXES = tuple(suffix.encode() for suffix in PARQUET_SUFFIXES)
 
 
 class Reference(NamedTuple):
@@ -49,6 +52,8 @@ class Contents:
         self._copier = copier
         self._pool = pool
         self._lists: set[bytes] = set()
+        self.tables: dict[bytes, Digest] = {}
+        """What statistics of the tables that were walked are found under, each with a version that has it."""
         self._version = Digest(bytes(32))
 
     def walk(self, version: VersionState, reference: Reference | None) -> None:
@@ -143,6 +148,8 @@ class Contents:
         """Ask for the chunks of files; lists of chunks are read many at a time."""
         listed: dict[bytes, Entry] = {}
         for entry in entries:
+            if entry.path.lower().endswith(_TABLE_SUFFIXES):
+                self.tables.setdefault(statistics_key(entry.digest), self._version)
             if entry.kind in (FOLDER, REFERENCE) or not entry.size:
                 continue
             root = entry.chunks

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -87,7 +88,7 @@ class Copier:
         self._pool = pool
         self._jobs = jobs
         self._progress = progress
-        self._writers: dict[PackKind, PackWriter] = {}
+        self._writers: dict[tuple[PackKind, bool], PackWriter] = {}
         self._batch: dict[bytes, tuple[int | None, Digest]] = {}
         self._done: set[bytes] = set()
         self._footers = _Footers(source)
@@ -135,6 +136,26 @@ class Copier:
                 self._copy({digest: asked for digest, asked in missing.items() if digest not in self._done})
             except ObjectMissingError as error:
                 raise DamagedError(f"{error}; run `dataver verify` on {self._source.url}") from error
+
+    def copy_beside(self, wanted: Mapping[bytes, Digest]) -> None:
+        """Copy records that no version needs, as far as the source has them whole, into packs of their own.
+
+        Each is wanted for a version. Damage or loss of some harms nothing else, and is no error.
+        """
+        assert self.index is not None
+        keys = list(dict.fromkeys(key for key in wanted if key not in self._done))
+        theirs = self._source.objects.index.find_many(b"".join(keys))
+        ours = self.index.find_many(b"".join(keys))
+        frames: dict[bytes, dict[int, set[bytes]]] = {}
+        for key, there, here in zip(keys, theirs, ours, strict=True):
+            if there is not None and here is None:
+                frames.setdefault(there.pack, {}).setdefault(there.frame_offset, set()).add(key)
+        for pack, places in frames.items():
+            with suppress(DamagedError, ObjectMissingError):
+                self._footers.load([pack], self._pool)
+                for group in self._groups(pack, places):
+                    for frame in self._read(group):
+                        self._add(frame, {}, beside=True)
 
     def finish(self) -> None:
         """Put all that was copied; `packs` are then complete."""
@@ -212,11 +233,13 @@ class Copier:
             verified.append(verify_frame(found, stored, wanted, what))
         return verified
 
-    def _add(self, frame: Verified, missing: dict[bytes, tuple[int | None, Digest]]) -> None:
-        writer = self._writers.get(frame.kind)
+    def _add(
+        self, frame: Verified, missing: dict[bytes, tuple[int | None, Digest]], *, beside: bool = False
+    ) -> None:
+        writer = self._writers.get((frame.kind, beside))
         if writer is None:
             session = self._target
-            writer = self._writers[frame.kind] = PackWriter(
+            writer = self._writers[frame.kind, beside] = PackWriter(
                 session.store, frame.kind, nonce=session.nonce, stored=self._journal.note
             )
         writer.add(frame.codec, frame.parts, frame.raw_bytes, frame.digests, frame.lengths)

@@ -140,6 +140,8 @@ class Transfer:
         for made, version in todo:
             contents.walk(version, self._reference(made, version.id))
             self._walked.add(_contents(version))
+        copier.flush()
+        copier.copy_beside(contents.tables)
         copier.finish()
         if isinstance(copier.index, ResumedIndex):
             used = copier.index.used

@@ -155,3 +155,77 @@ def test_parts_of_pinned_names(rows: Path, ok: Ok, document: Document) -> None:
     (rows / ".dataver-splits.toml").unlink()
     ok("commit", "t", "rows")
     assert document("split", "show", "t:train")["version"] == "v1"
+
+
+def test_add_a_definition(rows: Path, ok: Ok, document: Document) -> None:
+    found = document(
+        "split", "add", "users", "--key", "id", "--part", "a=0.5", "--part", "b=0.5", "--into", "rows"
+    )
+    assert found["file"] == "rows/.dataver-splits.toml"
+    assert found["definition"]["parts"] == {"a": "0.5", "b": "0.5"}
+    assert found["digest"] in ok(
+        "split", "add", "users", "--by", "rows/.dataver-splits.toml", "--into", "rows"
+    )
+    ok(
+        "split",
+        "add",
+        "days",
+        "--time",
+        "day",
+        "--part",
+        "old=..1970-02-01",
+        "--into",
+        "rows",
+        "--path",
+        "t.parquet",
+    )
+    ok("split", "add", "odd", "--column", "odd\x1b", "--part", "yes=1", "--part", "no=0,2", "--into", "rows")
+    ok(
+        "split",
+        "add",
+        "listed",
+        "--key",
+        "id",
+        "--part",
+        "gold=gold.csv",
+        "--rest",
+        "other",
+        "--into",
+        "rows",
+    )
+    (rows / "gold.csv").write_text("id\n3\n5\n")
+    ok("commit", "t", "rows")
+    listed = document("split", "list", "t")["splits"]
+    assert [one["name"] for one in listed] == ["days", "default", "listed", "odd", "users", "young"]
+    assert found["digest"] == listed[4]["digest"]
+    assert document("split", "show", "t:users/a")["definition_digest"] == found["digest"]
+    assert document("split", "show", "t:listed/gold")["rows"] == 2
+    assert document("split", "show", "t:odd/no")["rows"] == 50
+    assert document("split", "show", "t:days/old")["rows"] == 31
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["add", "x"], 2, "give one of --key, --time, --column and --by"),
+        (["add", "x", "--key", "id", "--time", "day"], 2, "give one of"),
+        (["add", "x", "--key", "id"], 2, "has no parts"),
+        (["add", "x", "--key", "id", "--part", "a"], 2, "--part takes KEY=VALUE"),
+        (["add", "x", "--column", "c", "--salt", "s"], 2, "has no 'salt'"),
+        (["add", "x", "--by", "rows/.dataver-splits.toml", "--rest", "r"], 2, "--by names a whole"),
+        (["add", "x", "--by", "rows/.dataver-splits.toml"], 2, "has no definition 'x'"),
+        (["add", "-x/y", "--column", "c"], 2, "See `dataver split --help`"),
+        (["add", "x/y", "--column", "c"], 2, "is not a name for a split"),
+        (["add", "default", "--column", "c", "--into", "rows"], 4, "defines 'default' otherwise"),
+        (["add", "x", "--column", "c", "--into", "none"], 3, "there is no folder"),
+        (["show", "t:train", "--part", "a=1"], 2, "--part is for `split add`"),
+    ],
+)
+def test_definitions_that_cannot_be_added(
+    rows: Path, run: Run, arguments: list[str], code: int, message: str
+) -> None:
+    before = (rows / ".dataver-splits.toml").read_bytes()
+    result = run("split", *arguments)
+    assert result.exit_code == code, result.output
+    assert message in result.stderr
+    assert (rows / ".dataver-splits.toml").read_bytes() == before

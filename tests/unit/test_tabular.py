@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -19,15 +20,18 @@ from hypothesis import strategies as st
 
 from dataver import tabular
 from dataver.cli import main
+from dataver.config import cache_folder
 from dataver.errors import BadInputError, DamagedError, PathNotFoundError
-from dataver.format.table_statistics import statistics_key
+from dataver.format.table_statistics import FileStatistics, encode, statistics_key
 from dataver.keys import pack_key
 from dataver.repository import Repository, init
 from dataver.tables import cache
 from dataver.tables.rows import compare_rows
 from dataver.tables.statistics import file_statistics
 from dataver.tables.view import view
+from dataver.testing.stores import CountingStore
 from tests.damage import flip, place_of, the_one
+from tests.repositories import memory_repository, over
 
 NAMES = count()
 Write = Callable[..., None]
@@ -88,14 +92,45 @@ def test_what_the_cache_holds_is_checked(repository: Repository, folder: Path) -
     repository.commit("t", folder)
     version = repository.version("t")
     right, digest = version.stats(), version.entry("a.parquet").digest
-    path = cache._path(digest)
-    data = bytearray(path.read_bytes())
-    for damaged in (b"", bytes(data[:-1]), bytes([*data[:100], data[100] ^ 1, *data[101:]])):
-        path.write_bytes(damaged)
+    assert cache.load(digest) is not None
+    (slab,) = (cache_folder() / "statistics" / "objects" / "slabs").iterdir()
+    data = slab.read_bytes()
+    for damaged in (b"", data[:-1], bytes([*data[:200], data[200] ^ 1, *data[201:]])):
+        slab.write_bytes(damaged)
+        assert cache.load(digest) is None
         assert version.stats() == right
-    path.unlink()
-    path.mkdir()
+    shutil.rmtree(cache_folder() / "statistics")
+    (cache_folder() / "statistics").write_bytes(b"")
     assert version.stats() == right
+
+
+def test_a_record_of_another_file_is_none(repository: Repository, folder: Path) -> None:
+    """Whoever vouched for it: the record says of which file it is."""
+    put(folder, "a.parquet", table())
+    repository.commit("t", folder)
+    version = repository.version("t")
+    right, digest = version.stats(), version.entry("a.parquet").digest
+    cache.save(bytes(32), encode(bytes(32), FileStatistics(rows=1)))
+    cache.save(digest, encode(bytes(32), FileStatistics(rows=1)))
+    assert cache.load(bytes(32)) == FileStatistics(rows=1)
+    assert cache.load(digest) is None
+    assert version.stats() == right
+
+
+def test_the_cache_of_statistics_is_capped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that is used again and again stays; of the others the last ones are there."""
+    cap = 4 << 20
+    monkeypatch.setattr(cache, "CACHE_BYTES_MAX", cap)
+    records = {bytes([n]) * 32: FileStatistics(rows=n, reason="x" * 60_000) for n in range(150)}
+    cache.save(bytes([0]) * 32, encode(bytes([0]) * 32, records[bytes([0]) * 32]))
+    for digest, record in records.items():
+        cache.save(digest, encode(digest, record))
+    below = cache_folder() / "statistics"
+    assert sum(path.stat().st_size for path in below.rglob("*") if path.is_file()) <= cap
+    there = [digest[0] for digest in records if cache.load(digest) is not None]
+    assert 10 < len(there) < 100
+    assert there[-1] == 149
+    assert there == sorted(there)
 
 
 def test_they_are_no_part_of_a_version(folder: Path) -> None:
@@ -169,6 +204,65 @@ def test_a_file_that_changes_meanwhile_has_none(
 
 
 # Damage
+
+
+@pytest.mark.parametrize("pulling", [False, True])
+def test_a_copy_of_a_version_has_its_statistics_too(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, pulling: bool
+) -> None:
+    here, there = memory_repository(), memory_repository()
+    put(folder, "a.parquet", table())
+    put(folder, "below/b.PARQUET", table(5))
+    here.commit("t", folder, stats=True)
+    put(folder, "c.parquet", table(9))
+    here.commit("t", folder)  # without
+    _ = there.pull(source=here) if pulling else here.push(to=there)
+    monkeypatch.setattr(tabular, "_computed", never)
+    version = Repository(there.url).version("t")
+    assert tabular.file_statistics(version, ["c.parquet"], compute=False) == [None]
+    for path in ("a.parquet", "below/b.PARQUET"):
+        assert version.stats(path) == here.version("t").stats(path)
+    assert there.verify(deep=True).ok
+    index = there.session.index()
+    of_statistics = index.find(statistics_key(version.entry("a.parquet").digest))
+    of_version = index.find(bytes.fromhex(version.id))
+    assert of_statistics is not None
+    assert of_version is not None
+    assert of_statistics.pack != of_version.pack
+
+
+def test_a_copy_asks_for_statistics_once_and_where_there_are_some(folder: Path) -> None:
+    def requests(stats: bool) -> tuple[int, int]:
+        here, there = memory_repository(), memory_repository()
+        for number in range(30):
+            put(folder, f"{number}.parquet", table(number))
+        here.commit("t", folder, stats=stats)
+        source, target = CountingStore(here.session.store), CountingStore(there.session.store)
+        over(source).push(to=over(target))
+        return len(source.calls), len(target.calls)
+
+    plain, kept = requests(stats=False), requests(stats=True)
+    assert kept[0] - plain[0] <= 3
+    assert kept[1] - plain[1] <= 2
+
+
+def test_damaged_statistics_do_not_stop_a_copy(folder: Path) -> None:
+    here, there = memory_repository(), memory_repository()
+    put(folder, "a.parquet", table())
+    here.commit("t", folder, stats=True)
+    version = here.version("t")
+    right = version.stats()
+    place = here.session.index().find(statistics_key(version.entry("a.parquet").digest))
+    assert place is not None
+    flip(here.session.store, pack_key(place.pack), place.frame_offset + 40)
+    here.push(to=there)
+    assert there.verify(deep=True).ok
+    assert Repository(there.url).version("t").stats() == right
+    here.session.store.delete(pack_key(place.pack))
+    another = memory_repository()
+    another.pull(source=here)
+    assert another.version("t").read("a.parquet") == (folder / "a.parquet").read_bytes()
+    assert another.verify(deep=True).ok
 
 
 def test_damage_of_statistics_harms_no_file(repository: Repository, folder: Path) -> None:

@@ -1,0 +1,42 @@
+"""Files of the user's that are replaced as a whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import BinaryIO
+
+from dataver.errors import BadInputError, DataverError, NotPermittedError, PathNotFoundError
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A new file that takes the place of `path` when the body is done, whole and on disk; else it goes.
+
+    A symlink leads to the new file then, and the mode of the old one is kept.
+    """
+    final = os.path.realpath(path)
+    if os.path.isdir(final):
+        raise BadInputError(f"{path} is a folder; name a file")
+    folder, name = os.path.split(final)
+    # With a dot, so that what a killed process leaves is nobody's table.
+    part = os.path.join(folder, f".{name}.{os.urandom(4).hex()}.part")
+    try:
+        with open(part, "xb") as file:
+            with suppress(FileNotFoundError):
+                os.fchmod(file.fileno(), stat.S_IMODE(os.stat(final).st_mode))
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, final)
+    except DataverError:
+        raise
+    except PermissionError as error:
+        raise NotPermittedError(f"{path} cannot be written: {error.strerror}") from error
+    except FileNotFoundError as error:
+        raise PathNotFoundError(f"there is no folder for {path}") from error
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(part)
