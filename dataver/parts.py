@@ -13,7 +13,9 @@ from dataver.paths import safe_spelling
 from dataver.splits.definition import Split, canonical_json, from_document, load, with_path
 
 if TYPE_CHECKING:
+    import duckdb
     import pandas
+    import polars
     import pyarrow
     import pyarrow.dataset
 
@@ -94,7 +96,26 @@ class SplitView:
 
     def to_pandas(self, columns: Sequence[str] | None = None, **options: Any) -> pandas.DataFrame:
         """The rows as a data frame. `options` go to `pyarrow.Table.to_pandas`."""
+        from dataver.readers import extras
+
+        extras.need("pandas", "a data frame of pandas")
         return self.to_arrow(columns).to_pandas(**options)
+
+    def to_polars(
+        self, columns: Sequence[str] | None = None, *, lazy: bool = False
+    ) -> polars.DataFrame | polars.LazyFrame:
+        """The rows as a data frame, or as a lazy one, which reads batch by batch what a query needs."""
+        from dataver.readers.frames import part_to_polars
+
+        return part_to_polars(self, columns, lazy)
+
+    def to_duckdb(
+        self, connection: duckdb.DuckDBPyConnection, name: str, columns: Sequence[str] | None = None
+    ) -> duckdb.DuckDBPyRelation:
+        """Make the rows, which are held in memory, a view called `name` of this connection, and give it."""
+        from dataver.readers.frames import part_to_duckdb
+
+        return part_to_duckdb(self, connection, name, columns)
 
     def _tables(self) -> pyarrow.dataset.Dataset:
         return tables_of(self.version, self.definition)
