@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -242,16 +242,16 @@ class _Copy:
         mode = stat.S_IMODE(found.st_mode)
         return known is not None and known.digest == entry.digest and mode == _mode(entry)
 
-    def _compare(self, files: Iterable[tuple[bytes, Entry]]) -> set[bytes]:
+    def _compare(self, files: Sequence[tuple[bytes, Entry]]) -> set[bytes]:
         """Hash files again; the paths of those that are right, of which the stamps are known then."""
+        if not files:
+            return set()
         with ThreadPoolExecutor(self._jobs, thread_name_prefix="dataver-compare") as pool:
-            compared = [(path, pool.submit(_stamp_if_right, path, entry), entry) for path, entry in files]
-        right = [
-            (path, Known(stamp, entry.digest)) for path, job, entry in compared if (stamp := job.result())
-        ]
-        if right:
-            with self._shelf.locked():
-                self._shelf.stamps.note(known for _, known in right)
+            jobs = [(path, pool.submit(_stamp_if_right, path, entry), entry) for path, entry in files]
+        right = [(path, Known(stamp, e.digest)) for path, job, e in jobs if (stamp := job.result())]
+        with self._shelf.locked():
+            for _, known in right:
+                self._shelf.stamps.note(known)
         return {path for path, _ in right}
 
     # What is not
@@ -292,7 +292,7 @@ class _Copy:
         with self._shelf.locked():
             for path, _ in unsure:
                 if path not in right:
-                    with suppress(FileNotFoundError):
+                    with suppress(OSError):
                         os.unlink(path)
             return self._link(root, missing)
 
@@ -302,18 +302,17 @@ class _Copy:
         Another link changes the stamp of a file: what was known of it still is. Empty files are few bytes,
         and there may be more of them than a file system lets one file have names.
         """
-        noted, missing = [], []
+        missing = []
         for entry in entries:
             source, target = self._pooled(entry), root + b"/" + entry.path
             try:
                 if not entry.size or not self._is_known(os.lstat(source), entry):
                     raise FileNotFoundError
                 os.link(source, target, follow_symlinks=False)
-                noted.append(Known(regular_stamp(os.lstat(source)), entry.digest))
             except OSError:  # also a file system without links, or with no more of them for this file
                 missing.append(entry)
-        if noted:
-            self._shelf.stamps.note(noted)
+            else:
+                self._shelf.stamps.note(Known(regular_stamp(os.lstat(source)), entry.digest))
         return missing
 
     def _write(self, root: bytes, entries: list[Entry], objects: Objects) -> None:
@@ -325,8 +324,9 @@ class _Copy:
             for entry in entries:
                 if entry.size:
                     self._pool(root + b"/" + entry.path, entry)
-            found = ((entry, os.lstat(root + b"/" + entry.path)) for entry in entries)
-            self._shelf.stamps.note(Known(regular_stamp(status), entry.digest) for entry, status in found)
+            for entry in entries:
+                stamp = regular_stamp(os.lstat(root + b"/" + entry.path))
+                self._shelf.stamps.note(Known(stamp, entry.digest))
 
     def _write_entries(self, root: bytes, entries: list[Entry], objects: Objects) -> None:
         if entries:
@@ -366,7 +366,7 @@ def _stamp_if_right(path: bytes, entry: Entry) -> bytes:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return b""
-    with open(fd, "rb", buffering=0) as file:
+    try:
         before = os.fstat(fd)
         if not stat.S_ISREG(before.st_mode) or before.st_size != entry.size:
             return b""
@@ -374,7 +374,9 @@ def _stamp_if_right(path: bytes, entry: Entry) -> bytes:
             os.fchmod(fd, _mode(entry))
             before = os.fstat(fd)
         hasher, buffer = FileHasher(), memoryview(bytearray(min(HASH_BYTES, entry.size)))
-        while count := file.readinto(buffer):
+        while count := os.readv(fd, [buffer]):
             hasher.update(buffer[:count])
         same = regular_stamp(before) == regular_stamp(os.fstat(fd))
         return regular_stamp(before) if same and hasher.digest() == entry.digest else b""
+    finally:
+        os.close(fd)

@@ -68,7 +68,10 @@ class Shelf:
         """Links, stamps, leases and units are changed by this thread alone."""
         with self._thread_lock, _flock(f"{self.folder}/lock"):
             self.stamps.refresh()
-            yield
+            try:
+                yield
+            finally:
+                self.stamps.save()
 
     @contextmanager
     def at(self, id: str) -> Iterator[None]:
@@ -189,7 +192,6 @@ class Shelf:
         folders = [place]
         with suppress(OSError):
             os.chmod(place, 0o700)
-        noted = []
         for path, before in walk(place, writable=True):
             if stat.S_ISDIR(before.st_mode):
                 folders.append(path)
@@ -201,11 +203,9 @@ class Shelf:
                 with suppress(FileNotFoundError):
                     after = os.lstat(self.pooled(known.digest, executable))
                     if after.st_ino == before.st_ino:
-                        noted.append(Known(regular_stamp(after), known.digest))
+                        self.stamps.note(Known(regular_stamp(after), known.digest))
         for folder in reversed(folders):
             os.rmdir(folder)
-        if noted:
-            self.stamps.note(noted)
 
     def known(self, found: os.stat_result) -> Known | None:
         """What is known of a file that was not changed since."""
@@ -217,13 +217,12 @@ class Shelf:
 
 def make_folder(path: str) -> None:
     """Make a folder for this user alone, with those above it."""
-    try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        pass
-    except FileNotFoundError:
-        make_folder(os.path.dirname(path))
-        make_folder(path)
+    with suppress(FileExistsError):
+        try:
+            os.mkdir(path, 0o700)
+        except FileNotFoundError:
+            make_folder(os.path.dirname(path))
+            os.mkdir(path, 0o700)
 
 
 def walk(folder: AnyStr, *, writable: bool = False) -> Iterator[tuple[AnyStr, os.stat_result]]:

@@ -43,6 +43,7 @@ class Stamps:
         self._head = b""
         self._end = 0
         self._records = 0
+        self._unsaved: list[Known] = []
         self.size_bytes = 0
         """What the files have together; removed ones are among them until `keep` drops them."""
 
@@ -72,11 +73,16 @@ class Stamps:
             self._take(Known(record[: STAMP.size], record[STAMP.size :]))
             self._end += _STEP
 
-    def note(self, rows: Iterable[Known]) -> None:
-        """Remember files whose bytes were compared, or of which this process changed only the links."""
-        rows = list(rows)
-        for known in rows:
-            self._take(known)
+    def note(self, known: Known) -> None:
+        """Remember a file whose bytes were compared, or of which this process changed only the links."""
+        self._take(known)
+        self._unsaved.append(known)
+
+    def save(self) -> None:
+        """Tell other processes what was noted."""
+        rows, self._unsaved = self._unsaved, []
+        if not rows:
+            return
         if not self._end or self._records > REWRITE_RECORDS + 2 * len(self._known):
             self._write_all()
             return
@@ -96,6 +102,7 @@ class Stamps:
         self._known, self.size_bytes = {}, 0
         for value in known:
             self._take(value)
+        self._unsaved = []
         self._write_all()
 
     def _take(self, known: Known) -> None:
