@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from dataver.errors import BadInputError, PathNotFoundError
 from dataver.hashing import blake3_digest
@@ -100,6 +100,14 @@ class SplitView:
 
         extras.need("pandas", "a data frame of pandas")
         return self.to_arrow(columns).to_pandas(**options)
+
+    @overload
+    def to_polars(
+        self, columns: Sequence[str] | None = ..., *, lazy: Literal[False] = ...
+    ) -> polars.DataFrame: ...
+
+    @overload
+    def to_polars(self, columns: Sequence[str] | None = ..., *, lazy: Literal[True]) -> polars.LazyFrame: ...
 
     def to_polars(
         self, columns: Sequence[str] | None = None, *, lazy: bool = False

@@ -10,12 +10,14 @@ from dataver.parts import readable
 from dataver.paths import safe_spelling
 from dataver.readers import extras
 from dataver.readers.copies import local_files
+from dataver.version import TABLE_SUFFIXES
 
 if TYPE_CHECKING:
     import duckdb
     import pandas
     import polars
     import pyarrow
+    import pyarrow.dataset
 
     from dataver.parts import SplitView
     from dataver.version import Version
@@ -40,7 +42,7 @@ def to_polars(
         return polars.DataFrame(_table(version, path, columns, kind))
     if kind == "parquet":
         scan = polars.scan_parquet(
-            _local_tables(version, path),
+            _local_tables(version, path, kind),
             glob=False,  # A name is no pattern.
             hive_partitioning=False,
             missing_columns="insert",  # What a file lacks of the first one's columns is null, and what it
@@ -48,7 +50,7 @@ def to_polars(
         )
     else:
         with readable(version):
-            scan = polars.scan_pyarrow_dataset(version.dataset(path, format=kind))
+            scan = polars.scan_pyarrow_dataset(_dataset(version, path, kind))
     return scan if columns is None else scan.select(list(columns))
 
 
@@ -57,7 +59,7 @@ def to_duckdb(
 ) -> duckdb.DuckDBPyRelation:
     """See `Version.to_duckdb`."""
     with readable(version):
-        connection.register(name, version.dataset(path, format=kind))
+        connection.register(name, _dataset(version, path, kind))
     return connection.view(name)
 
 
@@ -67,10 +69,23 @@ def _table(version: Version, path: str, columns: Sequence[str] | None, kind: str
         return version.dataset(path, format=kind).to_table(columns=wanted)
 
 
-def _local_tables(version: Version, path: str) -> list[str]:
-    tables = version.tables(path)
+def _dataset(version: Version, path: str, kind: str) -> pyarrow.dataset.Dataset:
+    """The tables at a path, to be read as a stream.
+
+    JSON is read from local copies: pyarrow begins a stream of it with the interpreter's lock held, so that
+    a file of Python's waits for ever.
+    """
+    if kind != "json":
+        return version.dataset(path, format=kind)
+    import pyarrow.dataset
+
+    return pyarrow.dataset.dataset(_local_tables(version, path, kind), format=kind)
+
+
+def _local_tables(version: Version, path: str, kind: str) -> list[str]:
+    tables = version.tables(path, TABLE_SUFFIXES[kind])
     if not tables:
-        raise PathNotFoundError(f"{version.name} has no parquet files at {safe_spelling(path)!r}")
+        raise PathNotFoundError(f"{version.name} has no {kind} files at {safe_spelling(path)!r}")
     return [str(file) for file in local_files(version, path, tables)]
 
 

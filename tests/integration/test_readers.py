@@ -205,7 +205,7 @@ def polars_of_files(version: Version, path: str) -> Columns:
     frames = []
     for file in version.files(f"{path}/"):
         with version.open(file.path) as opened:
-            frames.append(read(opened))  # type: ignore[operator]
+            frames.append(read(opened))
     return rows_of(polars.concat(frames))
 
 
@@ -215,7 +215,7 @@ def polars_of_fsspec(version: Version, path: str) -> Columns:
     frames = []
     for file in files:
         with file as opened:
-            frames.append(read(opened))  # type: ignore[operator]
+            frames.append(read(opened))
     return rows_of(polars.concat(frames))
 
 
@@ -268,7 +268,7 @@ def pandas_of_copies(version: Version, path: str) -> Columns:
 
 def polars_of_copies(version: Version, path: str) -> Columns:
     scan = polars.scan_csv if path == "csv" else polars.scan_parquet
-    return rows_of(scan(version.path(path) / f"*.{path}").collect())  # type: ignore[operator]
+    return rows_of(scan(version.path(path) / f"*.{path}").collect())
 
 
 READERS: dict[str, Callable[[Version, str], Columns]] = {
