@@ -9,45 +9,31 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import field
-from typing import TypeVar
 
 from dataver.errors import BadInputError, DamagedError, DataverError, WouldOverwriteError
-from dataver.filling import fill
-from dataver.format.segment import Place
 from dataver.globs import path_filter
-from dataver.hashing import blake3_digest
 from dataver.objects import Objects
 from dataver.paths import REPOSITORY_FOLDER, check_paths, host_problem, safe_spelling
 from dataver.progress import Progress, Silent
-from dataver.reading import blocks
 from dataver.refs import Resolved
 from dataver.results import CheckoutResult
 from dataver.session import Session
 from dataver.source import EMPTY_FOLDER, LocalSource, SourceFile, local_path
 from dataver.source.base import PART_PREFIX, SPECIAL
-from dataver.source.columns import STAMP_EXECUTABLE, pack_stamp
 from dataver.source.local import in_repository
 from dataver.stat_cache import StatCache
-from dataver.store.base import View
-from dataver.targets import OtherBytesError, Target, WholeFile, target_fault, write_buffers
-from dataver.tree.manifest import FILE, FOLDER, REFERENCE, SYMLINK, Entry, to_entry
+from dataver.targets import Target, target_fault
+from dataver.tree.manifest import FILE, FOLDER, SYMLINK, Entry, to_entry
 from dataver.tree.walk import find, scan
 from dataver.values import dataclass
 from dataver.worktree import Base, base, set_base
+from dataver.writing import EntryWriter
 
-BATCH_FILES = 256
-BATCH_BYTES = 8 << 20
-READ_BACK_BYTES_MIN = 1 << 20
-"""Of shorter files the bytes are hashed on their way: they fit the processor's cache, and calls cost more."""
 LEFTOVER_AGE_NS = 3600 * 10**9
 """Temporary files of a checkout that was killed go after so long; younger ones may be in use."""
-
-_Item = TypeVar("_Item")
 
 
 @dataclass(slots=True)
@@ -87,11 +73,8 @@ class Checkout:
         self._overwrite = overwrite
         self._progress = progress or Silent()
         self._jobs = session.readers()
-        self._rows: list[tuple[bytes, bytes, bytes]] = []  # path, stamp and digest of what was written
+        self._writer = EntryWriter(self._root, self._jobs, self._progress)
         self._leftovers: list[SourceFile] = []
-        self._written_bytes = 0
-        self._lock = threading.Lock()
-        self._stopped = False
 
     def run(self) -> CheckoutResult:
         """Do it. `WouldOverwriteError` comes before anything is written."""
@@ -134,13 +117,13 @@ class Checkout:
             raise target_fault(error, name) from error
         finally:
             self._progress.end()
-            cache.update_written(self._rows, time.time_ns(), plan.remove)
+            cache.update_written(self._writer.rows, time.time_ns(), plan.remove)
         if not self._filtered:
             line = self._resolved.dataset.hex()
             set_base(self._root, session.repository, line, Base(str(self._resolved.version.id)))
         kept = [entry for entry in wanted if entry.kind != FOLDER]
         size = sum(entry.size for entry in kept)
-        return CheckoutResult(len(kept), size, len(files), self._written_bytes, len(plan.remove))
+        return CheckoutResult(len(kept), size, len(files), self._writer.written_bytes, len(plan.remove))
 
     # Deciding
 
@@ -292,107 +275,8 @@ class Checkout:
             for path in plan.folders:
                 target.folder(path)
             for entry in plan.chmod:
-                self._written(entry, target.set_executable(entry.path, entry.executable), 0)
-        small = [entry for entry in files if entry.kind != REFERENCE and entry.chunks is None]
-        large = [entry for entry in files if entry.kind == REFERENCE or entry.chunks is not None]
-        # Threads that write a file together have to wait for each other: only where some would be idle.
-        long = sum(entry.size >= READ_BACK_BYTES_MIN for entry in large)
-        helpers = self._jobs // long if 0 < long < self._jobs else 0
-        with ThreadPoolExecutor(self._jobs, thread_name_prefix="dataver-checkout") as pool:
-            work = [pool.submit(self._write_large, entry, objects, helpers) for entry in large]
-            batches = _apart(list(self._batches(small, objects)), self._jobs)
-            work += [pool.submit(self._write_batch, batch, objects) for batch in batches]
-            try:
-                for future in work:
-                    future.result()
-            except BaseException:
-                self._stopped = True
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
-
-    def _batches(self, entries: list[Entry], objects: Objects) -> Iterator[list[tuple[Entry, Place | None]]]:
-        """Small files with their places, in the order of the packs, so that reads run on."""
-        filled = [entry for entry in entries if entry.size]
-        places = objects.places(b"".join(entry.digest for entry in filled)) if filled else []
-        order = sorted(
-            zip(filled, places, strict=True),
-            key=lambda item: (item[1].pack, item[1].frame_offset, item[1].offset),
-        )
-        batch: list[tuple[Entry, Place | None]] = [(entry, None) for entry in entries if not entry.size]
-        size = 0
-        for entry, place in order:
-            batch.append((entry, place))
-            size += entry.size
-            if size >= BATCH_BYTES or len(batch) >= BATCH_FILES:
-                yield batch
-                batch, size = [], 0
-        if batch:
-            yield batch
-
-    def _write_batch(self, batch: list[tuple[Entry, Place | None]], objects: Objects) -> None:
-        filled = [entry for entry, place in batch if place is not None]
-        places = [place for _, place in batch if place is not None]
-        contents = dict(objects.read_files([entry.digest for entry in filled], places))
-        # In the order of the paths: neighbours in a folder are written by one call.
-        work = sorted(
-            [(entry, contents[number]) for number, entry in enumerate(filled)]
-            + [(entry, b"") for entry, place in batch if place is None],
-            key=lambda item: item[0].path,
-        )
-        links = [item for item in work if item[0].kind == SYMLINK]
-        files = [item for item in work if item[0].kind != SYMLINK]
-        with Target(self._root) as target:
-            for entry, data in links:
-                if blake3_digest(data) != entry.digest:
-                    raise _damaged(entry, objects)
-                self._written(entry, target.symlink(entry.path, bytes(data)), len(data))
-            self._write_files(target, files, objects)
-
-    def _write_files(self, target: Target, files: list[tuple[Entry, View]], objects: Objects) -> None:
-        rows: list[tuple[bytes, bytes, bytes]] = []
-        size = 0
-        wanted = [WholeFile(entry.path, entry.executable, entry.digest, data) for entry, data in files]
-        try:
-            for (entry, _), stamp in zip(files, target.write_files(wanted), strict=True):
-                rows.append((entry.path, stamp, entry.digest))
-                size += entry.size
-        except OtherBytesError as error:
-            raise _damaged(files[error.number][0], objects) from None
-        finally:
-            with self._lock:
-                self._rows += rows
-                self._written_bytes += size
-                self._progress.advance(len(rows), size)
-
-    def _write_large(self, entry: Entry, objects: Objects, helpers: int) -> None:
-        def copy(fd: int) -> None:
-            if entry.kind != REFERENCE and entry.size >= READ_BACK_BYTES_MIN:
-                fill(entry, objects, fd, helpers=helpers, advance=self._advance)
-                return
-            for buffers in blocks(entry, objects):
-                write_buffers(fd, buffers)
-                self._advance(sum(map(len, buffers)))
-
-        with Target(self._root) as target:
-            found = target.write(entry.path, entry.executable, copy)
-        with self._lock:
-            self._progress.advance(0, -entry.size)
-        self._written(entry, found, entry.size)
-
-    def _advance(self, size_bytes: int) -> None:
-        """So many bytes more of a large file are there. Ends the file's work where all is to end."""
-        with self._lock:
-            if self._stopped:
-                raise CancelledError
-            self._progress.advance(0, size_bytes)
-
-    def _written(self, entry: Entry, found: os.stat_result, size: int) -> None:
-        kind = SYMLINK if entry.kind == SYMLINK else FILE | (STAMP_EXECUTABLE if entry.executable else 0)
-        stamp = pack_stamp(kind, entry.size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
-        with self._lock:
-            self._rows.append((entry.path, stamp, entry.digest))
-            self._written_bytes += size
-            self._progress.advance(1, size)
+                self._writer.written(entry, target.set_executable(entry.path, entry.executable), 0)
+        self._writer.write(files, objects)
 
 
 def check_entries(entries: list[Entry]) -> None:
@@ -425,22 +309,6 @@ def check_folding(target: Target, paths: list[bytes]) -> None:
                 f"{safe_spelling(other)} and {safe_spelling(path)} are one name on this file system; "
                 "leave one out with --exclude"
             )
-
-
-def _damaged(entry: Entry, objects: Objects) -> DamagedError:
-    objects.chunk(entry.digest)  # Says which object it is, if it is still damaged.
-    return DamagedError(
-        f"{safe_spelling(entry.path)} was read wrong once; check this machine's memory and disk"
-    )
-
-
-def _apart(batches: list[_Item], jobs: int) -> list[_Item]:
-    """The batches in an order in which those of one time lie far apart.
-
-    Neighbours go to one folder, and one file at a time is made in a folder.
-    """
-    stretch = -(-len(batches) // jobs)
-    return [batch for start in range(stretch) for batch in batches[start::stretch]]
 
 
 def _folders(path: bytes) -> list[bytes]:

@@ -16,6 +16,7 @@ __all__ = [
     "author",
     "cache_bytes_max",
     "cache_folder",
+    "copies_bytes_max",
     "default_jobs",
     "find_repository",
     "machine_id",
@@ -27,6 +28,8 @@ GIT_TIMEOUT_S = 2.0
 AUTHOR_CHARACTERS_MAX = 1_000
 CACHE_BYTES_MAX = 10 << 30
 """What the cache of remote repositories may hold where `DATAVER_CACHE_MAX` says nothing."""
+COPIES_BYTES_MAX = 50 << 30
+"""What local copies may take where `DATAVER_COPIES_MAX` says nothing."""
 _UNITS = {unit: 1 << 10 * power for power, unit in enumerate("KMGT", 1)}
 
 
@@ -55,15 +58,27 @@ def cache_bytes_max() -> int:
 
     `DATAVER_CACHE_MAX`: bytes, or a number with a unit of 1024 as `500M`, `20G` or `1.5TiB`.
     """
-    given = os.environ.get("DATAVER_CACHE_MAX", "").strip()
+    return _size("DATAVER_CACHE_MAX", CACHE_BYTES_MAX, "0 for no cache")
+
+
+def copies_bytes_max() -> int:
+    """How many bytes of local copies are kept on this machine; 0: those that are in use.
+
+    `DATAVER_COPIES_MAX`, spelled as `DATAVER_CACHE_MAX` is.
+    """
+    return _size("DATAVER_COPIES_MAX", COPIES_BYTES_MAX, "0 to keep those alone that are in use")
+
+
+def _size(variable: str, default: int, nothing: str) -> int:
+    given = os.environ.get(variable, "").strip()
     if not given:
-        return CACHE_BYTES_MAX
+        return default
     found = re.fullmatch(
         r"(\d{1,15}(?:\.\d{1,6})?)\s*(?:([KMGT])(?:iB|B)?|B)?", given, re.ASCII | re.IGNORECASE
     )
     if found is None:
         raise BadInputError(
-            f"DATAVER_CACHE_MAX {given[:40]!r} is not a size: bytes, or as 500M, 20G or 1T, or 0 for no cache"
+            f"{variable} {given[:40]!r} is not a size: bytes, or as 500M, 20G or 1T, or {nothing}"
         )
     return int(float(found[1]) * (_UNITS[found[2].upper()] if found[2] else 1))
 

@@ -16,6 +16,7 @@ __all__ = [
     "DataverError",
     "EnvironmentFaultError",
     "LockMismatchError",
+    "MissingExtraError",
     "NewerFormatError",
     "NotFoundError",
     "NotPermittedError",
@@ -46,6 +47,13 @@ class BadInputError(DataverError, ValueError):
     """A name, an option or a file of the user's is malformed."""
 
     exit_code = 2
+
+
+class MissingExtraError(BadInputError, ImportError):
+    """What was asked for needs a library that is not installed; the message names the extra."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
 
 
 class NewerFormatError(BadInputError):

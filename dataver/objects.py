@@ -119,6 +119,12 @@ class Objects:
         if self._cache is not None:
             self._passing = size_bytes > min(PASSING_BYTES_MIN, self._cache.cap_bytes // 2)
 
+    def for_copying(self, size_bytes: int) -> Objects:
+        """Another one over the same, that expects so many bytes."""
+        other = Objects(self.store, self.index, self._refresh)
+        other.expect(size_bytes)
+        return other
+
     def _cached(self, digest: bytes) -> View | None:
         return None if self._cache is None else self._cache.get(digest)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from dataver.errors import BadInputError, PathNotFoundError
 from dataver.hashing import blake3_digest
@@ -13,7 +14,9 @@ from dataver.row_tables import dataset_at, readable, tables_at
 from dataver.splits.definition import Split, canonical_json, from_document, load, with_path
 
 if TYPE_CHECKING:
+    import duckdb
     import pandas
+    import polars
     import pyarrow
     import pyarrow.dataset
 
@@ -94,7 +97,34 @@ class SplitView:
 
     def to_pandas(self, columns: Sequence[str] | None = None, **options: Any) -> pandas.DataFrame:
         """The rows as a data frame. `options` go to `pyarrow.Table.to_pandas`."""
+        from dataver.readers import extras
+
+        extras.need("pandas", "a data frame of pandas")
         return self.to_arrow(columns).to_pandas(**options)
+
+    @overload
+    def to_polars(
+        self, columns: Sequence[str] | None = ..., *, lazy: Literal[False] = ...
+    ) -> polars.DataFrame: ...
+
+    @overload
+    def to_polars(self, columns: Sequence[str] | None = ..., *, lazy: Literal[True]) -> polars.LazyFrame: ...
+
+    def to_polars(
+        self, columns: Sequence[str] | None = None, *, lazy: bool = False
+    ) -> polars.DataFrame | polars.LazyFrame:
+        """The rows as a data frame, or as a lazy one, which reads batch by batch what a query needs."""
+        from dataver.readers.frames import part_to_polars
+
+        return part_to_polars(self, columns, lazy)
+
+    def to_duckdb(
+        self, connection: duckdb.DuckDBPyConnection, name: str, columns: Sequence[str] | None = None
+    ) -> duckdb.DuckDBPyRelation:
+        """Make the rows, which are held in memory, a view called `name` of this connection, and give it."""
+        from dataver.readers.frames import part_to_duckdb
+
+        return part_to_duckdb(self, connection, name, columns)
 
     def _tables(self) -> pyarrow.dataset.Dataset:
         return tables_of(self.version, self.definition)

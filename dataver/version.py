@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 from dataver.errors import BadInputError, PathNotFoundError
 from dataver.files import Files, to_path
@@ -24,6 +24,11 @@ from dataver.tables.footer import PARQUET_SUFFIXES
 from dataver.tree.manifest import FOLDER, KIND_NAMES, SYMLINK, Entry, ManifestNodes, manifest_link
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import duckdb
+    import pandas
+    import polars
     import pyarrow
     import pyarrow.dataset
 
@@ -308,6 +313,90 @@ class Version:
     def to_arrow(self, path: str = "", **options: Any) -> pyarrow.Table:
         """The Parquet files at a path as one table, in memory. `options` as for `dataset`."""
         return self.dataset(path, **options).to_table()
+
+    def path(self, path: str = "") -> Path:
+        """A local copy of a file or folder, for readers that want a real path: verified and read-only.
+
+        It is in this user's cache folder, and stays there as long as this process, or one forked from it,
+        lives; later it goes when `DATAVER_COPIES_MAX` is reached and others were used since. A folder is
+        one of links to files that copies share. A file that is not as it was when it was compared is
+        hashed again, and made anew where it differs. Symlinks are kept where they stay in the folder; one
+        that leads to another file of the version becomes that file, any other is a `BadInputError`.
+        """
+        from dataver.readers.copies import local_copy
+
+        return local_copy(self, path)
+
+    def to_pandas(
+        self,
+        path: str = "",
+        *,
+        columns: Sequence[str] | None = None,
+        format: str = "parquet",  # noqa: A002 - pyarrow's name for it
+        **options: Any,
+    ) -> pandas.DataFrame:
+        """The tables at a path as a data frame; only the columns named are read.
+
+        `format` as for `dataset`; `options` go to `pyarrow.Table.to_pandas`.
+        """
+        from dataver.readers.frames import to_pandas
+
+        return to_pandas(self, path, columns, format, options)
+
+    @overload
+    def to_polars(
+        self,
+        path: str = ...,
+        *,
+        lazy: Literal[False] = ...,
+        columns: Sequence[str] | None = ...,
+        format: str = ...,
+    ) -> polars.DataFrame: ...
+
+    @overload
+    def to_polars(
+        self,
+        path: str = ...,
+        *,
+        lazy: Literal[True],
+        columns: Sequence[str] | None = ...,
+        format: str = ...,
+    ) -> polars.LazyFrame: ...
+
+    def to_polars(
+        self,
+        path: str = "",
+        *,
+        lazy: bool = False,
+        columns: Sequence[str] | None = None,
+        format: str = "parquet",  # noqa: A002 - pyarrow's name for it
+    ) -> polars.DataFrame | polars.LazyFrame:
+        """The tables at a path as a data frame, or as a lazy one.
+
+        A lazy one of Parquet files scans local copies of them, as `path` gives them, so that Polars reads
+        the columns and row groups that a query needs, in its own threads; of other formats it scans
+        `dataset`. `format` as for `dataset`.
+        """
+        from dataver.readers.frames import to_polars
+
+        return to_polars(self, path, lazy, columns, format)
+
+    def to_duckdb(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        name: str,
+        path: str = "",
+        *,
+        format: str = "parquet",  # noqa: A002 - pyarrow's name for it
+    ) -> duckdb.DuckDBPyRelation:
+        """Make the tables at a path a view called `name` of this connection, and give it.
+
+        A query reads the columns and row groups that it needs. The view lasts as long as the connection.
+        `format` as for `dataset`.
+        """
+        from dataver.readers.frames import to_duckdb
+
+        return to_duckdb(self, connection, name, path, format)
 
     def schema(self, path: str = "") -> pyarrow.Schema:
         """The schema of the Parquet files at a path, from their footers; they must agree."""

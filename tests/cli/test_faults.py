@@ -22,6 +22,7 @@ CONTRACT_CODES = {
     errors.BadInputError: 2,
     errors.NewerFormatError: 2,
     errors.SourceChangedError: 2,
+    errors.MissingExtraError: 2,
     errors.NotFoundError: 3,
     errors.RepositoryNotFoundError: 3,
     errors.RefNotFoundError: 3,

@@ -467,8 +467,6 @@ def test_nothing_can_be_written(fs: DataverFileSystem, change: Callable[[Any, st
 class TestGetAsFsspecSpecifies(AbstractFixtures, AbstractGetTests):  # type: ignore[misc]
     """fsspec's own tests of `get`, with scenarios that are committed where others would be written."""
 
-    test_get_directory_recursive = None  # It makes its scenario itself; `test_get` above has the same.
-
     @pytest.fixture
     def fs(self, repository: Repository) -> DataverFileSystem:
         return DataverFileSystem(repository)
@@ -485,6 +483,26 @@ class TestGetAsFsspecSpecifies(AbstractFixtures, AbstractGetTests):  # type: ign
         make(LocalFileSystem(auto_mkdir=True), os.path.join, str(tmp_path / "scenario"))
         repository.commit("scenario", tmp_path / "scenario")
         return "scenario@latest/source"
+
+    def test_get_directory_recursive(
+        self,
+        repository: Repository,
+        tmp_path: Path,
+        fs_join: Any,
+        local_fs: Any,
+        local_join: Any,
+        local_target: Any,
+    ) -> None:
+        """It makes its scenario itself, which is there already."""
+
+        class Made(DataverFileSystem):
+            mkdir = touch = DataverFileSystem.exists  # type: ignore[assignment]
+
+        write(tmp_path / "scenario", {b"src/file": Thing(FILE, b"")})
+        repository.commit("scenario", tmp_path / "scenario")
+        super().test_get_directory_recursive(
+            Made(repository), fs_join, "scenario@latest", local_fs, local_join, local_target
+        )
 
     @pytest.fixture
     def fs_bulk_operations_scenario_0(self, repository: Repository, tmp_path: Path) -> str:

@@ -167,6 +167,15 @@ def test_the_cap_of_the_cache(given: str | None, size: int, monkeypatch: pytest.
     assert config.cache_bytes_max() == size
 
 
+def test_the_cap_of_local_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert config.copies_bytes_max() == 50 << 30
+    monkeypatch.setenv("DATAVER_COPIES_MAX", "2G")
+    assert config.copies_bytes_max() == 2 << 30
+    monkeypatch.setenv("DATAVER_COPIES_MAX", "much")
+    with pytest.raises(BadInputError, match="DATAVER_COPIES_MAX 'much' is not a size"):
+        config.copies_bytes_max()
+
+
 @pytest.mark.parametrize("given", ["-1", "all", "1X", "1e9", "G", "10 G G", "٣"])
 def test_a_cap_that_is_no_size(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATAVER_CACHE_MAX", given)

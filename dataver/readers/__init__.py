@@ -1,0 +1,1 @@
+"""Versions as other libraries want them: data frames, views, and files on this machine's disk."""
