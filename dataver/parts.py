@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from dataver.errors import BadInputError, PathNotFoundError
 from dataver.hashing import blake3_digest
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import pyarrow
     import pyarrow.dataset
 
+    from dataver.loading.options import RowOptions, StreamOptions
+    from dataver.loading.rows import TorchRows
+    from dataver.loading.stream import TorchStream
     from dataver.splits.rules import Rule
     from dataver.version import Version
 
@@ -124,6 +127,21 @@ class SplitView:
         from dataver.readers.frames import part_to_duckdb
 
         return part_to_duckdb(self, connection, name, columns)
+
+    @overload
+    def to_torch(self, *, iterable: Literal[False] = ..., **options: Unpack[RowOptions]) -> TorchRows: ...
+
+    @overload
+    def to_torch(self, *, iterable: Literal[True], **options: Unpack[StreamOptions]) -> TorchStream: ...
+
+    def to_torch(self, *, iterable: bool = False, **options: Any) -> TorchRows | TorchStream:
+        """The rows as a data set for PyTorch's `DataLoader`. See `Version.to_torch`.
+
+        The columns that decide are read at once, to know which rows are in the part; a bit a row is kept.
+        """
+        from dataver.loading.make import of_split
+
+        return of_split(self, iterable, options)
 
     def _tables(self) -> pyarrow.dataset.Dataset:
         return tables_of(self.version, self.definition)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     import pyarrow.dataset
 
     from dataver.chunk_index import ChunkIndex
+    from dataver.loading.rows import TorchRows
+    from dataver.loading.stream import TorchStream
     from dataver.log.state import State
     from dataver.parts import Definition, SplitView
     from dataver.repository import Repository
@@ -397,6 +399,35 @@ class Version:
         from dataver.readers.frames import to_duckdb
 
         return to_duckdb(self, connection, name, path, format)
+
+    @overload
+    def to_torch(
+        self, path: str = ..., *, iterable: Literal[False] = ..., format: str = ..., **options: Any
+    ) -> TorchRows: ...
+
+    @overload
+    def to_torch(
+        self, path: str = ..., *, iterable: Literal[True], format: str = ..., **options: Any
+    ) -> TorchStream: ...
+
+    def to_torch(
+        self,
+        path: str = "",
+        *,
+        iterable: bool = False,
+        format: str = "parquet",  # noqa: A002 - as for `dataset`
+        **options: Any,
+    ) -> TorchRows | TorchStream:
+        """The rows of the tables at a path, or its files, as a data set for PyTorch's `DataLoader`.
+
+        By number, or with `iterable` one after the other: see `TorchRows` and `TorchStream`, and
+        `RowOptions` and `StreamOptions` for the options of each. Others are those of `dataset`. With the
+        format `files` a sample is a file, any that matches the globs of `include` and none of `exclude`.
+        `BadInputError` where PyTorch is missing, or for columns that tensors cannot hold.
+        """
+        from dataver.loading.make import of_version
+
+        return of_version(self, path, format, iterable, options)
 
     def schema(self, path: str = "") -> pyarrow.Schema:
         """The schema of the Parquet files at a path, from their footers; they must agree."""

@@ -14,6 +14,10 @@ from typing import Any
 import dataver
 from dataver import results, tables
 from dataver.fs import DataverFileSystem
+from dataver.loading import columns
+from dataver.loading.options import RowOptions, StreamOptions
+from dataver.loading.rows import TorchRows
+from dataver.loading.stream import TorchStream
 from dataver.parts import SplitView
 from dataver.progress import Progress
 from dataver.splits import definition
@@ -49,6 +53,11 @@ def reference() -> str:
     for split in definition.KINDS.values():
         parts += [called(f"dataver.{split.__name__}", split), *members(split)]
     parts += ["## SplitView\n", text(SplitView), *members(SplitView)]
+    parts += ["## PyTorch\n", text(columns)]
+    parts += [f"### {options.__name__}\n\n{text(options)}" for options in (RowOptions, StreamOptions)]
+    for data in (TorchRows, TorchStream):
+        parts += [f"### {data.__name__}\n\n{text(data)}"]
+        parts += [part.replace("### ", "#### ", 1) for part in members(data)]
     parts += [
         "## Results\n",
         text(results),
