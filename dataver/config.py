@@ -169,6 +169,22 @@ def find_repository(start: str | os.PathLike[str] | None = None) -> str | None:
         folder = above
 
 
+def new_place(url: str | None) -> str:
+    """Where a new repository is made: at `url`, else in `.dataver` here. `BadInputError` for a file."""
+    place = os.path.abspath(".dataver") if url is None else url
+    if os.path.lexists(place) and not os.path.isdir(place):
+        raise BadInputError(
+            f"{place} is a file, not a folder; name a folder, or a place where nothing is yet"
+        )
+    return place
+
+
+def require_place(place: str | os.PathLike[str], name: str) -> None:
+    """`BadInputError` for an empty text, which no place has."""
+    if not os.fspath(place):
+        raise BadInputError(f"the {name} is empty; '.' is the current folder")
+
+
 def default_jobs() -> int:
     """How many threads work where nobody said how many: one for each usable core, `JOBS_MAX` at most."""
     if hasattr(os, "sched_getaffinity"):

@@ -1,13 +1,33 @@
-"""What commits, merges and reverts answer with."""
+"""What commits, merges and reverts are told, and what they answer with."""
 
 from __future__ import annotations
 
-from dataver.errors import ConflictError
+from collections.abc import Mapping, Sequence
+
+from dataver.errors import BadInputError, ConflictError
 from dataver.history import compare
-from dataver.publish import Published
+from dataver.moments import Time, microseconds
+from dataver.publish import Label, Published
 from dataver.refs import MAIN, live_ref, require_dataset, require_version
 from dataver.results import ChangeCounts, CommitResult
 from dataver.session import Session
+
+
+def make_label(
+    session: Session,
+    message: str,
+    author: str | None,
+    time: Time | None,
+    meta: Mapping[str, str] | None,
+    tags: Sequence[str],
+    allow_empty: bool,
+) -> Label:
+    """What a new version is to say of itself."""
+    if isinstance(tags, str):
+        raise BadInputError(f"the tags are {tags!r}, one text; pass a list, as in [{tags!r}]")
+    pairs = tuple(sorted((meta or {}).items(), key=str))
+    time_us = None if time is None else microseconds(time)
+    return Label(message, session.who(author), time_us, pairs, tuple(tags), allow_empty)
 
 
 def outcome(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from dataver.config import new_place, require_place
 from dataver.errors import BadInputError, RepositoryNotFoundError
 from dataver.format.operations import ALIAS, BRANCH, TAG
 from dataver.log.log import Log
@@ -41,12 +41,12 @@ from dataver.store import open_store
 if TYPE_CHECKING:
     import pyarrow
 
+    from dataver.moments import Time
     from dataver.parts import Definition
-    from dataver.publish import Label
     from dataver.tables.changes import TableChange
+    from dataver.tables.drift import DriftReport
     from dataver.version import Version
 
-Time = datetime | str
 Place = str | os.PathLike[str]
 
 
@@ -136,17 +136,17 @@ class Repository:
         for a tag that is taken, `BadInputError` for files that cannot be in a version.
         """
         from dataver.commit import CommitOptions, Committer
-        from dataver.outcome import outcome
+        from dataver.outcome import make_label, outcome
         from dataver.source import open_source
 
         check_dataset_name(dataset)
-        _require_place(source, "source")
+        require_place(source, "source")
         self._set_jobs(jobs)
         place = open_source(source, storage_options=storage_options, include=include, exclude=exclude)
         options = CommitOptions(
             branch, add, into, base, tuple(include), tuple(exclude), reference, dry_run, stats
         )
-        label = self._label(message, author, time, meta, tags, allow_empty)
+        label = make_label(self.session, message, author, time, meta, tags, allow_empty)
         committer = Committer(self.session, dataset, place, options, label)
         done = committer.commit(progress)
         if done.published is not None:
@@ -242,6 +242,31 @@ class Repository:
 
         return overlap(self, a, b, key, path, by)
 
+    def drift(
+        self,
+        a: str,
+        b: str,
+        path: str = "",
+        *,
+        columns: Sequence[str] | str | None = None,
+        metrics: Sequence[str] | str = "auto",
+        thresholds: Mapping[str, float] | float | None = None,
+        exact: bool = False,
+        compute: bool = True,
+        by: Definition | None = None,
+        progress: Progress | None = None,
+    ) -> DriftReport:
+        """How far the tables of `b` moved away from those of the baseline `a`. See `Version.drift`.
+
+        Either is a `REF` or a part `REF:PART`, of which the rows are read; `by` as for `Version.split`.
+        """
+        from dataver.drift import of_nodes
+
+        return of_nodes(
+            self, a, b, path, columns=columns, metrics=metrics, thresholds=thresholds,
+            exact=exact, compute=compute, by=by, progress=progress,
+        )  # fmt: skip
+
     def checkout(
         self,
         ref: str,
@@ -262,7 +287,7 @@ class Repository:
         """
         from dataver.checkout import Checkout
 
-        _require_place(target, "target")
+        require_place(target, "target")
         self._set_jobs(jobs)
         resolved = self.session.resolve(ref)
         return Checkout(
@@ -284,11 +309,13 @@ class Repository:
         `ConflictError` where both lines changed the same paths. No data is copied.
         """
         from dataver.history import merge
-        from dataver.outcome import outcome, unchanged
+        from dataver.outcome import make_label, outcome, unchanged
 
         state = self.session.newest()
         theirs = self.session.resolve_ref(parse_ref(ref), state)
-        label = self._label(message or f"merge {theirs.canonical}", author, time, None, (), False)
+        label = make_label(
+            self.session, message or f"merge {theirs.canonical}", author, time, None, (), False
+        )
         done = merge(self.session, theirs, branch, label)
         if done is None:
             return unchanged(self.session, theirs.name, branch)
@@ -305,10 +332,12 @@ class Repository:
     ) -> CommitResult:
         """A new version on `branch` with the files of `ref`. No data is copied."""
         from dataver.history import revert
-        from dataver.outcome import outcome
+        from dataver.outcome import make_label, outcome
 
         target = self.session.resolve_ref(parse_ref(ref), self.session.newest())
-        label = self._label(message or f"revert to {target.canonical}", author, time, None, (), False)
+        label = make_label(
+            self.session, message or f"revert to {target.canonical}", author, time, None, (), False
+        )
         return outcome(self.session, target.name, branch, revert(self.session, target, branch, label))
 
     def push(
@@ -408,41 +437,16 @@ class Repository:
 
         return checks(self.session)
 
-    # What results are made of
-
     def _set_jobs(self, jobs: int | None) -> None:
         if jobs is not None and jobs < 1:
             raise BadInputError(f"{jobs} jobs cannot do any work; 1 is the least")
         self.session.jobs = jobs or 0
 
-    def _label(
-        self,
-        message: str,
-        author: str | None,
-        time: Time | None,
-        meta: Mapping[str, str] | None,
-        tags: Sequence[str],
-        allow_empty: bool,
-    ) -> Label:
-        from dataver.moments import microseconds
-        from dataver.publish import Label
-
-        if isinstance(tags, str):
-            raise BadInputError(f"the tags are {tags!r}, one text; pass a list, as in [{tags!r}]")
-        pairs = tuple(sorted((meta or {}).items(), key=str))
-        time_us = None if time is None else microseconds(time)
-        return Label(message, self.session.who(author), time_us, pairs, tuple(tags), allow_empty)
-
-
-def _require_place(place: Place, name: str) -> None:
-    if not os.fspath(place):
-        raise BadInputError(f"the {name} is empty; '.' is the current folder")
-
 
 def _other(place: Place | Repository, options: Mapping[str, Any] | None, offline: bool) -> Repository:
     if isinstance(place, Repository):
         return place
-    _require_place(place, "other repository")
+    require_place(place, "other repository")
     return open_repository(os.fspath(place), storage_options=options, offline=offline)
 
 
@@ -450,12 +454,7 @@ def init(
     url: str | None = None, *, storage_options: Mapping[str, Any] | None = None, offline: bool = False
 ) -> Repository:
     """Make a repository at `url`, or at `./.dataver`. `AlreadyExistsError` where there is one."""
-    place = os.path.abspath(".dataver") if url is None else url
-    if os.path.lexists(place) and not os.path.isdir(place):
-        raise BadInputError(
-            f"{place} is a file, not a folder; name a folder, or a place where nothing is yet"
-        )
-    repository = Repository(place, storage_options=storage_options, offline=offline)
+    repository = Repository(new_place(url), storage_options=storage_options, offline=offline)
     repository.session.create()
     return repository
 

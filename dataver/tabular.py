@@ -74,7 +74,8 @@ def _no_table(version: Version, path: str, reason: str) -> BadInputError:
     return BadInputError(f"{safe_spelling(path)} in {version.name} is no table that can be read: {reason}")
 
 
-def _paths(version: Version, path: str) -> list[str]:
+def table_paths(version: Version, path: str) -> list[str]:
+    """The tables at a path. `PathNotFoundError` where there is none."""
     paths = version.tables(path)
     if not paths:
         raise PathNotFoundError(f"{version.name} has no Parquet files at {safe_spelling(path)!r}")
@@ -84,7 +85,7 @@ def _paths(version: Version, path: str) -> list[str]:
 def footers(version: Version, path: str = "") -> list[tuple[str, TableFooter]]:
     """What the footer of each table at a path says."""
     found = []
-    for table in _paths(version, path):
+    for table in table_paths(version, path):
         with _opened(version, table) as opened:
             columns = tuple((field.name, str(field.type)) for field in opened.schema)
             found.append((table, TableFooter(opened.rows, columns)))
@@ -105,7 +106,7 @@ def all_footers(version: Version, path: str = "") -> list[tuple[str, TableFooter
 
 def schema(version: Version, path: str = "") -> pa.Schema:
     """The schema that all tables at a path have."""
-    first, *others = _paths(version, path)
+    first, *others = table_paths(version, path)
     with _opened(version, first) as opened:
         found = opened.schema
     for table in others:
@@ -113,6 +114,14 @@ def schema(version: Version, path: str = "") -> pa.Schema:
             if not found.equals(opened.schema):
                 raise _disagree(first, table)
     return found
+
+
+def batches(version: Version, path: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """The rows of one table, some of its columns. What pyarrow raises while it reads goes through."""
+    with _opened(version, path) as table:
+        if table.encrypted:
+            raise _no_table(version, path, "some of its columns are encrypted")
+        yield from table.parquet.iter_batches(columns=list(columns))
 
 
 def _disagree(a: str, b: str) -> BadInputError:
@@ -127,11 +136,23 @@ def _disagree(a: str, b: str) -> BadInputError:
 
 def statistics(version: Version, path: str = "") -> TableStatistics:
     """What all tables at a path hold, as one table. See `Version.stats`."""
+    paths = table_paths(version, path)
+    return as_one_table(version, paths, file_statistics(version, paths, compute=True))
+
+
+def as_one_table(
+    version: Version,
+    paths: Sequence[str],
+    found: Sequence[FileStatistics | None],
+    points: int | None = None,
+) -> TableStatistics:
+    """What files hold together; `points` as for `merge`.
+
+    `BadInputError` for a file that is no table, or another one than the first.
+    """
     from dataver.tables.statistics import merge
     from dataver.tables.view import view
 
-    paths = _paths(version, path)
-    found = file_statistics(version, paths, compute=True)
     parts: list[FileStatistics] = []
     for table, part in zip(paths, found, strict=True):
         assert part is not None
@@ -140,7 +161,7 @@ def statistics(version: Version, path: str = "") -> TableStatistics:
         if parts and _columns(part) != _columns(parts[0]):
             raise _disagree(paths[0], table)
         parts.append(part)
-    return view(merge(parts), len(parts))
+    return view(merge(parts, points), len(parts))
 
 
 def _columns(part: FileStatistics) -> list[tuple[str, str]]:

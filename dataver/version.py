@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
 from functools import partial
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from dataver.parts import Definition, SplitView
     from dataver.repository import Repository
     from dataver.store.base import View
+    from dataver.tables.drift import DriftReport
     from dataver.tables.view import TableStatistics
 
 TABLE_SUFFIXES = {
@@ -450,6 +451,33 @@ class Version:
         from dataver.tabular import statistics
 
         return statistics(self, path)
+
+    def drift(
+        self,
+        other: Version | SplitView,
+        path: str = "",
+        *,
+        columns: Sequence[str] | str | None = None,
+        metrics: Sequence[str] | str = "auto",
+        thresholds: Mapping[str, float] | float | None = None,
+        exact: bool = False,
+        compute: bool = True,
+        progress: Progress | None = None,
+    ) -> DriftReport:
+        """How far the columns of the tables of `other` moved away from those of this version, the baseline.
+
+        From statistics, as `stats` has them; each figure says what it can be off by. `exact` reads the rows
+        instead, as is done for a part of a version. `metrics` are `auto`, `wasserstein`, `js`, `psi`, `ks`,
+        `chi2`; `thresholds` are by metric, and `missing`, or one number for all distances. `columns` are
+        leaf columns, or what such are in. Without `compute`, statistics that are not at hand are a
+        `BadInputError`.
+        """
+        from dataver.drift import between
+
+        return between(
+            self, other, path, columns=columns, metrics=metrics, thresholds=thresholds,
+            exact=exact, compute=compute, progress=progress,
+        )  # fmt: skip
 
     def split(self, part: str, by: Definition | None = None, *, path: str | None = None) -> SplitView:
         """The rows of one part of a split: `PART`, or `NAME/PART` where there are several splits.

@@ -22,6 +22,15 @@ from dataver.parts import SplitView
 from dataver.progress import Progress
 from dataver.splits import definition
 from dataver.tables.changes import ColumnMove, TableChange
+from dataver.tables.drift import (
+    CategoryChange,
+    ColumnDrift,
+    ColumnSide,
+    DriftReport,
+    DriftSide,
+    SchemaChange,
+)
+from dataver.tables.measures import Measure
 from dataver.tables.view import TableColumn, TableStatistics
 from dataver.tables.writer import ParquetWritten
 
@@ -71,6 +80,10 @@ def reference() -> str:
     for table in (TableStatistics, TableColumn, TableChange, ColumnMove, ParquetWritten):
         parts += [f"### {table.__name__}\n", fields(table), text(table)]
         parts += [part.replace("### ", "#### ", 1) for part in members(table)]
+    parts += ["## Drift\n", text(tables.drift)]
+    for part in (DriftReport, DriftSide, SchemaChange, ColumnDrift, ColumnSide, CategoryChange, Measure):
+        parts += [f"### {part.__name__}\n", fields(part), text(part)]
+        parts += [member.replace("### ", "#### ", 1) for member in members(part)]
     parts += ["## Progress\n", text(Progress), *members(Progress)]
     parts += ["## The fsspec protocol `dataver`\n", text(DataverFileSystem)]
     return "\n".join(parts).rstrip("\n") + "\n"

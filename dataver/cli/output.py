@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from dataver.errors import BadInputError, PathNotFoundError
 from dataver.paths import safe_spelling
 
 if TYPE_CHECKING:
@@ -50,6 +53,61 @@ def write_lines(lines: Iterable[str]) -> None:
 def warn(text: str) -> None:
     """Tell people something on standard error that is no failure."""
     click.echo(click.style("warning:", fg="yellow", bold=True) + f" {safe(text)}", err=True)
+
+
+def note(text: str) -> None:
+    """Tell people something on standard error that is nothing to worry about."""
+    click.echo(dim("note:") + f" {safe(text)}", err=True)
+
+
+def write_file(path: str, data: bytes) -> None:
+    """Write a file that was asked for beside the output: readers see all of it, or what was there before."""
+    place = os.path.realpath(path)
+    part = f"{place}.{os.urandom(4).hex()}.part"
+    try:
+        if os.path.exists(place) and not os.path.isfile(place) and not os.path.isdir(place):
+            with open(place, "wb") as device:
+                device.write(data)
+            return
+        with open(part, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, place)
+    except FileNotFoundError as error:
+        raise PathNotFoundError(f"{safe_spelling(path)} has no folder to be written into; make it") from error
+    except (IsADirectoryError, NotADirectoryError) as error:
+        raise BadInputError(f"{safe_spelling(path)} is no file that could be written") from error
+    finally:
+        with suppress(OSError):
+            os.unlink(part)
+
+
+def line_width() -> int:
+    """How many places a line has: `COLUMNS`, else the terminal's; much where the output is none."""
+    import shutil
+
+    return max(20, shutil.get_terminal_size((200, 24)).columns)
+
+
+def wrapped(text: str, room: int) -> Iterator[str]:
+    """A line, or several that take no more than `room` places; all but the first are indented."""
+    if width(text) <= room:
+        yield text
+        return
+    line = ""
+    for word in text.split(" "):
+        longer = f"{line} {word}" if line.strip() else line + word
+        if width(longer) > room and line.strip():
+            yield line.rstrip()
+            longer = f"    {word}"
+        while width(longer) > room and longer.isprintable():
+            stop = max(5, next(n for n in range(1, len(longer) + 1) if width(longer[:n]) > room) - 1)
+            yield longer[:stop]
+            longer = f"    {longer[stop:]}"
+        line = longer
+    if line.strip():
+        yield line.rstrip()
 
 
 def size_text(size_bytes: int) -> str:

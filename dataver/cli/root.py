@@ -37,6 +37,7 @@ VERBS = {
     "cat": "Write one file's bytes to standard output.",
     "stats": "Show what the columns of Parquet files hold.",
     "diff": "Show what differs between two versions.",
+    "drift": "Show how far columns moved away from those of a baseline.",
     "checkout": "Write a version's files into a folder.",
     "tag": "Name a version for ever.",
     "alias": "Name a version, and move the name when told to.",

@@ -159,7 +159,7 @@ class _Floats(_Numbers):
         self._special = [0, 0, 0]
 
     def add(self, array: pa.Array) -> None:
-        numbers = _values(array).to_numpy(zero_copy_only=False).astype(np.float64)
+        numbers = values_of(array).to_numpy(zero_copy_only=False).astype(np.float64)
         self._values += len(numbers)
         self._nulls += len(array) - len(numbers)
         finite = numbers[np.isfinite(numbers)]
@@ -178,7 +178,7 @@ class _Integers(_Numbers):
     """Integers, truth values, and times as integers of their unit."""
 
     def add(self, array: pa.Array) -> None:
-        present = _values(array)
+        present = values_of(array)
         self._values += len(present)
         self._nulls += len(array) - len(present)
         if pa.types.is_boolean(self._kind):
@@ -209,7 +209,7 @@ class _Coded(_Base):
         if not pa.types.is_dictionary(array.type):
             array = array.dictionary_encode()
         elif array.dictionary.null_count:
-            array = _decoded(array).dictionary_encode()
+            array = decoded(array).dictionary_encode()
         indices = array.indices.drop_null().to_numpy(zero_copy_only=False)
         self._values += len(indices)
         self._nulls += len(array) - len(indices)
@@ -299,13 +299,14 @@ class _Decimals(_Coded):
         self._take_numbers(*collapse(floats[order] + 0.0, counts[order]))
 
 
-def _values(array: pa.Array) -> pa.Array:
+def values_of(array: pa.Array) -> pa.Array:
+    """What is not null, as plain values."""
     if pa.types.is_dictionary(array.type):
-        array = _decoded(array)
+        array = decoded(array)
     return array.drop_null() if array.null_count else array
 
 
-def _decoded(array: pa.Array) -> pa.Array:
+def decoded(array: pa.Array) -> pa.Array:
     """A dictionary's values in the places of its indices, which a damaged file may have wrong."""
     array.validate(full=True)
     return array.dictionary_decode()

@@ -180,18 +180,23 @@ def encode_bounded(file_digest: bytes, statistics: FileStatistics) -> bytes:
     return encode(file_digest, FileStatistics(statistics.rows, (), reason))
 
 
-def merge(parts: Sequence[FileStatistics]) -> FileStatistics:
-    """The statistics of several files as one table. Their columns have the same names and types."""
+def merge(parts: Sequence[FileStatistics], points: int | None = None) -> FileStatistics:
+    """The statistics of several files as one table. Their columns have the same names and types.
+
+    `points` is how many are kept of a distribution, if not as many as the files' statistics have: more
+    than a record may have, so that merging adds little to the error.
+    """
     if len(parts) == 1:
         return parts[0]
     for part in parts:
         if part.reason:
             return FileStatistics(sum(p.rows for p in parts), (), part.reason)
     columns = zip(*(part.columns for part in parts), strict=True)
-    return FileStatistics(sum(part.rows for part in parts), tuple([_merged(column) for column in columns]))
+    merged = tuple([_merged(column, points) for column in columns])
+    return FileStatistics(sum(part.rows for part in parts), merged)
 
 
-def _merged(parts: tuple[ColumnStatistics, ...]) -> ColumnStatistics:
+def _merged(parts: tuple[ColumnStatistics, ...], points: int | None) -> ColumnStatistics:
     first = parts[0]
     values, nulls = sum(p.values for p in parts), sum(p.nulls for p in parts)
     reason = next((part.reason for part in parts if part.reason), "")
@@ -208,7 +213,7 @@ def _merged(parts: tuple[ColumnStatistics, ...]) -> ColumnStatistics:
         summed.mean, summed.squares,
         merge_registers(part.registers for part in parts),
         merge_tops([part.top for part in parts], detail.tops),
-        merge_quantiles([part.quantiles for part in parts], detail.points),
+        merge_quantiles([part.quantiles for part in parts], (detail.points and points) or detail.points),
     )  # fmt: skip
 
 

@@ -15,8 +15,8 @@ from dataver.values import dataclass
 SHARES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 """The quantiles that `to_json` spells out."""
 
-_TICKS_A_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
-_UNIT = re.compile(r"\[(s|ms|us|ns)\b")
+TICKS_A_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+UNIT = re.compile(r"\[(s|ms|us|ns)\b")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -127,7 +127,7 @@ class TableColumn:
 
     def spelled(self, value: Any) -> Any:
         """A value as JSON has it: times as ISO 8601, bytes in hex, decimals as text."""
-        return _spelled(value, self.type)
+        return spelled(value, self.type)
 
     def to_json(self) -> dict[str, Any]:
         """`{"name", "type", "reason", "values", "nulls", "nan", "infinities", "min", …, "quantiles"}`."""
@@ -185,7 +185,8 @@ def view(statistics: FileStatistics, files: int = 1) -> TableStatistics:
     return TableStatistics(files, statistics.rows, tuple(map(TableColumn, statistics.columns)))
 
 
-def _spelled(value: Any, kind: str) -> Any:
+def spelled(value: Any, kind: str) -> Any:
+    """A value of a type as JSON has it. See `TableColumn.spelled`."""
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, Decimal):
@@ -200,10 +201,10 @@ def _time(value: float, kind: str) -> Any:
     if kind.startswith(("date32", "date64")):
         ticks = 1 if kind.startswith("date32") else 86_400_000
         return _iso(timedelta(days=1) * (value / ticks), "days") if _fits(value / ticks) else value
-    unit = _UNIT.search(kind)
+    unit = UNIT.search(kind)
     if unit is None or not kind.startswith(("timestamp", "time32", "time64")):
         return value
-    ticks = _TICKS_A_SECOND[unit[1]]
+    ticks = TICKS_A_SECOND[unit[1]]
     seconds, rest = divmod(round(value), ticks)
     if not _fits(seconds / 86_400):
         return value

@@ -1,0 +1,258 @@
+"""Drift between the tables of two versions, or of parts of them: from statistics, or from all rows.
+
+Statistics are those that `Version.stats` gives: no data are read where they are at hand. Rows are read a
+few columns at a time, batch by batch; at most some hundred MiB of their numbers are held, the rest is
+sorted in a nameless temporary file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import dataver
+from dataver import tabular
+from dataver.errors import BadInputError, DataverError, PathNotFoundError
+from dataver.parts import Definition, SplitView, parse_node, tables_of
+from dataver.paths import safe_spelling
+from dataver.progress import Progress, Silent
+from dataver.tables.criteria import AUTO, Criteria, make_criteria
+from dataver.tables.drift import ColumnDrift, DriftReport, DriftSide, compare_column, compare_schemas
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from dataver.repository import Repository
+    from dataver.tables.profile import Profile
+    from dataver.tables.rowwise import Taker
+    from dataver.version import Version
+
+POINTS = 1 << 14
+"""So many points are kept of a distribution where files are taken together."""
+COLUMNS_AT_ONCE = 16
+"""So many columns are read together."""
+
+Leaf = tuple[str, str]
+
+
+def of_nodes(
+    repository: Repository, a: str, b: str, path: str = "", *, by: Definition | None = None, **options: Any
+) -> DriftReport:
+    """See `Repository.drift`."""
+    sides: list[Version | SplitView] = []
+    for node in (a, b):
+        ref, part = parse_node(node)
+        version = repository.version(ref)
+        sides.append(version if part is None else version.split(part, by, path=path or None))
+    if by is not None and not any(isinstance(side, SplitView) for side in sides):
+        raise BadInputError(
+            f"a definition defines parts, and neither {a} nor {b} names one, as {a}:train does"
+        )
+    return between(sides[0], sides[1], path, **options)
+
+
+def between(
+    baseline: Version | SplitView,
+    target: Version | SplitView,
+    path: str = "",
+    *,
+    columns: Sequence[str] | str | None = None,
+    metrics: Sequence[str] | str = AUTO,
+    thresholds: Mapping[str, float] | float | None = None,
+    exact: bool = False,
+    compute: bool = True,
+    progress: Progress | None = None,
+) -> DriftReport:
+    """See `Version.drift`."""
+    criteria = make_criteria(metrics, thresholds)
+    names = [columns] if isinstance(columns, str) else columns
+    watch = progress or Silent()
+    if exact or isinstance(baseline, SplitView) or isinstance(target, SplitView):
+        return _from_rows(_Rows(baseline, path, watch), _Rows(target, path, watch), names, criteria)
+    return _from_statistics(baseline, target, path, names, criteria, compute, watch)
+
+
+def _report(
+    sides: Sequence[DriftSide],
+    exact: bool,
+    criteria: Criteria,
+    leaves: tuple[Sequence[Leaf], Sequence[Leaf]],
+    columns: Sequence[ColumnDrift],
+    computed: int = 0,
+) -> DriftReport:
+    schema = compare_schemas(*leaves)
+    return DriftReport(
+        sides[0], sides[1], exact, criteria.to_json(), schema, tuple(columns),
+        datetime.now(UTC), dataver.__version__, computed,
+    )  # fmt: skip
+
+
+def _chosen(leaves: Sequence[Sequence[Leaf]], names: Sequence[str] | None) -> tuple[list[Leaf], list[Leaf]]:
+    """The leaf columns that were asked for, by their names or those of what they are in, of each side."""
+    if names is None:
+        return list(leaves[0]), list(leaves[1])
+    known = dict.fromkeys(name for side in leaves for name, _ in side)
+    for name in names:
+        if not any(_within(leaf, name) for leaf in known):
+            shown = ", ".join(list(known)[:10])
+            more = " …" if len(known) > 10 else ""
+            raise PathNotFoundError(f"there is no column {name!r:.100}; there are {shown}{more}")
+    chosen = [[leaf for leaf in side if any(_within(leaf[0], name) for name in names)] for side in leaves]
+    return chosen[0], chosen[1]
+
+
+def _within(leaf: str, name: str) -> bool:
+    return leaf == name or leaf.startswith((f"{name}.", f"{name}[]"))
+
+
+# From statistics
+
+
+def _from_statistics(
+    baseline: Version,
+    target: Version,
+    path: str,
+    names: Sequence[str] | None,
+    criteria: Criteria,
+    compute: bool,
+    watch: Progress,
+) -> DriftReport:
+    from dataver.tables.profile import of_statistics
+
+    sides, profiles, computed = [], [], 0
+    for version in (baseline, target):
+        paths = tabular.table_paths(version, path)
+        found = tabular.file_statistics(version, paths, compute=False)
+        lacking = [table for table, part in zip(paths, found, strict=True) if part is None]
+        if lacking and not compute:
+            raise BadInputError(
+                f"{version.name} has no statistics at hand of {len(lacking):,} files, among them "
+                f"{safe_spelling(lacking[0])}; without --no-compute they are computed"
+            )
+        if lacking:
+            computed += len(lacking)
+            watch.begin(f"computing statistics of {version.name}", len(lacking))
+            try:
+                found = tabular.file_statistics(version, paths, compute=True)
+            finally:
+                watch.end()
+        table = tabular.as_one_table(version, paths, found, POINTS)
+        sides.append(DriftSide(version.name, version.id, path, table.files, table.rows))
+        profiles.append([of_statistics(column) for column in table.columns])
+    leaves = _chosen([[(column.name, column.type) for column in side] for side in profiles], names)
+    before, after = ({column.name: column for column in reversed(side)} for side in profiles)
+    common = [name for name in dict.fromkeys(name for name, _ in leaves[0]) if name in after]
+    columns = [compare_column(before[name], after[name], criteria) for name in common]
+    return _report(sides, False, criteria, leaves, columns, computed)
+
+
+# From rows
+
+
+class _Rows:
+    """The rows of one side, read some columns at a time."""
+
+    def __init__(self, side: Version | SplitView, path: str, watch: Progress) -> None:
+        from dataver.tables.leaves import leaf_types
+
+        self.side = side
+        self._watch = watch
+        if isinstance(side, SplitView):
+            tables = tables_of(side.version, side.definition)
+            self.version, self._path, self.schema = side.version, side.definition.path, tables.schema
+            self._tables = list(tables.files)
+        else:
+            self.version, self._path, self.schema = side, path, tabular.schema(side, path)
+            self._tables = tabular.table_paths(side, path)
+        self.leaves = {
+            field.name: list(leaf_types(field.name, field.type)) for field in reversed(list(self.schema))
+        }
+        self.leaf_names = [
+            (name, str(kind)) for field in self.schema for name, kind in self.leaves[field.name]
+        ]
+        self.rows = 0
+
+    def describe(self) -> DriftSide:
+        """What is said of the side; `rows` counts once some columns were read."""
+        split = self.side.digest if isinstance(self.side, SplitView) else None
+        return DriftSide(self.side.name, self.version.id, self._path, len(self._tables), self.rows, split)
+
+    def profiles(self, names: Sequence[str]) -> dict[str, Profile]:
+        """The profiles of the leaves of these columns. What cannot be read has a reason instead."""
+        import pyarrow as pa
+
+        from dataver.tables.footer import first_line
+        from dataver.tables.profile import Profile
+
+        try:
+            return self._read(names)
+        except DataverError:
+            raise
+        except (pa.ArrowException, OSError, ValueError, NotImplementedError, MemoryError) as error:
+            if isinstance(error, OSError) and error.errno is not None:  # a full disk; pyarrow sets none
+                raise
+            if len(names) == 1:
+                reason = f"it cannot be read: {first_line(error)}"
+                return {
+                    name: Profile(name, str(kind), 0, 0, reason=reason)
+                    for name, kind in self.leaves[names[0]]
+                }
+        # One by one, to see which one fails.
+        found: dict[str, Profile] = {}
+        for name in names:
+            found |= self.profiles([name])
+        return found
+
+    def _read(self, names: Sequence[str]) -> dict[str, Profile]:
+        from dataver.tables.leaves import leaf_arrays
+        from dataver.tables.rowwise import ROOM_VALUES, taker_of
+
+        count = sum(len(self.leaves[name]) for name in names)
+        room = max(ROOM_VALUES // max(count, 1), 1 << 12)
+        takers: list[list[Taker]] = [
+            [taker_of(name, kind, room) for name, kind in self.leaves[column]] for column in names
+        ]
+        rows = 0
+        for batch in self._batches(names):
+            if batch.schema.names != list(names):
+                raise ValueError("its name is that of another column too")
+            rows += batch.num_rows
+            for array, into in zip(batch.columns, takers, strict=True):
+                for leaf, taker in zip(leaf_arrays(array), into, strict=True):
+                    taker.add(leaf)
+        self.rows = rows
+        profiles = [taker.finish() for into in takers for taker in into]
+        return {profile.name: profile for profile in profiles}
+
+    def _batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        self._watch.begin(f"reading rows of {self.side.name}", len(self._tables))
+        try:
+            if isinstance(self.side, SplitView):
+                yield from self.side.to_batches(names)
+                return
+            for table in self._tables:
+                yield from tabular.batches(self.version, table, names)
+                self._watch.advance(1)
+        finally:
+            self._watch.end()
+
+
+def _from_rows(a: _Rows, b: _Rows, names: Sequence[str] | None, criteria: Criteria) -> DriftReport:
+    leaves = _chosen([a.leaf_names, b.leaf_names], names)
+    wanted = {name for name, _ in leaves[0]} & {name for name, _ in leaves[1]}
+    columns = [
+        name
+        for name, below in a.leaves.items()
+        if name in b.leaves and any(leaf in wanted for leaf, _ in below)
+    ]
+    found: dict[str, ColumnDrift] = {}
+    for start in range(0, max(len(columns), 1), COLUMNS_AT_ONCE):
+        group = columns[start : start + COLUMNS_AT_ONCE]
+        before, after = a.profiles(group), b.profiles(group)
+        for name in before:
+            if name in wanted and name in after:
+                found[name] = compare_column(before[name], after[name], criteria)
+    order = [name for name, _ in leaves[0] if name in found]
+    sides = [a.describe(), b.describe()]
+    return _report(sides, True, criteria, leaves, [found[name] for name in dict.fromkeys(order)])
