@@ -35,7 +35,7 @@ def of_version(
         _refuse([name for name in ("columns", "fill") if mine.get(name)], "files have no")
         source = FileSource(version, path, others.get("include", ()), others.get("exclude", ()))
     else:
-        from dataver.parts import readable
+        from dataver.row_tables import readable
 
         with readable(version):
             tables = version.dataset(path, format=table_format, **others)

@@ -18,8 +18,8 @@ from dataver.globs import path_filter
 from dataver.hashing import blake3_digest
 from dataver.loading.columns import Batch, Column, check, to_column
 from dataver.loading.processes import current_worker
-from dataver.parts import readable
 from dataver.paths import safe_spelling
+from dataver.row_tables import readable
 from dataver.splits.definition import canonical_json
 from dataver.tree.manifest import FOLDER, REFERENCE, SYMLINK, Entry
 

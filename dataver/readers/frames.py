@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dataver.errors import PathNotFoundError
-from dataver.parts import readable
 from dataver.paths import safe_spelling
 from dataver.readers import extras
 from dataver.readers.copies import local_files
+from dataver.row_tables import readable
 from dataver.version import TABLE_SUFFIXES
 
 if TYPE_CHECKING:

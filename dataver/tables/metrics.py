@@ -133,11 +133,11 @@ def bin_edges(low: float, high: float, smaller: int) -> Floats:
     bins = math.ceil(math.log2(max(smaller, 1)) + 1)
     steps = np.arange(bins + 1)
     if math.isinf(high - low):
-        edges = low * (1 - steps / bins) + high * (steps / bins)
+        edges = np.asarray(low * (1 - steps / bins) + high * (steps / bins), np.float64)
     else:
-        edges = low + steps * ((high - low) / bins)
+        edges = np.asarray(low + steps * ((high - low) / bins), np.float64)
     edges[-1] = high
-    return np.asarray(edges, np.float64)
+    return edges
 
 
 # Bounds

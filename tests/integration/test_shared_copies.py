@@ -1,4 +1,4 @@
-"""Local copies of many processes: what goes when there is no room, who makes one, and what the killed leave."""
+"""Local copies of many processes: what goes when room is short, who makes one, what the killed leave."""
 
 from __future__ import annotations
 

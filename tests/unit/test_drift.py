@@ -20,6 +20,7 @@ import dataver
 from dataver import tabular
 from dataver.errors import BadInputError, PathNotFoundError
 from dataver.keys import pack_key
+from dataver.reading import file_rows
 from dataver.repository import Repository, init
 from dataver.tables import rowwise
 from dataver.testing.stores import CountingStore
@@ -71,16 +72,16 @@ def data_reads(store: CountingStore, packs: set[str]) -> list[str]:
 def test_with_statistics_in_the_repository_no_data_are_read(
     repository: Repository, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for version in range(2):
+    for number in range(2):
         for part in range(3):
-            put(folder, f"train/{part}.parquet", table(3 * version + part, shift=version / 2))
+            put(folder, f"train/{part}.parquet", table(3 * number + part, shift=number / 2))
         repository.commit("t", folder, stats=True)
     index = repository.session.index()
     packs = set()
     for ref in ("t@v1", "t@v2"):
         version = repository.version(ref)
         for path in version.tables():
-            rows = tabular.file_rows(version.entry(path), version.objects(), 0, version.entry(path).size)
+            rows = file_rows(version.entry(path), version.objects(), 0, version.entry(path).size)
             for _, row in rows:
                 place = index.find(row.digest)
                 assert place is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -156,7 +157,7 @@ def test_long_runs_go_to_disk_and_come_back_in_blocks(monkeypatch: pytest.Monkey
 # Exact figures
 
 
-KINDS = {
+KINDS: dict[str, Callable[[Any, int], Any]] = {
     "normal": lambda random, n: random.normal(3, 2, n),
     "shifted": lambda random, n: random.normal(3.4, 2.2, n),
     "lognormal": lambda random, n: random.lognormal(0, 2, n),
@@ -210,15 +211,16 @@ def test_exact_categories_against_the_oracles(a: list[str], b: list[str]) -> Non
 
 
 def test_truth_values_bytes_and_dictionaries_are_categories() -> None:
-    random = np.random.default_rng(2)
-    for kind in (
+    random: Any = np.random.default_rng(2)
+    kinds: tuple[Callable[[int, float], Any], ...] = (
         lambda n, p: pa.array(random.random(n) < p),
         lambda n, p: pa.array([b"\xff" if x < p else b"\x00" for x in random.random(n)]),
         lambda n, p: pa.array([b"ab" if x < p else b"cd" for x in random.random(n)], pa.binary(2)),
         lambda n, p: pa.array(["x" if x < p else "y" for x in random.random(n)]).dictionary_encode(),
         lambda n, p: pa.array(["x" if x < p else "y" for x in random.random(n)], pa.large_string()),
         lambda n, p: pa.array(["x" if x < p else "y" for x in random.random(n)], pa.string_view()),
-    ):
+    )
+    for kind in kinds:
         a, b = kind(900, 0.5), kind(1100, 0.8)
         expected = oracles.jensen_shannon(*oracles.counts(a.to_pylist(), b.to_pylist()))
         for make in (rowwise, sketched):
@@ -290,7 +292,8 @@ def test_bounds_hold_where_not_all_categories_are_listed(seed: int, distinct: in
 
 def test_values_that_are_all_different_decide_nothing_by_statistics() -> None:
     sides = [pa.array([f"{side}{n}" for n in range(70_000)]) for side in "ab"]
-    found = compare_column(*map(sketched, sides), make_criteria())
+    a, b = map(sketched, sides)
+    found = compare_column(a, b, make_criteria())
     js = found.measures[1]
     assert (js.value, js.error, js.drifted, js.certain, found.drifted) == (0.0, 1.0, None, False, None)
     assert "--exact" in js.reason
