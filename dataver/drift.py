@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 POINTS = 1 << 14
 """So many points are kept of a distribution where files are taken together."""
 COLUMNS_AT_ONCE = 16
-"""So many columns are read together."""
+"""So many columns are read together, or more of a wide table."""
+GROUPS_MAX = 64
+"""Files are opened so many times at most."""
 
 Leaf = tuple[str, str]
 
@@ -247,8 +249,9 @@ def _from_rows(a: _Rows, b: _Rows, names: Sequence[str] | None, criteria: Criter
         if name in b.leaves and any(leaf in wanted for leaf, _ in below)
     ]
     found: dict[str, ColumnDrift] = {}
-    for start in range(0, max(len(columns), 1), COLUMNS_AT_ONCE):
-        group = columns[start : start + COLUMNS_AT_ONCE]
+    step = max(COLUMNS_AT_ONCE, -(-len(columns) // GROUPS_MAX))
+    for start in range(0, max(len(columns), 1), step):
+        group = columns[start : start + step]
         before, after = a.profiles(group), b.profiles(group)
         for name in before:
             if name in wanted and name in after:

@@ -292,7 +292,8 @@ def _both(column: ColumnDrift) -> str:
         if getattr(a, count) or getattr(b, count):
             shares = [share_text(side.share(getattr(side, count))) for side in (a, b)]
             rows.append((what, shares[0], shares[1]))
-    rows += [("least", cell(a.min), cell(b.min)), ("greatest", cell(a.max), cell(b.max))]
+    if column.kind == "numbers":
+        rows += [("least", cell(a.min), cell(b.min)), ("greatest", cell(a.max), cell(b.max))]
     body = "".join(
         f"<tr><th>{name}</th><td>{_text(left)}</td><td>{_text(right)}</td></tr>" for name, left, right in rows
     )

@@ -157,7 +157,7 @@ def test_long_runs_go_to_disk_and_come_back_in_blocks(monkeypatch: pytest.Monkey
 # Exact figures
 
 
-KINDS: dict[str, Callable[[Any, int], Any]] = {
+KINDS: dict[str, Callable[[np.random.Generator, int], Array]] = {
     "normal": lambda random, n: random.normal(3, 2, n),
     "shifted": lambda random, n: random.normal(3.4, 2.2, n),
     "lognormal": lambda random, n: random.lognormal(0, 2, n),
@@ -211,17 +211,17 @@ def test_exact_categories_against_the_oracles(a: list[str], b: list[str]) -> Non
 
 
 def test_truth_values_bytes_and_dictionaries_are_categories() -> None:
-    random: Any = np.random.default_rng(2)
-    kinds: tuple[Callable[[int, float], Any], ...] = (
-        lambda n, p: pa.array(random.random(n) < p),
-        lambda n, p: pa.array([b"\xff" if x < p else b"\x00" for x in random.random(n)]),
-        lambda n, p: pa.array([b"ab" if x < p else b"cd" for x in random.random(n)], pa.binary(2)),
-        lambda n, p: pa.array(["x" if x < p else "y" for x in random.random(n)]).dictionary_encode(),
-        lambda n, p: pa.array(["x" if x < p else "y" for x in random.random(n)], pa.large_string()),
-        lambda n, p: pa.array(["x" if x < p else "y" for x in random.random(n)], pa.string_view()),
-    )
-    for kind in kinds:
-        a, b = kind(900, 0.5), kind(1100, 0.8)
+    random = np.random.default_rng(2)
+    sides = random.random(900) < 0.5, random.random(1100) < 0.8
+    for pair, kind in (
+        ((True, False), pa.bool_()),
+        ((b"\xff", b"\x00"), pa.binary()),
+        ((b"ab", b"cd"), pa.binary(2)),
+        (("x", "y"), pa.dictionary(pa.int32(), pa.string())),
+        (("x", "y"), pa.large_string()),
+        (("x", "y"), pa.string_view()),
+    ):
+        a, b = (pa.array([pair[0] if first else pair[1] for first in side], kind) for side in sides)
         expected = oracles.jensen_shannon(*oracles.counts(a.to_pylist(), b.to_pylist()))
         for make in (rowwise, sketched):
             found = figures(make(a), make(b))["JensenShannonDistance"]
@@ -292,8 +292,7 @@ def test_bounds_hold_where_not_all_categories_are_listed(seed: int, distinct: in
 
 def test_values_that_are_all_different_decide_nothing_by_statistics() -> None:
     sides = [pa.array([f"{side}{n}" for n in range(70_000)]) for side in "ab"]
-    a, b = map(sketched, sides)
-    found = compare_column(a, b, make_criteria())
+    found = compare_column(sketched(sides[0]), sketched(sides[1]), make_criteria())
     js = found.measures[1]
     assert (js.value, js.error, js.drifted, js.certain, found.drifted) == (0.0, 1.0, None, False, None)
     assert "--exact" in js.reason
@@ -303,8 +302,6 @@ def test_values_that_are_all_different_decide_nothing_by_statistics() -> None:
 def test_a_tie_with_the_threshold_says_how_sure_it_is() -> None:
     random = np.random.default_rng(4)
     a, b = sketched(pa.array(random.normal(0, 1, 50_000))), sketched(pa.array(random.normal(0.1, 1, 50_000)))
-    exact = oracles.wasserstein(*(np.random.default_rng(4).normal(0, 1, 5), np.zeros(5)))
-    assert exact > 0
     told = compare_column(a, b, make_criteria()).measures[1]
     assert told.value is not None
     assert told.error < told.threshold
@@ -401,7 +398,6 @@ def test_numbers_of_all_sorts_compare() -> None:
     from datetime import date, datetime, time, timedelta
     from decimal import Decimal
 
-    day = 86_400.0
     whole = [1, 2, 3, 10]
     expected = oracles.wasserstein(np.array(whole) * 1.0, np.array(whole) + 1.0)
     pairs: list[tuple[pa.Array, pa.Array]] = [
@@ -429,7 +425,6 @@ def test_numbers_of_all_sorts_compare() -> None:
         assert (found.kind, found.above) == ("numbers", True)
     assert drift(*pairs[5]).target.max == "1917-07-26T00:00:00Z"
     assert drift(pairs[4][0], pa.array([1, 2])).drifted is None
-    assert day == 86_400
     assert {family(str(kind)) for kind in (pa.int8(), pa.float16(), pa.decimal128(3), pa.uint64())} == {
         "number"
     }
