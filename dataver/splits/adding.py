@@ -50,9 +50,10 @@ def _read(path: str) -> bytes:
 
 
 def definition_text(name: str, definition: Split) -> str:
-    """A definition as a table of TOML; what is empty is left out."""
+    """A definition as a table of TOML; what need not be said is left out."""
     document = definition.to_document()
-    fields = {key: value for key, value in document.items() if value not in ("", None) and key != "format"}
+    unsaid = {"format": document["format"], "path": "", "salt": "", "rest": None}
+    fields = {key: value for key, value in document.items() if key not in unsaid or unsaid[key] != value}
     lines = [
         f"[{_key(name)}]",
         *(f"{key} = {_value(value)}" for key, value in fields.items() if key != "parts"),

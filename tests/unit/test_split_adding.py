@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import dataver
@@ -43,6 +43,7 @@ SPLITS = st.one_of(
 
 
 @given(names, SPLITS)
+@example("a", dataver.ColumnSplit(""))  # a column may be called so
 def test_what_is_written_is_what_is_read(name: str, definition: Split) -> None:
     assert load(definition_text(name, definition).encode(), "x.toml") == {name: definition}
 
