@@ -13,6 +13,7 @@ from dataver.errors import (
     BadInputError,
     ConflictError,
     DamagedError,
+    DataverError,
     NotPermittedError,
     RefNotFoundError,
     StoreError,
@@ -20,6 +21,7 @@ from dataver.errors import (
 from dataver.log.state import State
 from dataver.pins import LOCK_NAME, Lock, Pin, lock_path, lock_text, pinned, read_lock
 from dataver.refs import parse_ref
+from dataver.replacing import replacing
 from dataver.session import Session
 from dataver.values import dataclass
 
@@ -195,11 +197,11 @@ def _edit(
             lock, done = change(old or Lock(path, session.repository, _url(session, path)))
             if lock != old:
                 _write(path, lock_text(lock))
+    except DataverError:
+        raise
     except PermissionError as error:
         raise NotPermittedError(f"the lock file {path} cannot be written: {error.strerror}") from error
     except FileNotFoundError as error:
-        if isinstance(error, RefNotFoundError):
-            raise
         raise RefNotFoundError(f"there is no folder for the lock file {path}") from error
     return path, done
 
@@ -217,22 +219,13 @@ def _only_one(folder: str) -> Iterator[None]:
 
 
 def _write(path: str, text: str) -> None:
-    part = f"{path}.{os.urandom(4).hex()}.part"
     try:
-        with open(part, "x", encoding="utf-8", newline="\n") as file:
-            with suppress(FileNotFoundError):
-                os.fchmod(file.fileno(), os.stat(path).st_mode & 0o777)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except PermissionError:
+        with replacing(path) as file:
+            file.write(text.encode())
+    except DataverError:
         raise
     except OSError as error:
         raise StoreError(f"the lock file {path} could not be written: {error.strerror}") from error
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(part)
 
 
 def _url(session: Session, path: str) -> str:

@@ -36,7 +36,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     except PermissionError as error:
         raise NotPermittedError(f"{path} cannot be written: {error.strerror}") from error
     except FileNotFoundError as error:
-        raise PathNotFoundError(f"there is no folder for {path}") from error
+        raise PathNotFoundError(f"{path} has no folder to be written into; make it") from error
+    except NotADirectoryError as error:
+        raise BadInputError(f"{path} is no file that could be written") from error
     finally:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             os.unlink(part)

@@ -6,14 +6,12 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dataver.errors import BadInputError, PathNotFoundError
 from dataver.paths import safe_spelling
 
 if TYPE_CHECKING:
@@ -62,25 +60,15 @@ def note(text: str) -> None:
 
 def write_file(path: str, data: bytes) -> None:
     """Write a file that was asked for beside the output: readers see all of it, or what was there before."""
+    from dataver.replacing import replacing
+
     place = os.path.realpath(path)
-    part = f"{place}.{os.urandom(4).hex()}.part"
-    try:
-        if os.path.exists(place) and not os.path.isfile(place) and not os.path.isdir(place):
-            with open(place, "wb") as device:
-                device.write(data)
-            return
-        with open(part, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, place)
-    except FileNotFoundError as error:
-        raise PathNotFoundError(f"{safe_spelling(path)} has no folder to be written into; make it") from error
-    except (IsADirectoryError, NotADirectoryError) as error:
-        raise BadInputError(f"{safe_spelling(path)} is no file that could be written") from error
-    finally:
-        with suppress(OSError):
-            os.unlink(part)
+    if os.path.exists(place) and not os.path.isfile(place) and not os.path.isdir(place):
+        with open(place, "wb") as device:
+            device.write(data)
+        return
+    with replacing(path) as file:
+        file.write(data)
 
 
 def line_width() -> int:
