@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from dataver.errors import BadInputError
 from dataver.loading.options import CACHE_BYTES_MAX, WINDOW_ROWS, RowOptions, StreamOptions
+from dataver.readers.extras import need
 
 if TYPE_CHECKING:
     from dataver.loading.rows import TorchRows
@@ -23,7 +24,7 @@ def of_version(
     version: Version, path: str, table_format: str, iterable: bool, options: Mapping[str, Any]
 ) -> TorchRows | TorchStream:
     """See `Version.to_torch`. What is no option of a data set goes to `Version.dataset`."""
-    _require_torch()
+    need("torch", "to_torch")
     from dataver.loading.sources import FileSource
 
     own = set(get_type_hints(StreamOptions))
@@ -46,7 +47,7 @@ def of_version(
 
 def of_split(view: SplitView, iterable: bool, options: Mapping[str, Any]) -> TorchRows | TorchStream:
     """See `SplitView.to_torch`."""
-    _require_torch()
+    need("torch", "to_torch")
     _refuse(options.keys() - get_type_hints(StreamOptions).keys(), "the rows of a split have no")
     from dataver.parts import rule_of, tables_of
 
@@ -102,13 +103,3 @@ def _make(source: Source, iterable: bool, options: Mapping[str, Any]) -> TorchRo
 def _refuse(names: Sequence[str] | set[str], why: str) -> None:
     for name in sorted(names):
         raise BadInputError(f"{why} {name!r}")
-
-
-def _require_torch() -> None:
-    try:
-        import torch.utils.data  # noqa: F401
-    except ImportError as error:
-        raise BadInputError(
-            "to_torch needs PyTorch, which cannot be imported here: `pip install 'dataver[torch]'`, or the "
-            f"build of PyTorch for this machine ({error})"
-        ) from error
