@@ -3,7 +3,7 @@
  * function promises, and have a version of each in Python that gives the same. Built against the stable ABI, so that one build serves every
  * Python from 3.11 on; where it cannot be built, nothing but speed is lost. */
 
-#define _GNU_SOURCE /* O_TMPFILE, O_PATH */
+#define _GNU_SOURCE 1 /* O_TMPFILE, O_PATH */
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>

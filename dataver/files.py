@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 
 from dataver.errors import BadInputError, PathNotFoundError
 from dataver.paths import RelativePath, safe_spelling
-from dataver.tree.manifest import FOLDER, SYMLINK, Entry, to_entry
+from dataver.results import FileEntry
+from dataver.tree.manifest import FOLDER, KIND_NAMES, SYMLINK, Entry, to_entry
 from dataver.tree.schema import Link, NodeStore
 from dataver.tree.walk import find, prefix_stop, scan
 
@@ -120,3 +121,14 @@ def to_path(path: str) -> bytes:
     """A path as users write it, `""` or with a slash at its end for a folder. `BadInputError` as ever."""
     trimmed = path.rstrip("/")
     return bytes(RelativePath.parse(trimmed)) if trimmed else b""
+
+
+def to_file_entry(entry: Entry) -> FileEntry:
+    """An entry as callers see it."""
+    return FileEntry(
+        entry.path.decode(),
+        KIND_NAMES.get(entry.kind, "file"),
+        entry.executable,
+        entry.size,
+        entry.digest.hex(),
+    )

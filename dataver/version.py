@@ -6,22 +6,22 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 from dataver.errors import BadInputError, PathNotFoundError
-from dataver.files import Files, to_path
+from dataver.files import Files, to_file_entry, to_path
 from dataver.format.version import VersionRecord, decode_version
 from dataver.hashing import Kind
 from dataver.objects import Objects
 from dataver.paths import safe_spelling
+from dataver.process_reader import ProcessReader, another
 from dataver.progress import Progress
-from dataver.reading import blocks, file_ranges, list_cache, read_file, read_ranges
+from dataver.reading import blocks, file_ranges, read_file, read_ranges
 from dataver.refs import Resolved
 from dataver.results import CheckoutResult, FileEntry, Listing, VersionInfo
 from dataver.streams import VersionFile
 from dataver.tables.footer import PARQUET_SUFFIXES
-from dataver.tree.manifest import FOLDER, KIND_NAMES, SYMLINK, Entry, ManifestNodes, manifest_link
+from dataver.tree.manifest import FOLDER, SYMLINK, Entry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     import pyarrow
     import pyarrow.dataset
 
-    from dataver.chunk_index import ChunkIndex
     from dataver.loading.rows import TorchRows
     from dataver.loading.stream import TorchStream
     from dataver.log.state import State
@@ -58,26 +57,6 @@ class Writable(Protocol):
         """Take all of `data`."""
 
 
-class _Reader:
-    """What reads a version in one process."""
-
-    def __init__(self, repository: Repository, resolved: Resolved, state: State | None) -> None:
-        self.repository = repository
-        session = repository.session
-        index = session.index(state)
-        # A look for what is missing reads the log, which only one thread at a time may: so it has
-        # a log of its own.
-        self.objects = Objects(session.store, index, partial(_newest_index, repository))
-        self.lists = list_cache(self.objects)
-        self.files = Files(
-            ManifestNodes(self.objects),
-            manifest_link(resolved.version.manifest),
-            lambda entry: read_file(entry, self.objects),
-        )
-        self.record: VersionRecord | None = None
-        self.process = os.getpid()
-
-
 class Version:
     """One immutable version. It carries the id: what a branch or tag does later changes nothing here.
 
@@ -88,7 +67,7 @@ class Version:
     def __init__(self, repository: Repository, resolved: Resolved, state: State | None = None) -> None:
         """`state` is the newest state, where it was read a moment ago."""
         self._resolved = resolved
-        self._process_reader = _Reader(repository, resolved, state)
+        self._process_reader = ProcessReader(repository, resolved, state)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Version, (self.repository, self._resolved)
@@ -103,12 +82,12 @@ class Version:
         return hash((self.id, self.dataset_name))
 
     @property
-    def _reader(self) -> _Reader:
+    def _reader(self) -> ProcessReader:
         reader = self._process_reader
         if reader.process != os.getpid():
             # A forked process shares neither locks nor connections with the one it came from.
-            again = _another(reader.repository)
-            reader = self._process_reader = _Reader(again, self._resolved, None)
+            again = another(reader.repository)
+            reader = self._process_reader = ProcessReader(again, self._resolved, None)
         return reader
 
     @property
@@ -424,7 +403,7 @@ class Version:
         By number, or with `iterable` one after the other: see `TorchRows` and `TorchStream`, and
         `RowOptions` and `StreamOptions` for the options of each. Others are those of `dataset`. With the
         format `files` a sample is a file, any that matches the globs of `include` and none of `exclude`.
-        `BadInputError` where PyTorch is missing, or for columns that tensors cannot hold.
+        `MissingExtraError` without PyTorch, `BadInputError` for columns that tensors cannot hold.
         """
         from dataver.loading.make import of_version
 
@@ -510,25 +489,3 @@ class Version:
             for name in below
             if name.lower().endswith(suffixes) and not any(p.startswith((".", "_")) for p in name.split("/"))
         ]
-
-
-def to_file_entry(entry: Entry) -> FileEntry:
-    """An entry as callers see it."""
-    return FileEntry(
-        entry.path.decode(),
-        KIND_NAMES.get(entry.kind, "file"),
-        entry.executable,
-        entry.size,
-        entry.digest.hex(),
-    )
-
-
-def _newest_index(repository: Repository) -> ChunkIndex:
-    return _another(repository).session.index()
-
-
-def _another(repository: Repository) -> Repository:
-    """The same repository, opened anew."""
-    open_again, arguments = repository.__reduce__()
-    another: Repository = open_again(*arguments)
-    return another
