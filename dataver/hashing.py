@@ -47,6 +47,7 @@ class Kind(Enum):
     CHUNK_LIST = "dataver 2026 v1 chunk list"
     VERSION = "dataver 2026 v1 version"
     RUN = "dataver 2026 v1 run"
+    RUN_PART = "dataver 2026 v1 run part"
     LOG_ENTRY = "dataver 2026 v1 log entry"
     TABLE_STATISTICS = "dataver 2026 v1 table statistics"
 

@@ -331,21 +331,28 @@ class Publisher:
 
     def _put(self, wanted: Mapping[bytes, bytes], state: State) -> None:
         """Put those records that the repository does not have into packs that await their segment."""
-        digests = [digest for digest in wanted if digest not in self._stored_digests]
-        places = self._session.index(state, writing=True).find_many(b"".join(digests))
-        writer = RecordWriter(self._session.store, nonce=self._session.nonce)
-        for digest, place in zip(digests, places, strict=True):
-            if place is None:
-                writer.add(digest, wanted[digest])
-        self._data_packs += writer.close()
-        self._stored_digests.update(digests)
+        new = {digest: data for digest, data in wanted.items() if digest not in self._stored_digests}
+        self._data_packs += put_records(self._session, new, state)
+        self._stored_digests.update(new)
 
     def _index_operations(self, state: State) -> list[Operation]:
-        operations: list[Operation] = list(self._segments)
-        inputs = choose(state.segments())
-        if inputs:
-            operations.append(merge(self._session.store, inputs, self._session.nonce))
-        return operations
+        return [*self._segments, *merged_segments(self._session, state)]
+
+
+def put_records(session: Session, records: Mapping[bytes, bytes], state: State) -> list[StoredPack]:
+    """Put those metadata objects that the repository does not have into packs, which await a segment."""
+    places = session.index(state, writing=True).find_many(b"".join(records))
+    writer = RecordWriter(session.store, nonce=session.nonce)
+    for (digest, data), place in zip(records.items(), places, strict=True):
+        if place is None:
+            writer.add(digest, data)
+    return writer.close()
+
+
+def merged_segments(session: Session, state: State) -> list[Operation]:
+    """The operation that merges index segments, where there are enough of a size."""
+    inputs = choose(state.segments())
+    return [merge(session.store, inputs, session.nonce)] if inputs else []
 
 
 def on_top(edits: Edits, theirs: Edits) -> tuple[Edits, list[bytes]]:

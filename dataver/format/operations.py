@@ -22,6 +22,7 @@ ID_BYTES = 16
 NO_DIGEST = bytes(DIGEST_BYTES)
 
 BRANCH, TAG, ALIAS = 1, 2, 3
+READ, MADE = 1, 2
 
 
 class Codec(NamedTuple):
@@ -259,7 +260,7 @@ class RunStart(Operation):
 
 @dataclass(frozen=True, slots=True)
 class RunEnd(Operation):
-    """A run is over: 0 done, 1 failed, 2 cancelled."""
+    """A run is over: 0 done, 1 failed, 2 cancelled. A later one stands for the one before."""
 
     TAG = b"rune"
     FIELDS: ClassVar[dict[str, Codec]] = {"run": _ID, "record": _DIGEST, "status": _U8}
@@ -278,6 +279,38 @@ class ModelCreate(Operation):
     number: int
     run: bytes
     record: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class RunLink(Operation):
+    """A run read these versions (`kind` `READ`), or made them (`MADE`)."""
+
+    TAG = b"rlnk"
+    FIELDS: ClassVar[dict[str, Codec]] = {"run": _ID, "kind": _U8, "versions": _DIGESTS}
+    run: bytes
+    kind: int
+    versions: tuple[Digest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunTracker(Operation):
+    """A run is known to another tool: `name` is `KIND:ID`, as `mlflow:39a8545a…`."""
+
+    TAG = b"rtrk"
+    FIELDS: ClassVar[dict[str, Codec]] = {"run": _ID, "name": _TEXT}
+    run: bytes
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles(Operation):
+    """A version of a model is found by these: the digest of its files' tree, and those of its files."""
+
+    TAG = b"modf"
+    FIELDS: ClassVar[dict[str, Codec]] = {"name": _TEXT, "number": _U64, "digests": _DIGESTS}
+    name: str
+    number: int
+    digests: tuple[Digest, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,6 +428,9 @@ KINDS: dict[bytes, type[Operation]] = {
         RunStart,
         RunEnd,
         ModelCreate,
+        RunLink,
+        RunTracker,
+        ModelFiles,
         IndexAdd,
         IndexReplace,
         GcMark,

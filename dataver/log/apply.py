@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import singledispatchmethod
 
 from dataver.errors import ConflictError
 from dataver.format.operations import (
     ALIAS,
     BRANCH,
-    NO_DIGEST,
     TAG,
     AliasSet,
     BranchSet,
@@ -32,10 +32,13 @@ from dataver.format.operations import (
     IndexAdd,
     IndexReplace,
     ModelCreate,
+    ModelFiles,
     Operation,
     RefDelete,
     RunEnd,
+    RunLink,
     RunStart,
+    RunTracker,
     Shallow,
     TagCreate,
     Unknown,
@@ -45,7 +48,6 @@ from dataver.format.operations import (
 from dataver.log import state as keys
 from dataver.log.state import RefState, SegmentState, State, VersionState
 
-_RUN = struct.Struct("<32s32sB")
 _MARK = struct.Struct("<QB")
 _ENTRY = struct.Struct("<Q")
 
@@ -171,13 +173,24 @@ class Applier:
 
     @_one.register
     def _(self, operation: RunStart) -> None:
-        self._set(keys.RUN + operation.run, _RUN.pack(operation.record, NO_DIGEST, 0))
+        from dataver.log.run_state import RunState
+
+        key = keys.RUN + operation.run
+        if self._checked:
+            self._expect(self._state.get(key) is None, f"run {operation.run.hex()} exists")
+        self._set(key, RunState(operation.run, self._number, operation.record, None, 0).pack())
+        self._set(keys.RUN_ORDER + self._number.to_bytes(8, "big") + operation.run, b"")
 
     @_one.register
     def _(self, operation: RunEnd) -> None:
+        from dataver.log.run_state import run_state
+
         begun = self._state.get(keys.RUN + operation.run)
-        start = begun[:32] if begun else NO_DIGEST
-        self._set(keys.RUN + operation.run, _RUN.pack(start, operation.record, operation.status))
+        if self._checked:
+            self._expect(begun is not None, f"run {operation.run.hex()} was never started")
+        if begun is not None:
+            run = replace(run_state(operation.run, begun), end=operation.record, status=operation.status)
+            self._set(keys.RUN + operation.run, run.pack())
 
     @_one.register
     def _(self, operation: ModelCreate) -> None:
@@ -185,6 +198,24 @@ class Applier:
         if self._checked:
             self._expect(self._state.get(key) is None, f"model {operation.name}@v{operation.number} exists")
         self._set(key, operation.run + operation.record)
+        self._set(keys.MODEL_BY_RUN + operation.run + key[4:], b"")
+
+    @_one.register
+    def _(self, operation: RunLink) -> None:
+        for version in operation.versions:
+            key = keys.USED + version + operation.run
+            before = self._state.get(key)
+            self._set(key, bytes([operation.kind | (before[0] if before else 0)]))
+
+    @_one.register
+    def _(self, operation: RunTracker) -> None:
+        self._set(keys.TRACKED + operation.name.encode() + b"\0" + operation.run, b"")
+
+    @_one.register
+    def _(self, operation: ModelFiles) -> None:
+        model = operation.name.encode() + b"\0" + operation.number.to_bytes(8, "big")
+        for digest in operation.digests:
+            self._set(keys.MODEL_BY_DIGEST + digest + model, b"")
 
     @_one.register
     def _(self, operation: IndexAdd) -> None:

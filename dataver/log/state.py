@@ -6,13 +6,18 @@
 "eras" digest                     → record text
 "hold" name                       → version id
 "mark" pack or segment digest     → entry number u64 | kind u8
+"modf" digest, name 0x00 number   → (empty): the model's files have this tree, or one has this digest
 "modl" name 0x00 number u64 (BE)  → run id 16 | record digest 32
+"modr" run id, name 0x00 number   → (empty): the run made this model
 "numb" dataset id, number u64 (BE)→ version id
 "refs" dataset id, name           → kind u8 (| 0x80: deleted) | version id
-"runs" run id                     → start record 32 | end record 32 or zeros | status u8
+"rord" entry u64 (BE), run id     → (empty): the run was started there
+"runs" run id                     → entry u64 | start record 32 | end record 32 or zeros | status u8
 "segm" segment digest             → keys u64 | bytes u64
 "shal" dataset id, version id     → entry number u64, for a parent that is absent on purpose
 "swep" pack or segment digest     → entry number u64 | kind u8
+"trak" kind : id 0x00 run id      → (empty): the run in another tool
+"used" version id, run id         → u8, 1: the run read it, 2: made it, 3: both
 "vers" dataset id, version id     → entry u64 | number u64 | manifest 32 | files u64 | bytes u64
                                     | new bytes u64 | stored bytes u64 | run id (0 or 16)
 """
@@ -32,6 +37,8 @@ from dataver.values import dataclass
 CONFIG, DATASET, DELETED, ERASED, HELD = b"conf", b"data", b"dele", b"eras", b"hold"
 MARKED, MODEL, NUMBER, REF, RUN = b"mark", b"modl", b"numb", b"refs", b"runs"
 SEGMENT, SHALLOW, SWEPT, VERSION = b"segm", b"shal", b"swep", b"vers"
+MODEL_BY_DIGEST, MODEL_BY_RUN, RUN_ORDER = b"modf", b"modr", b"rord"
+TRACKED, USED = b"trak", b"used"
 
 REF_DELETED = 0x80
 PACK_NAME, SEGMENT_NAME = 1, 2

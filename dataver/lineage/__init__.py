@@ -1,0 +1,1 @@
+"""Runs, models, and what was made of what."""
