@@ -44,6 +44,9 @@ class ChunkIndex:
     `skipped` packs are treated as if no segment named them. A segment that is missing or damaged
     knows nothing, and stands in `faults`: what others know can be read all the same, and what is
     written is stored once more.
+
+    Where `relied` is a set, the packs in which anything was found are added to it: whoever writes
+    relies on them.
     """
 
     def __init__(
@@ -52,12 +55,14 @@ class ChunkIndex:
         segments: Iterable[bytes],
         skipped: Collection[bytes] = (),
         sizes: Mapping[bytes, int] | None = None,
+        relied: set[bytes] | None = None,
     ) -> None:
         """`sizes` are the bytes of segments: one whose size is not given is read whole."""
         self._store = store
         self._names = list(segments)
         self._skipped = frozenset(skipped)
         self._sizes = dict(sizes or {})
+        self.relied = relied
         self._far = not isinstance(store, MapsObjects)
         self._open: dict[bytes, Segment | RemoteSegment] = {}
         self._broken: dict[bytes, DamagedError] = {}
@@ -78,10 +83,15 @@ class ChunkIndex:
         segments: Iterable[bytes],
         skipped: Collection[bytes] = (),
         sizes: Mapping[bytes, int] | None = None,
+        relied: set[bytes] | None = None,
     ) -> ChunkIndex:
         """An index of other segments that keeps what this one has open."""
-        other = ChunkIndex(self._store, segments, skipped, sizes)
-        other._open = {name: segment for name, segment in self._open.items() if name in set(other._names)}
+        other = ChunkIndex(self._store, segments, skipped, sizes, relied)
+        names = set(other._names)
+        if names.issuperset(self._names):
+            other._open = self._open  # also what either opens from here on
+        else:
+            other._open = {name: segment for name, segment in self._open.items() if name in names}
         return other
 
     def read_whole(self) -> None:
@@ -139,7 +149,11 @@ class ChunkIndex:
         except DamagedError as error:
             self._broken[name] = error
             return None
-        return None if place is None or place.pack in self._skipped else place
+        if place is None or place.pack in self._skipped:
+            return None
+        if self.relied is not None:
+            self.relied.add(place.pack)
+        return place
 
     def _order(self) -> list[bytes]:
         """The segments as they are searched: those at hand first."""
@@ -198,6 +212,8 @@ class ChunkIndex:
                     if place.pack not in self._skipped:
                         found[at] = place
                         kept[hit] = False
+                if self.relied is not None:
+                    self.relied.update({place.pack for place in places}.difference(self._skipped))
             missing = missing[kept]
         return found
 

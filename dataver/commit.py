@@ -22,7 +22,7 @@ from dataver.history import changes_of
 from dataver.ingest import Ingested, digest_files, ingest
 from dataver.journal import Journal, ResumedIndex, rely_on
 from dataver.log.state import State, VersionState
-from dataver.packs import PackWriter, StoredPack
+from dataver.packs import PackWriter
 from dataver.paths import check_paths
 from dataver.progress import Progress, Silent
 from dataver.publish import Basis, Change, Label, Published, Publisher, Written
@@ -154,7 +154,10 @@ class Committer:
         self._remember_digests(cache, files, ingested)
         try:
             statistics = self._statistics(ingested, state, watcher) if options.stats else {}
-            published = self._publish(edits, packs, ingested, stored, statistics)
+            written = Written(
+                packs, ingested.list_nodes, ingested.new_bytes, stored, statistics, index.relied or ()
+            )
+            published = self._publish(edits, written)
         except BaseException:
             journal.close(None)
             raise
@@ -374,16 +377,8 @@ class Committer:
             edits.update((path, None) for path in _in_the_way(nodes, root, added) if path not in entries)
         return edits
 
-    def _publish(
-        self,
-        edits: dict[bytes, Row | None],
-        packs: list[StoredPack],
-        ingested: Ingested,
-        stored_bytes: int,
-        statistics: dict[bytes, bytes],
-    ) -> Published:
+    def _publish(self, edits: dict[bytes, Row | None], written: Written) -> Published:
         change = Change(edits, self._basis)
-        written = Written(packs, ingested.list_nodes, ingested.new_bytes, stored_bytes, statistics)
         return Publisher(
             self._session, self._name, self._options.branch, change, self._label, written, self._announce
         ).publish()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from dataver.chunk_index import require_segment
+from dataver.digest import DIGEST_BYTES
 from dataver.format import segment as segment_format
 from dataver.format.operations import IndexReplace
 from dataver.format.segment import SegmentFrame
@@ -31,10 +32,16 @@ def choose(segments: Sequence[SegmentState]) -> list[SegmentState]:
     return [segment for segment in segments if _level(segment) <= max(full)]
 
 
-def merge(store: Store, inputs: Sequence[SegmentState], nonce: Nonce) -> IndexReplace:
-    """Put one segment with the keys of all `inputs`; the operation that makes it count instead."""
+def merge(
+    store: Store, inputs: Sequence[SegmentState], nonce: Nonce, gone: Collection[bytes] = ()
+) -> IndexReplace:
+    """Put one segment with the keys of all `inputs`; the operation that makes it count instead.
+
+    Of a key that several have, one place is kept: not one in a pack of `gone` where there is another.
+    """
     import numpy as np
 
+    in_gone = []
     packs: list[bytes] = []
     numbers: dict[bytes, int] = {}
     frames: list[SegmentFrame] = []
@@ -50,11 +57,21 @@ def merge(store: Store, inputs: Sequence[SegmentState], nonce: Nonce) -> IndexRe
                 packs.append(name)
             renumbered.append(numbers[name])
         own = np.frombuffer(segment.rows(), dtype="<u4").reshape(-1, 3).copy()
+        if gone:
+            packs_of_frames = np.frombuffer(segment.frame_table(), dtype="<u4").reshape(-1, 5)[:, 0]
+            is_gone = np.array([name in gone for name in segment.packs()], dtype=bool)
+            in_gone.append(is_gone[packs_of_frames[own[:, 0]]])
         own[:, 0] += len(frames)
-        rows.append(own.tobytes())
+        rows.append(own)
         frames.extend(frame._replace(pack=renumbered[frame.pack]) for frame in segment.frames())
         keys.append(segment.keys().tobytes())
-    data = segment_format.encode(packs, frames, b"".join(keys), b"".join(rows), nonce())
+    all_rows, all_keys = np.concatenate(rows), b"".join(keys)
+    if gone:
+        # Of equal keys the first is kept.
+        order = np.argsort(np.concatenate(in_gone), kind="stable")
+        all_rows = all_rows[order]
+        all_keys = np.frombuffer(all_keys, dtype=np.uint8).reshape(-1, DIGEST_BYTES)[order].tobytes()
+    data = segment_format.encode(packs, frames, all_keys, all_rows.tobytes(), nonce())
     stored = put_segment(store, data)
     return IndexReplace(tuple(state.name for state in inputs), stored.name, stored.keys, stored.size_bytes)
 

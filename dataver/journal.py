@@ -175,7 +175,7 @@ class ResumedIndex(ChunkIndex):
     """
 
     def __init__(self, index: ChunkIndex, store: Store, adopted: Iterable[StoredPack]) -> None:
-        super().__init__(store, index.names)
+        super().__init__(store, index.names, relied=index.relied)
         self._below = index
         self._packs = {pack.name: pack for pack in adopted}
         data = segment_over(list(self._packs.values()), random_nonce())

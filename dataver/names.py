@@ -27,6 +27,7 @@ from dataver.refs import (
     require_dataset,
     require_version,
 )
+from dataver.relying import spare_versions
 from dataver.results import DatasetInfo, RefResult
 from dataver.session import Session
 
@@ -124,8 +125,17 @@ def delete_dataset(session: Session, name: str) -> None:
     session.log.append(plan, session.who(None))
 
 
+def _last_entry(state: State, dataset: bytes) -> int:
+    """The entry that made the newest version of a dataset, as far as its versions are there."""
+    known = [version.entry for version in state.versions(dataset)]
+    return max(known + [number for _, number in state.condemned(dataset)], default=0)
+
+
 def undelete_dataset(session: Session, name: str) -> None:
-    """Give the dataset that was last deleted under a name its name again."""
+    """Give the dataset that was last deleted under a name its name again.
+
+    `RefNotFoundError` where its versions were collected since.
+    """
     check_dataset_name(name)
 
     def plan(state: State) -> tuple[Operation, ...]:
@@ -134,8 +144,8 @@ def undelete_dataset(session: Session, name: str) -> None:
             raise RefNotFoundError(f"no deleted dataset was called {name!r}")
         if state.dataset(name) is not None:
             raise AlreadyExistsError(f"there is a dataset {name!r} again; rename it first")
-        newest = max(gone, key=lambda dataset: max((v.entry for v in state.versions(dataset)), default=0))
-        return (DatasetRestore(newest, name),)
+        newest = max(gone, key=lambda dataset: _last_entry(state, dataset))
+        return (*spare_versions(state, newest), DatasetRestore(newest, name))
 
     session.newest()
     session.log.append(plan, session.who(None))

@@ -7,7 +7,7 @@ edits are made there; where they do, it is a conflict.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import field
 from itertools import chain
 
@@ -32,6 +32,7 @@ from dataver.log.state import State, VersionState
 from dataver.packs import RecordWriter, StoredPack, write_segment
 from dataver.paths import safe_spelling
 from dataver.refs import MAIN, check_new_ref, is_absent, live_ref, require_version
+from dataver.relying import spare
 from dataver.session import Session
 from dataver.tree.build import empty
 from dataver.tree.diff import diff
@@ -119,7 +120,8 @@ class Label:
 class Written:
     """Data that was put before: packs and chunk lists that the edits refer to, and their counts.
 
-    `statistics` are records beside the version, each with what it is found under.
+    `statistics` are records beside the version, each with what it is found under. `relied` are the packs in
+    which chunks of the edits were found.
     """
 
     packs: Sequence[StoredPack] = ()
@@ -127,6 +129,7 @@ class Written:
     new_bytes: int = 0
     stored_bytes: int = 0
     statistics: Mapping[bytes, bytes] = field(default_factory=dict)
+    relied: Collection[bytes] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +165,7 @@ class Publisher:
         self._written = written
         self._announce = announce
         self._stored_digests: set[bytes] = set()
+        self._relied = {pack.name for pack in written.packs}.union(written.relied)
         self._segments: list[IndexAdd] = []
         self._data_packs = list(written.packs)
         self._dataset = session.nonce()
@@ -182,13 +186,8 @@ class Publisher:
         measured = self._change.basis.versions
         if any(state.version(dataset, version.id) is None for version in measured):
             raise ConflictError(
-                f"dataset {self._name} was renamed or deleted meanwhile; nothing was committed"
-            )
-        marked = state.marked() if self._written.packs else {}
-        if any(pack.name in marked for pack in self._written.packs):
-            raise ConflictError(
-                "what was uploaded for this commit was marked for collection meanwhile; nothing was "
-                "committed, repeat it"
+                f"dataset {self._name} was renamed or deleted meanwhile, or the version that this was made "
+                "from collected; nothing was committed"
             )
         start = self._starting_point(state, dataset)
         head = None if start is None else start[0]
@@ -203,6 +202,7 @@ class Publisher:
             operations.insert(0, DatasetCreate(dataset, self._name))
         if self._outcome.created:
             operations += self._index_operations(state)
+            operations[:0] = spare(state, self._relied)
         return tuple(operations)
 
     def _starting_point(self, state: State, dataset: bytes) -> tuple[VersionState, bool] | None:
@@ -327,21 +327,30 @@ class Publisher:
         if self._data_packs:
             segment = write_segment(self._session.store, self._data_packs, nonce=self._session.nonce)
             self._segments.append(IndexAdd(segment.name, segment.keys, segment.size_bytes))
+            self._relied.update(pack.name for pack in self._data_packs)
+            self._relied.add(segment.name)
         self._data_packs = []
 
     def _put(self, wanted: Mapping[bytes, bytes], state: State) -> None:
         """Put those records that the repository does not have into packs that await their segment."""
         new = {digest: data for digest, data in wanted.items() if digest not in self._stored_digests}
-        self._data_packs += put_records(self._session, new, state)
+        self._data_packs += put_records(self._session, new, state, self._relied)
         self._stored_digests.update(new)
 
     def _index_operations(self, state: State) -> list[Operation]:
         return [*self._segments, *merged_segments(self._session, state)]
 
 
-def put_records(session: Session, records: Mapping[bytes, bytes], state: State) -> list[StoredPack]:
-    """Put those metadata objects that the repository does not have into packs, which await a segment."""
-    places = session.index(state, writing=True).find_many(b"".join(records))
+def put_records(
+    session: Session, records: Mapping[bytes, bytes], state: State, relied: set[bytes]
+) -> list[StoredPack]:
+    """Put those metadata objects that the repository does not have into packs, which await a segment.
+
+    The packs that have the others are added to `relied`.
+    """
+    index = session.index(state, writing=True)
+    places = index.find_many(b"".join(records))
+    relied |= index.relied or set()
     writer = RecordWriter(session.store, nonce=session.nonce)
     for (digest, data), place in zip(records.items(), places, strict=True):
         if place is None:
@@ -352,7 +361,7 @@ def put_records(session: Session, records: Mapping[bytes, bytes], state: State) 
 def merged_segments(session: Session, state: State) -> list[Operation]:
     """The operation that merges index segments, where there are enough of a size."""
     inputs = choose(state.segments())
-    return [merge(session.store, inputs, session.nonce)] if inputs else []
+    return [merge(session.store, inputs, session.nonce, state.marked())] if inputs else []
 
 
 def on_top(edits: Edits, theirs: Edits) -> tuple[Edits, list[bytes]]:

@@ -156,6 +156,11 @@ def _select(state: State, dataset: bytes, ref: Ref) -> VersionState:
             raise RefNotFoundError(
                 f"{ref.dataset} has no version {selector}; `dataver log {ref.dataset}` lists them"
             )
+        if is_absent(state, dataset, version):
+            raise RefNotFoundError(
+                f"{ref.dataset}@{selector} is not here any more: it was pruned, or left out when the history "
+                f"was copied; `dataver log {ref.dataset}` lists what there is"
+            )
         return require_version(state, dataset, version)
     if _HEX.fullmatch(selector):
         return _by_prefix(state, dataset, ref)

@@ -83,7 +83,11 @@ class Session:
         )
 
     def index(self, state: State | None = None, *, writing: bool = False) -> ChunkIndex:
-        """The valid segments of the newest state; for writing, without what is marked for collection."""
+        """The valid segments of the newest state.
+
+        For writing it is one of its own, without what is marked for collection, that notes what was
+        found where.
+        """
         state = state or self.log.state()
         gone = state.marked() if writing else state.swept()
         packs = [name for name, kind in gone.items() if kind != SEGMENT_NAME]
@@ -93,9 +97,9 @@ class Session:
         sizes: dict[bytes, int] = {s.name: s.size_bytes for s in ordered}
         if self._index is None:
             self._index = ChunkIndex(self.store, segments, packs, sizes)
-        elif self._index.names != segments or writing or gone:
+        elif self._index.names != segments or gone:
             self._index = self._index.replaced(segments, packs, sizes)
-        return self._index
+        return self._index.replaced(segments, packs, sizes, set()) if writing else self._index
 
     def objects(self, state: State | None = None) -> Objects:
         """Verified reads; what is missing is looked for again after the log was read again."""

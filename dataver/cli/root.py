@@ -53,6 +53,9 @@ VERBS = {
     "overlap": "Find what two versions or parts both have.",
     "rewrite-parquet": "Write Parquet so that versions share more.",
     "verify": "Check that every object is there and whole.",
+    "gc": "Reclaim what nothing refers to.",
+    "prune": "Let old versions go that nobody named.",
+    "hold": "Keep a version, whatever else lets it go.",
     "doctor": "Check the environment and the repository, and say what to do.",
     "completion": "Print the completion script of a shell.",
 }

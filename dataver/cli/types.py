@@ -54,6 +54,26 @@ class PlaceType(click.Path):
         return super().convert(value, param, ctx)
 
 
+class DurationType(click.ParamType[float]):
+    """A span of time in seconds: a number with `s`, `m`, `h`, `d` or `w`; 0 needs no unit."""
+
+    name = "duration"
+    _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}  # noqa: RUF012 - a constant
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The seconds."""
+        if isinstance(value, float):
+            return value
+        text = str(value).strip()
+        number, unit = (text[:-1], text[-1:].lower()) if text[-1:].isalpha() else (text, "")
+        if not number.isascii() or not number.isdigit() or len(number) > 9 or (not unit and int(number)):
+            self.fail(f"{text!r} is no duration: write 90m, 12h, 7d or 2w.", param, ctx)
+        if unit and unit not in self._SECONDS:
+            self.fail(f"{text!r} has no unit among s, m, h, d and w.", param, ctx)
+        return int(number) * self._SECONDS.get(unit, 0.0)
+
+
 DATASET = DatasetType()
+DURATION = DurationType()
 REF = RefType()
 PLACE = PlaceType(path_type=str)

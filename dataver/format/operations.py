@@ -23,6 +23,8 @@ NO_DIGEST = bytes(DIGEST_BYTES)
 
 BRANCH, TAG, ALIAS = 1, 2, 3
 READ, MADE = 1, 2
+CONDEMN, SPARE, FORGET = 1, 2, 3
+"""A version may not be named any more, as its objects are about to be marked; it may again; it is gone."""
 
 
 class Codec(NamedTuple):
@@ -372,6 +374,17 @@ class GcRestore(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class VersionMark(Operation):
+    """What is to become of versions that no name leads to: see `CONDEMN` and the others."""
+
+    TAG = b"vmrk"
+    FIELDS: ClassVar[dict[str, Codec]] = {"dataset": _ID, "kind": _U8, "versions": _DIGESTS}
+    dataset: bytes
+    kind: int
+    versions: tuple[Digest, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ConfigSet(Operation):
     """A mutable setting; an empty value removes it."""
 
@@ -436,6 +449,7 @@ KINDS: dict[bytes, type[Operation]] = {
         GcMark,
         GcSweep,
         GcRestore,
+        VersionMark,
         ConfigSet,
         Erase,
         Hold,

@@ -27,6 +27,7 @@ from dataver.log.run_state import ModelState, models_of_run, newest_model, run_n
 from dataver.log.state import State
 from dataver.packs import write_segment
 from dataver.publish import merged_segments, put_records
+from dataver.relying import spare
 from dataver.session import Session
 
 __all__ = ["MODEL_FILES_FOUND_MAX", "amend_run", "end_run", "start_run"]
@@ -128,6 +129,7 @@ def _append(
     wanted: dict[bytes, bytes] = {part_digest(part): part for part in parts}
     wanted.update({record.digest(): record.encode() for record in records})
     stored: list[Operation] | None = None
+    relied: set[bytes] = set()
 
     def complete(state: State) -> tuple[Operation, ...] | None:
         nonlocal stored
@@ -135,16 +137,18 @@ def _append(
         if operations is None:
             return None
         if stored is None:
-            stored = _store(session, wanted, state)
-        return (*operations, *stored, *merged_segments(session, state))
+            stored = _store(session, wanted, state, relied)
+        return (*spare(state, relied), *operations, *stored, *merged_segments(session, state))
 
     session.newest()
     return session.log.append(complete, session.who(author))
 
 
-def _store(session: Session, wanted: dict[bytes, bytes], state: State) -> list[Operation]:
-    packs = put_records(session, wanted, state)
+def _store(session: Session, wanted: dict[bytes, bytes], state: State, relied: set[bytes]) -> list[Operation]:
+    packs = put_records(session, wanted, state, relied)
     if not packs:
         return []
     segment = write_segment(session.store, packs, nonce=session.nonce)
+    relied.update(pack.name for pack in packs)
+    relied.add(segment.name)
     return [IndexAdd(segment.name, segment.keys, segment.size_bytes)]

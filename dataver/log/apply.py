@@ -15,6 +15,9 @@ from dataver.errors import ConflictError
 from dataver.format.operations import (
     ALIAS,
     BRANCH,
+    CONDEMN,
+    FORGET,
+    SPARE,
     TAG,
     AliasSet,
     BranchSet,
@@ -43,6 +46,7 @@ from dataver.format.operations import (
     TagCreate,
     Unknown,
     VersionAdd,
+    VersionMark,
     VersionNumber,
 )
 from dataver.log import state as keys
@@ -107,6 +111,9 @@ class Applier:
         if self._checked:
             self._expect(self._state.get(keys.DELETED + operation.dataset), "it is not deleted")
             self._expect(self._state.dataset(operation.name) is None, f"dataset {operation.name} exists")
+            for ref in self._state.refs(operation.dataset):
+                if not ref.deleted:
+                    self._may_be_named(operation.dataset, ref.target)
         self._set(keys.DELETED + operation.dataset, None)
         self._set(keys.DATASET + operation.name.encode(), operation.dataset)
 
@@ -124,13 +131,20 @@ class Applier:
             operation.run,
         )
         key = keys.VERSION + operation.dataset + operation.version
-        if self._state.get(key) is None:
+        before = self._state.get(key)
+        if before is None:
             self._set(key, version.pack())
+        elif keys.is_condemned(before):
+            # Whoever adds it put all that it is made of, and relies on nothing that was there for it.
+            packed = version.pack()
+            self._set(key, packed[:8] + before[8:16] + packed[16:])
+            self._set(keys.CONDEMNED + operation.dataset + operation.version, None)
 
     @_one.register
     def _(self, operation: BranchSet) -> None:
         if self._checked:
             self._moves(operation.dataset, BRANCH, operation.name, operation.expected)
+            self._may_be_named(operation.dataset, operation.target)
         self._set_ref(operation.dataset, RefState(BRANCH, operation.name, operation.target))
         self._give_numbers(operation.dataset, operation.first_number, operation.numbered)
 
@@ -138,7 +152,7 @@ class Applier:
     def _(self, operation: VersionNumber) -> None:
         if self._checked:
             for version in operation.numbered:
-                self._expect(self._has(operation.dataset, version), f"version {version} is not here")
+                self._may_be_named(operation.dataset, version)
         self._give_numbers(operation.dataset, operation.first_number, operation.numbered)
 
     @_one.register
@@ -156,12 +170,14 @@ class Applier:
     def _(self, operation: TagCreate) -> None:
         if self._checked:
             self._moves(operation.dataset, TAG, operation.name, None, operation.target)
+            self._may_be_named(operation.dataset, operation.target)
         self._set_ref(operation.dataset, RefState(TAG, operation.name, operation.target))
 
     @_one.register
     def _(self, operation: AliasSet) -> None:
         if self._checked:
             self._moves(operation.dataset, ALIAS, operation.name, operation.expected)
+            self._may_be_named(operation.dataset, operation.target)
         self._set_ref(operation.dataset, RefState(ALIAS, operation.name, operation.target))
 
     @_one.register
@@ -251,6 +267,26 @@ class Applier:
             self._set(keys.MARKED + name, None)
 
     @_one.register
+    def _(self, operation: VersionMark) -> None:
+        for version in operation.versions:
+            key = keys.VERSION + operation.dataset + version
+            value = self._state.get(key)
+            if self._checked:
+                is_condemned = value is not None and keys.is_condemned(value)
+                fits = value is not None and is_condemned != (operation.kind == CONDEMN)
+                self._expect(fits, f"version {version} was condemned, spared or collected meanwhile")
+            if value is None:
+                continue
+            entry = int.from_bytes(value[:8], "little") & ~keys.VERSION_CONDEMNED
+            if operation.kind == CONDEMN:
+                entry |= keys.VERSION_CONDEMNED
+            condemned = _ENTRY.pack(self._number) if operation.kind == CONDEMN else None
+            self._set(keys.CONDEMNED + operation.dataset + version, condemned)
+            if operation.kind == SPARE:
+                self._set(keys.SHALLOW + operation.dataset + version, None)
+            self._set(key, None if operation.kind == FORGET else _ENTRY.pack(entry) + value[8:])
+
+    @_one.register
     def _(self, operation: ConfigSet) -> None:
         self._set(keys.CONFIG + operation.key.encode(), operation.value.encode() or None)
 
@@ -260,13 +296,20 @@ class Applier:
 
     @_one.register
     def _(self, operation: Hold) -> None:
+        if self._checked and operation.target is not None:
+            datasets = [dataset for _, dataset in self._state.datasets()]
+            has = any(self._has(dataset, operation.target) for dataset in datasets)
+            self._expect(has, f"version {operation.target} is not here, or was collected")
         self._set(keys.HELD + operation.name.encode(), operation.target)
 
     def _set_ref(self, dataset: bytes, ref: RefState) -> None:
         self._set(keys.REF + dataset + ref.name.encode(), ref.pack())
 
+    def _may_be_named(self, dataset: bytes, version: bytes) -> None:
+        self._expect(self._has(dataset, version), f"version {version.hex()} is not here, or was collected")
+
     def _has(self, dataset: bytes, version: bytes) -> bool:
-        return self._state.get(keys.VERSION + dataset + version) is not None
+        return self._state.version(dataset, version) is not None
 
     def _give_numbers(self, dataset: bytes, first_number: int, versions: Iterable[bytes]) -> None:
         for number, version in enumerate(versions, first_number):

@@ -326,7 +326,7 @@ class Log:
             if self._put(entry):
                 self._tail = _own(entry)
                 self._remember(self._tail)
-                self._put_hint(entry.number)
+                self.put_hint(entry.number)
                 return self.state_of(self._tail)
             if time.monotonic() - started > RETRY_S_MAX:
                 raise ConflictError(
@@ -407,11 +407,12 @@ class Log:
         except (ObjectMissingError, StoreError):
             return None
 
-    def _put_hint(self, number: int) -> None:
+    def put_hint(self, number: int) -> None:
+        """Tell readers where to begin to look for the newest entry. Advisory: it may fail unseen."""
         try:
             self.store.put_hint(HINT_KEY, str(number).encode())
         except StoreError:
-            # Advisory: without it readers look a little longer.
+            # Without it readers look a little longer.
             return
 
 

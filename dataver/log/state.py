@@ -1,5 +1,6 @@
 """The state after a log entry: a sorted map that is a pure function of the entries up to it.
 
+"cond" dataset id, version id     → entry number u64: no new name may lead there
 "conf" setting                    → text
 "data" dataset name               → dataset id 16
 "dele" dataset id                 → name it had
@@ -18,8 +19,8 @@
 "swep" pack or segment digest     → entry number u64 | kind u8
 "trak" kind : id 0x00 run id      → (empty): the run in another tool
 "used" version id, run id         → u8, 1: the run read it, 2: made it, 3: both
-"vers" dataset id, version id     → entry u64 | number u64 | manifest 32 | files u64 | bytes u64
-                                    | new bytes u64 | stored bytes u64 | run id (0 or 16)
+"vers" dataset id, version id     → entry u64 (| 2⁶³: condemned) | number u64 | manifest 32 | files u64
+                                    | bytes u64 | new bytes u64 | stored bytes u64 | run id (0 or 16)
 """
 
 from __future__ import annotations
@@ -34,19 +35,22 @@ from dataver.tree.schema import Link, NodeStore
 from dataver.tree.walk import find, prefix_stop, scan
 from dataver.values import dataclass
 
-CONFIG, DATASET, DELETED, ERASED, HELD = b"conf", b"data", b"dele", b"eras", b"hold"
+CONDEMNED, CONFIG, DATASET, DELETED = b"cond", b"conf", b"data", b"dele"
+ERASED, HELD = b"eras", b"hold"
 MARKED, MODEL, NUMBER, REF, RUN = b"mark", b"modl", b"numb", b"refs", b"runs"
 SEGMENT, SHALLOW, SWEPT, VERSION = b"segm", b"shal", b"swep", b"vers"
 MODEL_BY_DIGEST, MODEL_BY_RUN, RUN_ORDER = b"modf", b"modr", b"rord"
 TRACKED, USED = b"trak", b"used"
 
 REF_DELETED = 0x80
+VERSION_CONDEMNED = 1 << 63
 PACK_NAME, SEGMENT_NAME = 1, 2
 KIND_NAMES = {BRANCH: "branch", TAG: "tag", ALIAS: "alias"}
 
 _VERSION = struct.Struct("<QQ32sQQQQ")
 _SEGMENT = struct.Struct("<QQ")
 _REF = struct.Struct("<B32s")
+_MARK = struct.Struct("<QB")
 _VALUE_TAG = b"valu"
 
 
@@ -182,14 +186,15 @@ class State:
             yield _ref(key[len(prefix) :].decode(), value)
 
     def version(self, dataset: bytes, version: bytes) -> VersionState | None:
-        """What is known of a version of this dataset."""
+        """What is known of a version of this dataset; None also where it is condemned."""
         value = self.get(VERSION + dataset + version)
-        return None if value is None else _version(version, value)
+        return None if value is None or is_condemned(value) else _version(version, value)
 
     def versions(self, dataset: bytes, prefix: bytes = b"") -> Iterator[VersionState]:
-        """The versions of a dataset whose ids begin with `prefix`, by id."""
+        """The versions of a dataset whose ids begin with `prefix`, by id; none that is condemned."""
         for key, value in self.items(VERSION + dataset + prefix):
-            yield _version(key[-DIGEST_BYTES:], value)
+            if not is_condemned(value):
+                yield _version(key[-DIGEST_BYTES:], value)
 
     def numbered(self, dataset: bytes, number: int) -> Digest | None:
         """The id of `vN`."""
@@ -222,9 +227,26 @@ class State:
         for key, _ in self.items(SHALLOW + dataset):
             yield Digest(key[-DIGEST_BYTES:])
 
+    def condemned(self, dataset: bytes) -> Iterator[tuple[Digest, int]]:
+        """The versions that are as good as gone, each with the number of the entry that says so.
+
+        Their objects are marked, or about to be; the contents may still be there.
+        """
+        for key, value in self.items(CONDEMNED + dataset):
+            yield Digest(key[-DIGEST_BYTES:]), int.from_bytes(value, "little")
+
+    def holds(self) -> Iterator[tuple[str, Digest]]:
+        """The named reasons to keep versions, by name."""
+        for key, value in self.items(HELD):
+            yield key[4:].decode(), Digest(value)
+
     def segments(self) -> list[SegmentState]:
         """The valid index segments, by name."""
         return [SegmentState(Digest(key[4:]), *_SEGMENT.unpack(value)) for key, value in self.items(SEGMENT)]
+
+    def marks(self) -> dict[Digest, tuple[int, int]]:
+        """Marked packs and segments, that are not swept: the entry that marked each, and its kind."""
+        return {Digest(key[4:]): _MARK.unpack(value) for key, value in self.items(MARKED)}
 
     def marked(self) -> dict[Digest, int]:
         """Packs and segments that nothing new may rely on, with their kinds: marked or swept."""
@@ -238,6 +260,11 @@ class State:
         """A mutable setting of the repository."""
         value = self.get(CONFIG + key.encode())
         return None if value is None else value.decode()
+
+
+def is_condemned(value: bytes) -> bool:
+    """Whether the value of a version says that it is condemned."""
+    return bool(value[7] & 0x80)
 
 
 def value_row(key: bytes, value: bytes) -> Row:

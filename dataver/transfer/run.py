@@ -186,10 +186,12 @@ class Transfer:
             return None
         packs = self._packs(copier)
         if packs:
-            operations.append(self._segment(packs))
+            operations.append(self._segment(packs, state))
         inputs = choose_segments(state.segments())
         if inputs:
-            operations.append(merge_segments(self._session.store, inputs, self._session.nonce))
+            operations.append(
+                merge_segments(self._session.store, inputs, self._session.nonce, state.marked())
+            )
         self._wrote = True
         return tuple(operations)
 
@@ -227,12 +229,13 @@ class Transfer:
             self._rebased_packs += writer.close()
         return self._rebased[key]
 
-    def _segment(self, packs: list[StoredPack]) -> IndexAdd:
+    def _segment(self, packs: list[StoredPack], state: State) -> IndexAdd:
         names = frozenset(pack.name for pack in packs)
-        if names not in self._segments:
-            made = write_segment(self._session.store, packs, nonce=self._session.nonce)
-            self._segments[names] = IndexAdd(made.name, made.keys, made.size_bytes)
-        return self._segments[names]
+        made = self._segments.get(names)
+        if made is None or made.segment in state.marked():
+            put = write_segment(self._session.store, packs, nonce=self._session.nonce)
+            made = self._segments[names] = IndexAdd(put.name, put.keys, put.size_bytes)
+        return made
 
     def _result(self, copier: Copier) -> TransferResult:
         moves: list[RefMove] = []

@@ -36,18 +36,23 @@ class NamedVersion(NamedTuple):
 
 
 def all_versions(state: State, findings: Findings) -> list[NamedVersion]:
-    """The versions of every dataset, deleted ones too; a ref to one that is not there is damage."""
-    names = [(dataset, name) for name, dataset in state.datasets()]
-    names += [(dataset, name) for dataset, name in state.deleted_datasets()]
+    """The versions of every dataset, deleted ones too; a name of one that is not there is damage.
+
+    Not a name that is deleted, or whose dataset is: what it led to may have been collected.
+    """
+    named_datasets = [(dataset, name) for name, dataset in state.datasets()]
+    deleted = dict(state.deleted_datasets())
     found: list[NamedVersion] = []
-    for dataset, name in names:
+    for dataset, name in (*named_datasets, *deleted.items()):
         versions = {version.id: version for version in state.versions(dataset)}
         found.extend(NamedVersion(name, version, dataset) for version in versions.values())
-        named = {ref.target: ref.name for ref in state.refs(dataset)}
+        if dataset in deleted:
+            continue
+        named = {ref.target: ref.name for ref in state.refs(dataset) if not ref.deleted}
         for key, target in state.items(NUMBER + dataset):
             named[Digest(target)] = f"v{int.from_bytes(key[-8:], 'big')}"
         for target, selector in named.items():
-            if target not in versions:
+            if target not in versions and not state.is_absent(dataset, target):
                 reason = f"{name}@{selector} names version {target}, which the log does not have"
                 findings.add(entry_key(state.number), reason, Harm(name, None, None))
     return found

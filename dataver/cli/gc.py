@@ -1,0 +1,90 @@
+"""`dataver gc`: reclaim what nothing refers to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from dataver.cli import output
+from dataver.cli.options import verb
+from dataver.cli.session import Session
+from dataver.cli.types import DURATION
+
+if TYPE_CHECKING:
+    from dataver.gc import GcReport
+
+VERSIONS_SHOWN = 20
+DOCUMENT = (
+    '{"done": bool, "marked", "marked_bytes", "swept", "bytes", "waiting", "waiting_bytes", "spared",\n'
+    ' "versions": [{"dataset", "version", "number"}], "kept_by": [{"dataset", "version", "by"}],\n'
+    ' "rewritten", "partly_dead_bytes", "undeleted": [key…], "unknown": [key…]}'
+)
+
+
+@verb("gc", "dataver gc", "dataver gc --yes --grace 14d", "dataver gc --restore", document=DOCUMENT)
+@click.option("--yes", is_flag=True, help="Do it; without this only a report is made.")
+@click.option(
+    "--grace",
+    type=DURATION,
+    default="7d",
+    metavar="DURATION",
+    help="Delete what was marked so long ago: 90m, 12h, 7d; default: 7d.",
+)
+@click.option("--restore", is_flag=True, help="Take the marks back that are not swept yet.")
+def command(session: Session, yes: bool, grace: float, restore: bool) -> None:
+    """Mark what nothing refers to, and delete what was marked longer ago than the grace.
+
+    What a branch, tag, alias, version number, run, model or hold leads to stays, with its history. Nothing is
+    deleted that was not marked by an earlier entry of the log; writers and readers go on meanwhile.
+    """
+    from dataver.gc import collect
+    from dataver.gc import restore as take_back
+
+    repository = session.open()
+    if restore:
+        if yes:
+            raise click.UsageError("--restore takes marks back, --yes makes them: choose one.")
+        report = take_back(repository.session)
+    else:
+        with session.watch() as progress:
+            report = collect(repository.session, yes=yes, grace_s=grace, progress=progress)
+    session.answer(report.to_json, lambda: lines(report, restore=restore))
+    if report.undeleted:
+        output.warn(
+            f"{output.amount(len(report.undeleted), 'object')} could not be deleted; nothing reads them any "
+            "more, and the next gc tries again"
+        )
+
+
+def lines(report: GcReport, *, restore: bool) -> Iterator[str]:
+    """What was or would be marked and deleted, and what keeps what no branch leads to."""
+    if restore:
+        yield f"{output.amount(report.spared, 'object')} spared"
+        return
+    will = "" if report.done else "would be "
+    for version in report.versions[:VERSIONS_SHOWN]:
+        name = f"{version.dataset}@v{version.number}" if version.number else version.dataset
+        yield f"nothing keeps  {output.name(name)}  {version.version[: output.SHORT_ID_DIGITS]}"
+    if len(report.versions) > VERSIONS_SHOWN:
+        yield f"  and {len(report.versions) - VERSIONS_SHOWN:,} more"
+    for kept in report.kept_by[:VERSIONS_SHOWN]:
+        id = str(kept.version)[: output.SHORT_ID_DIGITS]
+        yield f"kept by {output.safe(kept.by)}  {output.name(kept.dataset)}  {id}"
+    if len(report.kept_by) > VERSIONS_SHOWN:
+        yield f"  and {len(report.kept_by) - VERSIONS_SHOWN:,} more"
+    for key in report.unknown:
+        yield f"unknown, left alone  {output.safe(key)}"
+    marked = output.amount(report.marked, "object")
+    yield f"{will}marked   {marked}, {output.size_text(report.marked_bytes)}"
+    if report.rewritten:
+        yield f"{will}rewritten  {output.amount(report.rewritten, 'pack')} of which little is needed"
+    if report.waiting:
+        waiting = output.amount(report.waiting, "object")
+        yield f"waiting  {waiting}, {output.size_text(report.waiting_bytes)}, marked within the grace"
+    if report.spared:
+        yield f"{will}spared   {output.amount(report.spared, 'object')} that were marked and are needed"
+    yield f"{will}deleted  {output.amount(report.swept, 'object')}, {output.size_text(report.bytes)}"
+    if not report.done:
+        yield "nothing was changed; `dataver gc --yes` does it"

@@ -1,0 +1,262 @@
+"""One collection: trace, mark, and after the grace sweep and delete.
+
+No clock decides what is deleted: an object goes only when an entry of the log has marked it, a later
+one has swept it, and no entry in between relied on it, which would have spared it. The grace, by the
+store's own clock, is for readers that still read by an older state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from dataver.digest import Digest
+from dataver.errors import ConflictError, NotPermittedError, StoreError
+from dataver.format.operations import (
+    CONDEMN,
+    FORGET,
+    SPARE,
+    GcMark,
+    GcRestore,
+    GcSweep,
+    Operation,
+    VersionMark,
+)
+from dataver.gc.listing import Contents, list_contents
+from dataver.gc.repack import repack, worth_rewriting
+from dataver.gc.report import GcReport, LostVersion
+from dataver.gc.trace import Traced, trace
+from dataver.keys import HINT_KEY, pack_key, segment_key
+from dataver.log.state import PACK_NAME, SEGMENT_NAME, State
+from dataver.paths import safe_spelling
+from dataver.progress import Progress, Silent
+from dataver.relying import spare_all
+from dataver.session import Session
+from dataver.values import dataclass
+
+GRACE_S = 7 * 86_400.0
+ATTEMPTS_MAX = 20
+
+Operations = tuple[Operation, ...]
+
+
+def collect(
+    session: Session, *, yes: bool = False, grace_s: float = GRACE_S, progress: Progress | None = None
+) -> GcReport:
+    """Collect what nothing refers to; without `yes` only say what that is. See `Repository.gc`."""
+    watcher = progress or Silent()
+    if not yes:
+        plan = _plan(session, grace_s, watcher)
+        return _report(plan, done=False)
+    first = _append(session, grace_s, watcher, _marking)
+    if grace_s and not (first.due or first.left or first.forgotten):
+        return _report(first, done=True)
+    second = _append(session, grace_s, watcher, _sweeping)
+    undeleted, freed = _delete(session, second)
+    marked = _report(first, done=True)
+    swept = _report(second, done=True)
+    return replace(
+        marked,
+        swept=swept.swept,
+        bytes=freed,
+        waiting=swept.waiting,
+        waiting_bytes=swept.waiting_bytes,
+        spared=marked.spared + swept.spared,
+        undeleted=undeleted,
+    )
+
+
+def restore(session: Session) -> GcReport:
+    """Take every mark back that is not swept, of packs, segments and versions."""
+    marks: dict[Digest, tuple[int, int]] = {}
+
+    def plan(state: State) -> Operations | None:
+        marks.clear()
+        marks.update(state.marks())
+        return (*spare_all(state), *_of_versions(SPARE, [key for key, _ in _condemned_at(state)])) or None
+
+    session.newest()
+    session.log.append(plan, session.who(None))
+    return GcReport(done=True, spared=len(marks))
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What a trace and a listing together say is to be done."""
+
+    traced: Traced
+    contents: Contents
+    dead: list[Digest]
+    spared: list[Digest]
+    due: list[Digest]
+    waiting: list[Digest]
+    forgotten: list[tuple[bytes, Digest]]
+    left: list[Digest]
+    rewrite: list[Digest]
+
+
+OperationsOf = Callable[[Session, _Plan], Operations]
+
+
+def _plan(session: Session, grace_s: float, progress: Progress) -> _Plan:
+    state = session.newest()
+    contents = list_contents(session.store)
+    traced = trace(session, state, progress)
+    used = {name for name, use in traced.live.packs().items() if use.live_chunks} | traced.state_packs
+    valid = {segment.name for segment in state.segments()}
+    marks, swept = state.marks(), state.swept()
+    gone = marks.keys() | swept.keys()
+    dead = [name for name in contents.packs if name not in used and name not in gone]
+    dead += [name for name in contents.segments if name not in valid and name not in gone]
+    spared = [name for name in marks if name in used or name in valid]
+    now = _store_time(session)
+    old = {
+        number
+        for number in {number for number, _ in marks.values()} | {n for _, n in _condemned_at(state)}
+        if _age(contents, number, now) >= grace_s
+    }
+    waiting = [name for name in marks if name not in spared]
+    due = [name for name in waiting if marks[name][0] in old]
+    forgotten = [key for key, number in _condemned_at(state) if number in old]
+    left = [name for name in swept if name in contents.packs or name in contents.segments]
+    rewrite = [name for name in worth_rewriting(traced.live) if name not in gone]
+    return _Plan(
+        traced, contents, sorted(dead), sorted(spared), sorted(due), waiting, forgotten, left, rewrite
+    )
+
+
+def _store_time(session: Session) -> float:
+    """The store's own clock: the time of an object that was just put."""
+    log = session.log
+    log.put_hint(log.tail().entry.number)
+    return next((info.stored_at for info in session.store.list(HINT_KEY) if info.key == HINT_KEY), 0.0)
+
+
+def _age(contents: Contents, number: int, now: float) -> float:
+    marked_at = contents.marked_at(number)
+    return -1.0 if marked_at is None else max(0.0, now - marked_at)
+
+
+def _append(
+    session: Session,
+    grace_s: float,
+    progress: Progress,
+    operations_of: Callable[[Session, _Plan], Operations],
+) -> _Plan:
+    """Put the entry for a plan, right after the entry that it was made for; else plan again."""
+    for _ in range(ATTEMPTS_MAX):
+        plan = _plan(session, grace_s, progress)
+        operations = operations_of(session, plan)
+        if not operations or _put_next(session, plan.traced.state, operations):
+            return plan
+    raise ConflictError(
+        f"{session.store.url} changed during each of {ATTEMPTS_MAX} traces; nothing was collected. "
+        "Repeat it when fewer write"
+    )
+
+
+class _MovedOnError(Exception):
+    """Somebody else made the next entry; goes no further than `_put_next`."""
+
+
+def _put_next(session: Session, state: State, operations: Operations) -> bool:
+    """Append the operations as the very next entry after `state`, if nobody else makes that."""
+
+    def plan(newest: State) -> Operations:
+        if newest.number != state.number:
+            raise _MovedOnError
+        return operations
+
+    try:
+        session.log.append(plan, session.who(None))
+    except _MovedOnError:
+        return False
+    return True
+
+
+def _marking(session: Session, plan: _Plan) -> Operations:
+    state = plan.traced.state
+    operations: list[Operation] = _of_versions(CONDEMN, plan.traced.roots.lost)
+    if plan.spared:
+        operations.append(GcRestore(*_by_kind(state, plan.spared)))
+    rewritten = repack(session, plan.traced.live, plan.rewrite)
+    operations += rewritten.operations
+    packs = [name for name in plan.dead if name in plan.contents.packs]
+    segments = [name for name in plan.dead if name not in plan.contents.packs]
+    if plan.dead or rewritten.old:
+        operations.append(GcMark(tuple(sorted([*packs, *rewritten.old])), tuple(segments)))
+    return tuple(operations)
+
+
+def _sweeping(session: Session, plan: _Plan) -> Operations:
+    del session
+    state = plan.traced.state
+    operations: list[Operation] = []
+    if plan.spared:
+        operations.append(GcRestore(*_by_kind(state, plan.spared)))
+    if plan.due:
+        operations.append(GcSweep(*_by_kind(state, plan.due)))
+    operations += _of_versions(FORGET, plan.forgotten)
+    return tuple(operations)
+
+
+def _delete(session: Session, plan: _Plan) -> tuple[list[str], int]:
+    """Delete what is swept; the keys that the store did not let go, and the bytes that went."""
+    undeleted: list[str] = []
+    freed = 0
+    for name in (*plan.due, *plan.left):
+        key = pack_key(name) if name in plan.contents.packs else segment_key(name)
+        try:
+            session.store.delete(key)
+        except (NotPermittedError, StoreError):
+            undeleted.append(key)
+        else:
+            freed += plan.contents.size_of(name)
+    return undeleted, freed
+
+
+def _by_kind(state: State, names: Iterable[Digest]) -> tuple[tuple[Digest, ...], tuple[Digest, ...]]:
+    marks = state.marks()
+    ordered = sorted(names)
+    return (
+        tuple(name for name in ordered if marks[name][1] == PACK_NAME),
+        tuple(name for name in ordered if marks[name][1] == SEGMENT_NAME),
+    )
+
+
+def _of_versions(kind: int, versions: Iterable[tuple[bytes, Digest]]) -> list[Operation]:
+    by_dataset: dict[bytes, list[Digest]] = {}
+    for dataset, version in versions:
+        by_dataset.setdefault(dataset, []).append(version)
+    return [VersionMark(dataset, kind, tuple(sorted(ids))) for dataset, ids in sorted(by_dataset.items())]
+
+
+def _condemned_at(state: State) -> list[tuple[tuple[bytes, Digest], int]]:
+    datasets = [dataset for _, dataset in state.datasets()]
+    datasets += [dataset for dataset, _ in state.deleted_datasets()]
+    return [((dataset, id), number) for dataset in datasets for id, number in state.condemned(dataset)]
+
+
+def _report(plan: _Plan, *, done: bool) -> GcReport:
+    roots, contents = plan.traced.roots, plan.contents
+    waiting = [name for name in plan.waiting if name not in set(plan.due)]
+    gone = [*plan.due, *plan.left]
+    use = plan.traced.live.packs().values()
+    return GcReport(
+        done=done,
+        marked=len(plan.dead),
+        marked_bytes=sum(map(contents.size_of, plan.dead)),
+        swept=len(plan.due),
+        bytes=sum(map(contents.size_of, gone)),
+        waiting=len(waiting),
+        waiting_bytes=sum(map(contents.size_of, waiting)),
+        spared=len(plan.spared),
+        versions=[
+            LostVersion(roots.names[dataset], str(id), version.number)
+            for (dataset, id), version in roots.lost.items()
+        ],
+        kept_by=roots.kept_by,
+        rewritten=len(plan.rewrite),
+        partly_dead_bytes=sum(one.stored_bytes - one.live_bytes for one in use if one.live_chunks),
+        unknown=[safe_spelling(key.encode()) for key in contents.unknown],
+    )

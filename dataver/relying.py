@@ -1,0 +1,60 @@
+"""What an entry may rely on: no pack and no segment that is being deleted.
+
+A pack or segment that is only marked is spared by the very entry that relies on it. What collects it
+names it in an entry of its own before anything is deleted, and that entry is refused where the
+objects are not marked any more; of the two entries one is first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dataver.digest import Digest
+from dataver.errors import ConflictError, RefNotFoundError
+from dataver.format.operations import SPARE, GcRestore, Operation, VersionMark
+from dataver.log.state import PACK_NAME, State
+
+__all__ = ["spare", "spare_all", "spare_versions"]
+
+
+def spare(state: State, names: Iterable[bytes]) -> list[Operation]:
+    """The operation that spares those of these packs and segments that are marked.
+
+    `ConflictError` where one is being deleted: what was in it must be stored again.
+    """
+    relied = set(names)
+    if not relied:
+        return []
+    if relied & state.swept().keys():
+        raise ConflictError(
+            "what was stored for this was collected meanwhile; nothing was recorded, repeat it"
+        )
+    marks = state.marks()
+    found = sorted(Digest(name) for name in relied & marks.keys())
+    if not found:
+        return []
+    packs = tuple(name for name in found if marks[name][1] == PACK_NAME)
+    return [GcRestore(packs, tuple(name for name in found if marks[name][1] != PACK_NAME))]
+
+
+def spare_versions(state: State, dataset: bytes) -> list[Operation]:
+    """The operations after which the condemned versions of a dataset may be named again.
+
+    All that is marked is spared: which of it they need is not known. `RefNotFoundError` where names of
+    the dataset lead to versions that were collected.
+    """
+    condemned = tuple(sorted(version for version, _ in state.condemned(dataset)))
+    for ref in state.refs(dataset):
+        there = ref.target in condemned or state.version(dataset, ref.target) is not None
+        if not ref.deleted and not there:
+            raise RefNotFoundError(
+                f"version {ref.target}, which {ref.name} names, was collected; nothing was changed"
+            )
+    if not condemned:
+        return []
+    return [*spare_all(state), VersionMark(dataset, SPARE, condemned)]
+
+
+def spare_all(state: State) -> list[Operation]:
+    """The operation that spares every pack and segment that is marked."""
+    return spare(state, state.marks())
