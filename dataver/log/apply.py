@@ -37,6 +37,7 @@ from dataver.format.operations import (
     RunEnd,
     RunStart,
     Shallow,
+    Sign,
     TagCreate,
     Unknown,
     VersionAdd,
@@ -230,6 +231,10 @@ class Applier:
     @_one.register
     def _(self, operation: Hold) -> None:
         self._set(keys.HELD + operation.name.encode(), operation.target)
+
+    @_one.register
+    def _(self, operation: Sign) -> None:
+        self._set(keys.SIGNATURE + operation.subject + operation.signer, operation.envelope)
 
     def _set_ref(self, dataset: bytes, ref: RefState) -> None:
         self._set(keys.REF + dataset + ref.name.encode(), ref.pack())

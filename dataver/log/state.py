@@ -12,6 +12,7 @@
 "runs" run id                     → start record 32 | end record 32 or zeros | status u8
 "segm" segment digest             → keys u64 | bytes u64
 "shal" dataset id, version id     → entry number u64, for a parent that is absent on purpose
+"sign" version id or run's end record, key id → envelope
 "swep" pack or segment digest     → entry number u64 | kind u8
 "vers" dataset id, version id     → entry u64 | number u64 | manifest 32 | files u64 | bytes u64
                                     | new bytes u64 | stored bytes u64 | run id (0 or 16)
@@ -31,7 +32,7 @@ from dataver.values import dataclass
 
 CONFIG, DATASET, DELETED, ERASED, HELD = b"conf", b"data", b"dele", b"eras", b"hold"
 MARKED, MODEL, NUMBER, REF, RUN = b"mark", b"modl", b"numb", b"refs", b"runs"
-SEGMENT, SHALLOW, SWEPT, VERSION = b"segm", b"shal", b"swep", b"vers"
+SEGMENT, SHALLOW, SIGNATURE, SWEPT, VERSION = b"segm", b"shal", b"sign", b"swep", b"vers"
 
 REF_DELETED = 0x80
 PACK_NAME, SEGMENT_NAME = 1, 2
@@ -75,6 +76,15 @@ class RefState:
     def pack(self) -> bytes:
         """The value in the state."""
         return _REF.pack(self.kind | (REF_DELETED if self.deleted else 0), self.target)
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureState:
+    """An envelope as somebody recorded it; nothing of it is checked. `signer` is the id of a key."""
+
+    subject: Digest
+    signer: Digest
+    envelope: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +236,25 @@ class State:
     def swept(self) -> dict[Digest, int]:
         """Packs and segments that are being deleted, with their kinds."""
         return {Digest(key[4:]): value[8] for key, value in self.items(SWEPT)}
+
+    def signatures(self, subject: bytes = b"") -> Iterator[SignatureState]:
+        """The signatures of a version or of a run's end record; of all, without one. By subject and key."""
+        for key, value in self.items(SIGNATURE + subject):
+            yield SignatureState(Digest(key[4:-DIGEST_BYTES]), Digest(key[-DIGEST_BYTES:]), value)
+
+    def signature(self, subject: bytes, signer: bytes) -> bytes | None:
+        """The envelope of a key's signature of a subject."""
+        return self.get(SIGNATURE + subject + signer)
+
+    def run_record(self, run: bytes) -> Digest | None:
+        """The record of a run's end; None where there is no such run, zeros where it has not ended."""
+        value = self.get(RUN + run)
+        return None if value is None else Digest(value[DIGEST_BYTES : 2 * DIGEST_BYTES])
+
+    def settings(self, prefix: str) -> Iterator[tuple[str, str]]:
+        """The mutable settings whose names begin so, and their values, by name."""
+        for key, value in self.items(CONFIG + prefix.encode()):
+            yield key[4:].decode(), value.decode()
 
     def setting(self, key: str) -> str | None:
         """A mutable setting of the repository."""
