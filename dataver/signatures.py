@@ -186,7 +186,7 @@ class Signatures:
             gone[:] = [e for e in known if key in (e.name, e.key.fingerprint, str(e.key.id))]
             if not gone:
                 raise NotFoundError(
-                    f"the repository trusts no key {key[:200]!a}; `dataver trust list` shows those it does"
+                    "the repository trusts no key of this name; `dataver trust list` shows those it does"
                 )
             return {setting_of(entry.key): "" for entry in gone}
 

@@ -151,7 +151,9 @@ def _read(data: bytes) -> dict[str, Any]:
     return document
 
 
-def _unbase64(text: str, size: int | None = None) -> bytes:
+def _unbase64(text: object, size: int | None = None) -> bytes:
+    if not isinstance(text, str):
+        raise TypeError("no text")
     data = b64decode(text.encode("ascii"), validate=True)
     if size is not None and len(data) != size:
         raise ValueError("another length")

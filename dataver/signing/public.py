@@ -15,6 +15,7 @@ from dataver.values import dataclass
 KEY_TYPE = "ssh-ed25519"
 KEY_FILE_BYTES_MAX = 64 << 10
 NAME_CHARACTERS_MAX = 200
+PATH_CHARACTERS_MAX = 4096
 
 _TYPE_FIELD = len(KEY_TYPE).to_bytes(4, "big") + KEY_TYPE.encode()
 _BLOB_START = _TYPE_FIELD + PUBLIC_KEY_BYTES.to_bytes(4, "big")
@@ -93,7 +94,9 @@ def read_public_key(text_or_path: str) -> PublicKey:
 
 
 def read_key_file(path: str) -> bytes:
-    """The bytes of a file that is to hold keys."""
+    """The bytes of a file that is to hold keys. What may be a key itself is not repeated in an error."""
+    if "\n" in path or "-----" in path or len(path) > PATH_CHARACTERS_MAX:
+        raise BadInputError("that is no name of a file; name the file, not what it holds")
     place = os.path.expanduser(path)
     try:
         with open(place, "rb") as file:
@@ -103,7 +106,7 @@ def read_key_file(path: str) -> bytes:
     except PermissionError:
         raise NotPermittedError(f"{path} may not be read: check its permissions") from None
     except (OSError, ValueError) as error:
-        raise BadInputError(f"{path[:300]!a} cannot be read: {error}") from None
+        raise BadInputError(f"{path} cannot be read: {error}") from None
     if len(data) > KEY_FILE_BYTES_MAX:
         raise BadInputError(f"{path} has more than {KEY_FILE_BYTES_MAX >> 10} KiB, too much for keys")
     return data
@@ -112,7 +115,7 @@ def read_key_file(path: str) -> bytes:
 def check_name(name: str) -> str:
     """Return the name of who holds a key: one word, so that it stands in a line before the key."""
     if not name or len(name) > NAME_CHARACTERS_MAX or not name.isprintable() or name.split() != [name]:
-        raise BadInputError(f"{name[:300]!a} cannot name a key: one word is expected, as ada@example.org")
+        raise BadInputError("that cannot name a key: one word is expected, as ada@example.org")
     if name.startswith(("#", KEY_TYPE)):
         raise BadInputError(f"{name!r} cannot name a key: it would begin a comment or a key")
     return name
