@@ -58,11 +58,10 @@ def transfer_lines(result: TransferResult, receiver: str) -> Iterator[str]:
     for kept in result.kept:
         stays = f"stays at {output.elided_id(kept.id)}" if kept.id else "stays deleted"
         yield f"{output.name(kept.name)} {stays} {receiver}; the other is {output.elided_id(kept.other)}"
+    if not (result.refs or result.versions or result.signatures):
+        yield "nothing to copy"
+    if result.versions or result.objects:
+        versions, objects = output.amount(result.versions, "version"), output.amount(result.objects, "object")
+        yield f"{versions}, {objects} copied, {output.size_text(result.bytes)}"
     if result.signatures:
         yield f"{output.amount(result.signatures, 'signature')} copied"
-    elif not (result.refs or result.versions):
-        yield "nothing to copy"
-    if not (result.versions or result.objects):
-        return
-    versions, objects = output.amount(result.versions, "version"), output.amount(result.objects, "object")
-    yield f"{versions}, {objects} copied, {output.size_text(result.bytes)}"
