@@ -106,8 +106,9 @@ def _load(data: bytes, path: str, passphrase: bytes | None) -> Ed25519PrivateKey
                 "pip install 'dataver[sign]'"
             ) from None
         raise _no_such_key(path) from None
-    except ValueError:
-        if passphrase is not None:
+    except ValueError as error:
+        # Older releases of the library say so of OpenSSH keys.
+        if passphrase is not None or "password-protected" in str(error):
             raise _EncryptedError from None
         raise BadInputError(f"{path} is malformed: it is no private key that can be read") from None
     if not isinstance(key, Ed25519PrivateKey):

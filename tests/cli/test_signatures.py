@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import pty
 import re
 import select
@@ -264,6 +265,8 @@ def test_python_reads_nothing_that_nobody_signed(key: str, ok: Ok, monkeypatch: 
         dataver.open(require_signed=True).version("iris")
     with pytest.raises(SignatureError):
         dataver.open().version("iris", require_signed=True)
+    with pytest.raises(SignatureError):
+        fsspec.open("dataver://iris@v1/a.csv", require_signed=True).open()
     with fsspec.open("dataver://iris@v1/a.csv") as file:
         assert file.read() == b"sepal,petal\n1,2\n"
     monkeypatch.setenv("DATAVER_REQUIRE_SIGNED", "1")
@@ -310,3 +313,15 @@ def test_commands_that_need_no_signature_load_no_cryptography(iris: Path) -> Non
         loaded = set(answer.stdout.partition("LOADED ")[2].split())
         assert "dataver.cli.root" in loaded
         assert "cryptography" not in loaded
+
+
+def test_a_file_system_keeps_what_it_requires(key: str, ok: Ok) -> None:
+    strict = fsspec.filesystem("dataver", require_signed=True)
+    again = pickle.loads(pickle.dumps(strict))
+    same = fsspec.filesystem("dataver", **strict.storage_options)
+    for system in (strict, again, same):
+        with pytest.raises(SignatureError):
+            system.cat("iris@v1/a.csv")
+    assert strict != fsspec.filesystem("dataver")
+    ok("sign", "iris", "--key", key)
+    assert again.cat("iris@v1/a.csv") == b"sepal,petal\n1,2\n"
