@@ -21,6 +21,7 @@ __all__ = [
     "find_repository",
     "machine_id",
     "offline",
+    "signatures_required",
     "spool_folder",
 ]
 
@@ -106,6 +107,11 @@ def _size(variable: str, default: int, nothing: str) -> int:
 def offline() -> bool:
     """Whether `DATAVER_OFFLINE` says that remote stores may not be asked."""
     return os.environ.get("DATAVER_OFFLINE", "").strip().lower() not in ("", "0", "false", "no", "off")
+
+
+def signatures_required() -> bool:
+    """Whether `DATAVER_REQUIRE_SIGNED` forbids to read what no trusted key signed."""
+    return os.environ.get("DATAVER_REQUIRE_SIGNED", "").strip().lower() not in ("", "0", "false", "no", "off")
 
 
 def author(explicit: str | None = None) -> str:

@@ -26,6 +26,7 @@ __all__ = [
     "RefNotFoundError",
     "RepositoryNotFoundError",
     "RollbackError",
+    "SignatureError",
     "SourceChangedError",
     "StoreError",
     "UnsafeStoreError",
@@ -158,3 +159,7 @@ class CheckFailedError(DataverError):
     """A check that was asked for (`--fail-on`, a signature) did not hold."""
 
     exit_code = 9
+
+
+class SignatureError(CheckFailedError):
+    """A version, or a run, has no valid signature by a trusted key."""

@@ -31,7 +31,7 @@ class DataverFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec ship
 
     `repo` is the URL of a repository, or one that is open; without it, the one that the command
     line would use. `storage_options` are those of the repository's own store, `at` a time or a log
-    entry, as for `dataver.open`.
+    entry, as for `dataver.open`. `require_signed`: what no trusted key signed is a `SignatureError`.
 
     A ref is looked up when it is first used and means that version for as long as this file system
     lives, also in files, pickles and forked processes. fsspec makes a new one for each `open` or
@@ -52,6 +52,7 @@ class DataverFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec ship
         *,
         storage_options: Mapping[str, Any] | None = None,
         at: str | None = None,
+        require_signed: bool = False,
         ref: str | None = None,
         pinned: Mapping[str, str] | None = None,
         **options: Any,
@@ -62,6 +63,7 @@ class DataverFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec ship
         self._place = None if repo is None or isinstance(repo, Repository) else _absolute(os.fspath(repo))
         self._store_options = dict(storage_options or {})
         self._at = at
+        self._require_signed = require_signed
         self._ref = ref
         self._pinned = dict(pinned or {})
         self._versions: dict[str, Version] = {}
@@ -83,7 +85,8 @@ class DataverFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec ship
     def __reduce__(self) -> tuple[Any, ...]:
         self._pin()
         place = self._place if self._opened is None else self._opened.repository
-        options = {"storage_options": self._store_options, "at": self._at, "pinned": dict(self._pinned)}
+        options: Info = {"storage_options": self._store_options, "at": self._at, "pinned": dict(self._pinned)}
+        options["require_signed"] = self._require_signed
         return _make, (type(self), place, options)
 
     def to_dict(self, *, include_password: bool = True) -> Info:
@@ -109,7 +112,7 @@ class DataverFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec ship
         return token
 
     def _identity(self) -> tuple[object, ...]:
-        return type(self), self._url(), self._at, sorted(self._pinned.items())
+        return type(self), self._url(), self._at, self._require_signed, sorted(self._pinned.items())
 
     def _url(self) -> str | None:
         return self._place if self._opened is None else self._opened.repository.url
@@ -117,7 +120,8 @@ class DataverFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec ship
     @property
     def storage_options(self) -> Info:
         """The arguments that make such a file system, with what its refs mean: JSON, and no repository."""
-        options = {"repo": self._url(), "storage_options": self._store_options, "at": self._at}
+        options: Info = {"repo": self._url(), "storage_options": self._store_options, "at": self._at}
+        options["require_signed"] = self._require_signed
         return {name: value for name, value in options.items() if value} | {"pinned": dict(self._pinned)}
 
     @storage_options.setter
@@ -143,7 +147,9 @@ class DataverFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec ship
                 if version is None:
                     id = self._pinned.get(ref)
                     exact = ref if id is None else f"{ref.partition('@')[0]}@{id}"
-                    version = self._versions[ref] = self._open_repository().version(exact)
+                    version = self._versions[ref] = self._open_repository().version(
+                        exact, require_signed=self._require_signed
+                    )
                     self._pinned[ref] = version.id
         return version
 

@@ -16,29 +16,29 @@ from dataver.session import Session
 __all__ = ["note_made", "reads_of", "resolve_in_run"]
 
 
-def resolve_in_run(session: Session, text: str, state: State | None = None) -> Resolved:
+def resolve_in_run(
+    session: Session, text: str, state: State | None = None, *, require_signed: bool = False
+) -> Resolved:
     """What a ref means to a reader; in a run the same for all its processes, whoever looks it up first.
 
     A commit of the run itself makes names of its dataset be looked up anew.
     """
     recorder = recording.active
-    if recorder is None or session.at is not None:
-        return session.resolve(text, state)
-    ref = parse_ref(text)
-    if is_exact(ref):
-        return session.resolve(text, state)
+    ref = None if recorder is None or session.at is not None else parse_ref(text)
+    if recorder is None or ref is None or is_exact(ref):
+        return session.resolve(text, state, require_signed=require_signed)
     name = str(same(ref))
     id = recorder.pinned(session.repository, name)
     if id is None:
-        found = session.resolve(text, state)
+        found = session.resolve(text, state, require_signed=require_signed)
         id = recorder.pin(session.repository, found.name, name, str(found.version.id))
         if id == str(found.version.id):
             return found
-    pinned = Ref(ref.dataset, id)
+    pinned = str(Ref(ref.dataset, id))
     try:
-        return session.resolve_ref(pinned, state or session.state())
-    except RefNotFoundError:
-        return session.resolve_ref(pinned, session.state())  # It is newer than the state that was given.
+        return session.resolve(pinned, state, require_signed=require_signed)
+    except RefNotFoundError:  # It is newer than the state that was given.
+        return session.resolve(pinned, require_signed=require_signed)
 
 
 def reads_of(session: Session, resolved: Resolved, asked: Asked) -> Reads | None:

@@ -35,10 +35,10 @@ class Opened:
         self._last: Version | None = None
         self._lock = threading.Lock()
 
-    def version(self, ref: str) -> Version:
+    def version(self, ref: str, *, require_signed: bool = False) -> Version:
         """What a ref means now; the same object for a version that is in use, or was the last one."""
         with self._lock:
-            found = self.repository.version(ref)
+            found = self.repository.version(ref, require_signed=require_signed)
             self._last = self._versions.setdefault((found.dataset_name, found.id), found)
             return self._last
 

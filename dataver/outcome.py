@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dataver.errors import BadInputError, ConflictError
-from dataver.history import compare
+from dataver.history import compare, merge, revert
 from dataver.moments import Time, microseconds
 from dataver.noting import note_made
 from dataver.publish import Label, Published
-from dataver.refs import MAIN, live_ref, require_dataset, require_version
+from dataver.refs import MAIN, live_ref, parse_ref, require_dataset, require_version
 from dataver.results import ChangeCounts, CommitResult
 from dataver.session import Session
 
@@ -82,3 +82,24 @@ def unchanged(session: Session, dataset: str, branch: str) -> CommitResult:
         [str(parent) for parent in record.parents], str(record.tree), head.files, head.size_bytes,
         0, 0, ChangeCounts(), False,
     )  # fmt: skip
+
+
+def merged(
+    session: Session, ref: str, branch: str, message: str, author: str | None, time: Time | None
+) -> CommitResult:
+    """Bring what `ref` changed onto a branch, see `Repository.merge`."""
+    theirs = session.resolve_ref(parse_ref(ref), session.newest())
+    label = make_label(session, message or f"merge {theirs.canonical}", author, time, None, (), False)
+    done = merge(session, theirs, branch, label)
+    if done is None:
+        return unchanged(session, theirs.name, branch)
+    return outcome(session, theirs.name, branch, done)
+
+
+def reverted(
+    session: Session, ref: str, branch: str, message: str, author: str | None, time: Time | None
+) -> CommitResult:
+    """Put the files of `ref` on a branch as a new version, see `Repository.revert`."""
+    target = session.resolve_ref(parse_ref(ref), session.newest())
+    label = make_label(session, message or f"revert to {target.canonical}", author, time, None, (), False)
+    return outcome(session, target.name, branch, revert(session, target, branch, label))

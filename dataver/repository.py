@@ -10,12 +10,12 @@ from dataver.config import new_place, require_place
 from dataver.errors import RepositoryNotFoundError
 from dataver.format.operations import ALIAS, BRANCH, TAG
 from dataver.log.log import Log
-from dataver.log.state import KIND_NAMES
 from dataver.names import (
     KINDS,
     datasets,
     delete_dataset,
     delete_ref,
+    refs,
     rename_dataset,
     set_ref,
     undelete_dataset,
@@ -23,7 +23,7 @@ from dataver.names import (
 from dataver.noting import resolve_in_run
 from dataver.progress import Progress
 from dataver.recording import Asked
-from dataver.refs import MAIN, check_dataset_name, parse_ref, require_dataset
+from dataver.refs import MAIN, check_dataset_name, require_dataset
 from dataver.results import (
     Changes,
     Check,
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from dataver.moments import Time
     from dataver.parts import Definition
+    from dataver.signatures import Signatures
     from dataver.tables.changes import TableChange
     from dataver.tables.drift import DriftReport
     from dataver.version import Version
@@ -67,16 +68,19 @@ class Repository:
         at: str | None = None,
         accept_rollback: bool = False,
         offline: bool = False,
+        require_signed: bool = False,
     ) -> None:
         store = open_store(url, storage_options, offline=offline)
         # A path is kept whole: whoever opens a pickle may be in another folder.
         self._arguments = (url if "://" in url else store.url, dict(storage_options or {}))
         self._offline = offline
-        self.session = Session(store, Log(store, accept_rollback=accept_rollback))
+        log = Log(store, accept_rollback=accept_rollback)
+        self.session = Session(store, log, require_signed=require_signed)
         self._at = at
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (*self._arguments, self._at, self._offline)
+        how = {"at": self._at, "offline": self._offline, "require_signed": self.session.require_signed}
+        return _reopen, (*self._arguments, how)
 
     def __repr__(self) -> str:
         return f"<Repository {self.url}>"
@@ -188,12 +192,12 @@ class Repository:
         state = self.session.state()
         return show(self.session, state, self.session.resolve(ref, state))
 
-    def version(self, ref: str) -> Version:
-        """A handle on one version."""
+    def version(self, ref: str, *, require_signed: bool = False) -> Version:
+        """A handle on one version. `require_signed`: a `SignatureError` unless a trusted key signed it."""
         from dataver.version import Version
 
         state = self.session.state()
-        resolved = resolve_in_run(self.session, ref, state)
+        resolved = resolve_in_run(self.session, ref, state, require_signed=require_signed)
         return Version(self, resolved, state if self.session.at is None else None, Asked(ref))
 
     def diff(self, a: str, b: str) -> Changes:
@@ -307,18 +311,9 @@ class Repository:
 
         `ConflictError` where both lines changed the same paths. No data is copied.
         """
-        from dataver.history import merge
-        from dataver.outcome import make_label, outcome, unchanged
+        from dataver.outcome import merged
 
-        state = self.session.newest()
-        theirs = self.session.resolve_ref(parse_ref(ref), state)
-        label = make_label(
-            self.session, message or f"merge {theirs.canonical}", author, time, None, (), False
-        )
-        done = merge(self.session, theirs, branch, label)
-        if done is None:
-            return unchanged(self.session, theirs.name, branch)
-        return outcome(self.session, theirs.name, branch, done)
+        return merged(self.session, ref, branch, message, author, time)
 
     def revert(
         self,
@@ -330,14 +325,9 @@ class Repository:
         time: Time | None = None,
     ) -> CommitResult:
         """A new version on `branch` with the files of `ref`. No data is copied."""
-        from dataver.history import revert
-        from dataver.outcome import make_label, outcome
+        from dataver.outcome import reverted
 
-        target = self.session.resolve_ref(parse_ref(ref), self.session.newest())
-        label = make_label(
-            self.session, message or f"revert to {target.canonical}", author, time, None, (), False
-        )
-        return outcome(self.session, target.name, branch, revert(self.session, target, branch, label))
+        return reverted(self.session, ref, branch, message, author, time)
 
     def push(
         self,
@@ -404,9 +394,7 @@ class Repository:
 
     def refs(self, dataset: str) -> list[RefInfo]:
         """The branches, tags and aliases of a dataset, by name."""
-        state = self.session.state()
-        found = state.refs(require_dataset(state, dataset))
-        return [RefInfo(KIND_NAMES[ref.kind], ref.name, str(ref.target)) for ref in found if not ref.deleted]
+        return refs(self.session.state(), dataset)
 
     def rename(self, dataset: str, new_name: str) -> None:
         """Give a dataset another name; versions, refs and what folders are based on stay."""
@@ -419,6 +407,13 @@ class Repository:
     def undelete_dataset(self, dataset: str) -> None:
         """Undo the deletion of the dataset that had this name last."""
         undelete_dataset(self.session, dataset)
+
+    @property
+    def signatures(self) -> Signatures:
+        """Signing versions and runs, checking who did, and whom to trust."""
+        from dataver.signatures import Signatures
+
+        return Signatures(self.session)
 
     # Health
 
@@ -460,12 +455,14 @@ def open_repository(
     at: str | None = None,
     accept_rollback: bool = False,
     offline: bool = False,
+    require_signed: bool = False,
 ) -> Repository:
     """Open the repository at `url`, else at `DATAVER_REPO`, else the nearest `.dataver` above.
 
     `at` is a time (RFC 3339) or the number of a log entry: refs are resolved as they were then.
     `offline`, or `DATAVER_OFFLINE`: a remote store is not asked for anything. What this machine's
     cache holds can be read, as of the newest entry it saw; all else is an `OfflineError`.
+    `require_signed`, or `DATAVER_REQUIRE_SIGNED`: what no trusted key signed is a `SignatureError`.
     `RepositoryNotFoundError` where there is none.
     """
     from dataver.config import find_repository
@@ -477,17 +474,21 @@ def open_repository(
             "or name one with --repo URL or DATAVER_REPO"
         )
     repository = Repository(
-        place, storage_options=storage_options, at=at, accept_rollback=accept_rollback, offline=offline
-    )
+        place, storage_options=storage_options, at=at, accept_rollback=accept_rollback, offline=offline,
+        require_signed=require_signed,
+    )  # fmt: skip
     repository._check()
     return repository
 
 
-def resolve(ref: str, *, repo: str | Repository | None = None) -> Version:
-    """A handle on the version that `ref` means, in `repo` or the repository found as `open` finds it."""
+def resolve(ref: str, *, repo: str | Repository | None = None, require_signed: bool = False) -> Version:
+    """A handle on the version that `ref` means, in `repo` or the repository found as `open` finds it.
+
+    With `require_signed` a `SignatureError` unless a trusted key signed it.
+    """
     repository = repo if isinstance(repo, Repository) else open_repository(repo)
-    return repository.version(ref)
+    return repository.version(ref, require_signed=require_signed)
 
 
-def _reopen(url: str, options: Mapping[str, Any], at: str | None, offline: bool = False) -> Repository:
-    return open_repository(url, storage_options=options, at=at, offline=offline)
+def _reopen(url: str, options: Mapping[str, Any], how: Mapping[str, Any]) -> Repository:
+    return open_repository(url, storage_options=options, **how)

@@ -248,7 +248,7 @@ class TransferResult:
     `versions` are new in the receiving repository. `objects` are chunks and records, `bytes` those
     of the packs that were written for them; what an interrupted run had written counts as copied
     by that run. `kept` are aliases and numbers that mean different versions in the two
-    repositories: they stay as they are.
+    repositories: they stay as they are. `signatures` are new there, as well of versions that were there.
     """
 
     refs: list[RefMove]
@@ -256,15 +256,17 @@ class TransferResult:
     objects: int
     bytes: int
     kept: list[RefKept] = field(default_factory=list)
+    signatures: int = 0
 
     def to_json(self) -> Json:
-        """`{"refs": [{"name", "from", "to"}], "versions", "objects", "bytes", "kept": […]}`."""
+        """`{"refs": [{"name", "from", "to"}], "versions", "objects", "bytes", "kept": […], "signatures"}`."""
         return {
             "refs": [ref.to_json() for ref in self.refs],
             "versions": self.versions,
             "objects": self.objects,
             "bytes": self.bytes,
             "kept": [kept.to_json() for kept in self.kept],
+            "signatures": self.signatures,
         }
 
 

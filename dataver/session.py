@@ -8,7 +8,7 @@ from dataclasses import field
 from dataver.chunk_index import ChunkIndex
 from dataver.chunking import ChunkerParameters
 from dataver.config import author as default_author
-from dataver.config import default_jobs
+from dataver.config import default_jobs, signatures_required
 from dataver.digest import Digest
 from dataver.errors import BadInputError
 from dataver.format.operations import Genesis
@@ -33,14 +33,16 @@ FAR_READERS = 8
 class Session:
     """One repository that is open. For one thread, save what it hands out.
 
-    `at` is the number of the log entry whose state reads see; None is the newest. `nonce` is where
-    the nonces of what it writes come from; only tests of the format give another one.
+    `at` is the number of the log entry whose state reads see; None is the newest. `require_signed`:
+    readers get nothing that no trusted key signed. `nonce` is where the nonces of what it writes come
+    from; only tests of the format give another one.
     """
 
     store: Store
     log: Log
     at: int | None = None
     jobs: int = 0
+    require_signed: bool = False
     nonce: Nonce = random_nonce
     identity: Callable[[str], Identity] = Identity
     _index: ChunkIndex | None = field(default=None, repr=False)
@@ -115,8 +117,18 @@ class Session:
         """The manifests' nodes."""
         return ManifestNodes(self.objects(state))
 
-    def resolve(self, text: str, state: State | None = None) -> Resolved:
-        """What a ref means to a reader: as the lock file pins it, unless reads look at another entry."""
+    def resolve(self, text: str, state: State | None = None, *, require_signed: bool = False) -> Resolved:
+        """What a ref means to a reader. `SignatureError` where it must be signed, and is not."""
+        found = self.resolve_unsigned(text, state)
+        if require_signed or self.require_signed or signatures_required():
+            from dataver.signing.check import require, version_subject
+
+            # By the newest entry, also where names are resolved by another one: a key may have lost trust.
+            require(self.log.state(), version_subject(self.repository, found, self.record(found.version.id)))
+        return found
+
+    def resolve_unsigned(self, text: str, state: State | None = None) -> Resolved:
+        """What a ref means: as the lock file pins it, unless reads look at another entry."""
         state = state or self.state()
         lock = current_lock() if self.at is None else None
         return resolve_pinned(state, parse_ref(text), lambda id: self.record(id, state), lock)

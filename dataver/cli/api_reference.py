@@ -20,6 +20,10 @@ from dataver.loading.rows import TorchRows
 from dataver.loading.stream import TorchStream
 from dataver.parts import SplitView
 from dataver.progress import Progress
+from dataver.signatures import SignatureReport, Signatures, Signed
+from dataver.signing.check import SignatureInfo
+from dataver.signing.public import PublicKey
+from dataver.signing.trust import TrustedKey
 from dataver.splits import definition
 from dataver.tables.changes import ColumnMove, TableChange
 from dataver.tables.drift import (
@@ -63,6 +67,10 @@ def reference() -> str:
     for split in definition.KINDS.values():
         parts += [called(f"dataver.{split.__name__}", split), *members(split)]
     parts += ["## SplitView\n", text(SplitView), *members(SplitView)]
+    parts += ["## Signatures\n", text(Signatures), *members(Signatures)]
+    for value in (Signed, SignatureReport, SignatureInfo, TrustedKey, PublicKey):
+        parts += [f"### {value.__name__}\n", fields(value), text(value)]
+        parts += [member.replace("### ", "#### ", 1) for member in members(value)]
     parts += ["## PyTorch\n", text(columns)]
     parts += [f"### {options.__name__}\n\n{text(options)}" for options in (RowOptions, StreamOptions)]
     for data in (TorchRows, TorchStream):

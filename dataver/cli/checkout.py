@@ -19,6 +19,7 @@ DOCUMENT = '{"files", "bytes", "written_files", "written_bytes", "removed_files"
     "checkout",
     "dataver checkout iris@v3 data/iris",
     'dataver checkout iris out --include "train/**"',
+    "dataver checkout iris@v3 data/iris --require-signed",
     reads=True,
     document=DOCUMENT,
 )
@@ -41,7 +42,8 @@ def command(
 
     Files that are there already and equal are left alone, so that running it again does only what
     is missing. A file that differs is never replaced without --overwrite, unless an earlier checkout
-    wrote it and nobody changed it since.
+    wrote it and nobody changed it since. With --require-signed nothing is written unless a trusted key
+    signed the version.
     """
     repository = session.open()
     with session.watch() as progress:

@@ -14,7 +14,8 @@ from dataver.results import TransferResult
 
 DOCUMENT = (
     '{"refs": [{"name", "from": id or null, "to": id}], "versions", "objects", "bytes",\n'
-    ' "kept": [{"name", "id": id or null, "other": id}]}'
+    ' "kept": [{"name", "id": id or null, "other": id}],\n'
+    ' "signatures": number}'
 )
 
 
@@ -36,11 +37,11 @@ def command(
 ) -> None:
     """Copy to another repository what it lacks: all datasets, or those and the single versions named.
 
-    A dataset goes with its versions, branches, tags and aliases; a REF is that one version, with its
-    name, and for a branch that is there already also what lies between. Branches only move forward:
-    where one has versions there that are not here, nothing is copied. An alias that is elsewhere
-    there stays, unless a REF names it. What is there already is not copied again, also of a push
-    that was interrupted.
+    A dataset goes with its versions, their signatures, branches, tags and aliases; a REF is that one
+    version, with its name, and for a branch that is there already also what lies between. Branches only
+    move forward: where one has versions there that are not here, nothing is copied. An alias that is
+    elsewhere there stays, unless a REF names it. What is there already is not copied again, also of a
+    push that was interrupted.
     """
     options = key_values(to_option, "--to-option")
     repository = session.open()
@@ -57,10 +58,10 @@ def transfer_lines(result: TransferResult, receiver: str) -> Iterator[str]:
     for kept in result.kept:
         stays = f"stays at {output.elided_id(kept.id)}" if kept.id else "stays deleted"
         yield f"{output.name(kept.name)} {stays} {receiver}; the other is {output.elided_id(kept.other)}"
-    if not (result.refs or result.versions):
+    if not (result.refs or result.versions or result.signatures):
         yield "nothing to copy"
-        return
-    if not (result.versions or result.objects):
-        return
-    versions, objects = output.amount(result.versions, "version"), output.amount(result.objects, "object")
-    yield f"{versions}, {objects} copied, {output.size_text(result.bytes)}"
+    if result.versions or result.objects:
+        versions, objects = output.amount(result.versions, "version"), output.amount(result.objects, "object")
+        yield f"{versions}, {objects} copied, {output.size_text(result.bytes)}"
+    if result.signatures:
+        yield f"{output.amount(result.signatures, 'signature')} copied"

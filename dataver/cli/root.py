@@ -51,6 +51,9 @@ VERBS = {
     "models": "List the models that runs made.",
     "push": "Copy to another repository what it lacks.",
     "pull": "Copy from another repository what this one lacks.",
+    "sign": "Vouch for a version or a run with a key.",
+    "verify-signature": "Check who signed a version or a run.",
+    "trust": "List the keys whose signatures count.",
     "lock": "Pin what names mean in this folder.",
     "split": "Show how the rows of a version are split into parts.",
     "overlap": "Find what two versions or parts both have.",
@@ -61,7 +64,7 @@ VERBS = {
     "gc": "Reclaim what nothing refers to.",
     "prune": "Let old versions go that nobody named.",
     "hold": "Keep a version, whatever else lets it go.",
-    "doctor": "Check the environment and the repository, and say what to do.",
+    "doctor": "Check the environment and the repository; say what to do.",
     "completion": "Print the completion script of a shell.",
 }
 

@@ -30,6 +30,7 @@ class Session:
     debug: bool = False
     accept_rollback: bool = False
     offline: bool = False
+    require_signed: bool = False
     progress: bool | None = None
     json: bool = False
     at: str | None = None
@@ -48,6 +49,7 @@ class Session:
                 at=self.at,
                 accept_rollback=self.accept_rollback,
                 offline=self.offline,
+                require_signed=self.require_signed,
             )
         except RepositoryNotFoundError:
             named = self.repo or os.environ.get("DATAVER_REPO")
@@ -132,6 +134,10 @@ GLOBAL_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (
         ("--offline",),
         {"is_flag": True, "help": "Ask no remote store; read what this machine's cache has."},
+    ),
+    (
+        ("--require-signed",),
+        {"is_flag": True, "help": "Read no version that no trusted key signed; DATAVER_REQUIRE_SIGNED."},
     ),
     (("--accept-rollback",), {"is_flag": True, "help": "Adopt a history that went back or was changed."}),
     (("--debug",), {"is_flag": True, "help": "Print the traceback of an error."}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +14,7 @@ from dataver.cli.types import REF
 from dataver.results import VersionInfo
 
 if TYPE_CHECKING:
+    from dataver.signing.check import SignatureInfo
     from dataver.tables.footer import TableFooter
 
 DOCUMENT = (
@@ -21,6 +22,8 @@ DOCUMENT = (
     ' "stored_bytes", "message", "author", "time": RFC 3339 UTC, "tags": […], "aliases": […],\n'
     ' "branches": […], "meta": {…}, "runs": […],\n'
     ' "changed": {"added", "modified", "deleted", "renamed"} or null, "absent": [id…],\n'
+    ' "signatures": [{"key", "fingerprint", "name": text or null, "trusted": bool, "valid": bool or null,\n'
+    '   "problem": text or null}…],\n'
     ' "tables": [{"path", "rows", "columns": [{"name", "type"}…]}…] (only with --tables)}'
 )
 
@@ -36,9 +39,10 @@ DOCUMENT = (
 @click.argument("ref", type=REF)
 @click.option("--tables", is_flag=True, help="Also the rows and columns of each Parquet file.")
 def command(session: Session, ref: str, tables: bool) -> None:
-    """Show one version: id, parents, message, author, time, sizes, names and runs."""
+    """Show one version: id, parents, message, author, time, sizes, names, runs and who signed it."""
     repository = session.open()
     version = repository.show(ref)
+    signatures = repository.signatures.of(f"{version.dataset}@{version.id}")
     found: list[tuple[str, TableFooter | None]] = []
     if tables:
         from dataver.tabular import all_footers
@@ -47,10 +51,11 @@ def command(session: Session, ref: str, tables: bool) -> None:
 
     def document() -> dict[str, object]:
         shown: dict[str, object] = version.to_json()
+        shown["signatures"] = [one.to_json() for one in signatures]
         return {**shown, "tables": [table_json(*table) for table in found]} if tables else shown
 
     def lines() -> Iterator[str]:
-        yield from version_lines(version)
+        yield from version_lines(version, [signer_text(one) for one in signatures])
         for path, footer in found:
             yield ""
             yield from table_lines(path, footer)
@@ -77,7 +82,13 @@ def table_lines(path: str, footer: TableFooter | None) -> Iterator[str]:
     yield from output.columns(rows)
 
 
-def version_lines(version: VersionInfo) -> Iterator[str]:
+def signer_text(signature: SignatureInfo) -> str:
+    """Who signed, and what speaks against it."""
+    who = output.safe(signature.name or signature.fingerprint)
+    return who if signature else f"{who} ({output.safe(signature.problem or '')})"
+
+
+def version_lines(version: VersionInfo, signers: Sequence[str] = ()) -> Iterator[str]:
     """The name of the version, its facts in two columns, then the message."""
     yield output.name(f"{version.dataset}@{version.version or output.short_id(version.id)}")
     new = f"{output.size_text(version.new_bytes)}, stored {output.size_text(version.stored_bytes)}"
@@ -93,6 +104,7 @@ def version_lines(version: VersionInfo) -> Iterator[str]:
         ("tags", ", ".join(map(output.safe, version.tags))),
         ("aliases", ", ".join(map(output.safe, version.aliases))),
         ("branches", ", ".join(map(output.safe, version.branches))),
+        *(("signed", signer) for signer in signers),
         *(("run", run) for run in version.runs),
         *(("meta", output.safe(f"{key}={value}")) for key, value in sorted(version.meta.items())),
     ]

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.errors import NewerFormatError
 from dataver.format.binary import Reader, Writer
+from dataver.format.limits import ENVELOPE_BYTES_MAX
 from dataver.values import dataclass
 
 MUST_UNDERSTAND = 2
@@ -47,6 +48,13 @@ def _read_optional(reader: Reader) -> Digest | None:
     return None if digest == NO_DIGEST else digest
 
 
+def _read_envelope(reader: Reader) -> bytes:
+    envelope = reader.blob()
+    if len(envelope) > ENVELOPE_BYTES_MAX:
+        reader.fail(f"a signature of {len(envelope)} bytes, where {ENVELOPE_BYTES_MAX} is the most")
+    return envelope
+
+
 _U8 = Codec(Writer.u8, Reader.u8)
 _U64 = Codec(Writer.u64, Reader.u64)
 _TEXT = Codec(Writer.text, Reader.text)
@@ -54,6 +62,7 @@ _BLOB = Codec(Writer.blob, Reader.blob)
 _ID = Codec(Writer.raw, lambda reader: reader.raw(ID_BYTES))
 _DIGEST = Codec(Writer.raw, lambda reader: Digest(reader.raw(DIGEST_BYTES)))
 _OPTIONAL = Codec(lambda writer, digest: writer.raw(digest or NO_DIGEST), _read_optional)
+_ENVELOPE = Codec(Writer.blob, _read_envelope)
 _DIGESTS = Codec(_write_digests, _read_digests)
 _TEXTS = Codec(
     lambda writer, texts: [writer.u32(len(texts)), *map(writer.text, texts)],
@@ -415,6 +424,21 @@ class Hold(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class Sign(Operation):
+    """Somebody vouches for `subject`, a version or the record of a run's end; see `format.envelope`.
+
+    `signer` is the id of the key. Must be understood: a program that left it out of the state would
+    write checkpoints without it.
+    """
+
+    TAG = b"sign"
+    FIELDS: ClassVar[dict[str, Codec]] = {"subject": _DIGEST, "signer": _DIGEST, "envelope": _ENVELOPE}
+    subject: Digest
+    signer: Digest
+    envelope: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown(Operation):
     """An operation of a later release that may be ignored; kept byte for byte."""
 
@@ -453,6 +477,7 @@ KINDS: dict[bytes, type[Operation]] = {
         ConfigSet,
         Erase,
         Hold,
+        Sign,
     )
 }
 

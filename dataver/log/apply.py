@@ -43,6 +43,7 @@ from dataver.format.operations import (
     RunStart,
     RunTracker,
     Shallow,
+    Sign,
     TagCreate,
     Unknown,
     VersionAdd,
@@ -301,6 +302,10 @@ class Applier:
             has = any(self._has(dataset, operation.target) for dataset in datasets)
             self._expect(has, f"version {operation.target} is not here, or was collected")
         self._set(keys.HELD + operation.name.encode(), operation.target)
+
+    @_one.register
+    def _(self, operation: Sign) -> None:
+        self._set(keys.SIGNATURE + operation.subject + operation.signer, operation.envelope)
 
     def _set_ref(self, dataset: bytes, ref: RefState) -> None:
         self._set(keys.REF + dataset + ref.name.encode(), ref.pack())

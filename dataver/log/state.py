@@ -16,6 +16,7 @@
 "runs" run id                     → entry u64 | start record 32 | end record 32 or zeros | status u8
 "segm" segment digest             → keys u64 | bytes u64
 "shal" dataset id, version id     → entry number u64, for a parent that is absent on purpose
+"sign" version id or run's end record, key id → envelope
 "swep" pack or segment digest     → entry number u64 | kind u8
 "trak" kind : id 0x00 run id      → (empty): the run in another tool
 "used" version id, run id         → u8, 1: the run read it, 2: made it, 3: both
@@ -38,9 +39,9 @@ from dataver.values import dataclass
 CONDEMNED, CONFIG, DATASET, DELETED = b"cond", b"conf", b"data", b"dele"
 ERASED, HELD = b"eras", b"hold"
 MARKED, MODEL, NUMBER, REF, RUN = b"mark", b"modl", b"numb", b"refs", b"runs"
-SEGMENT, SHALLOW, SWEPT, VERSION = b"segm", b"shal", b"swep", b"vers"
 MODEL_BY_DIGEST, MODEL_BY_RUN, RUN_ORDER = b"modf", b"modr", b"rord"
 TRACKED, USED = b"trak", b"used"
+SEGMENT, SHALLOW, SIGNATURE, SWEPT, VERSION = b"segm", b"shal", b"sign", b"swep", b"vers"
 
 REF_DELETED = 0x80
 VERSION_CONDEMNED = 1 << 63
@@ -86,6 +87,15 @@ class RefState:
     def pack(self) -> bytes:
         """The value in the state."""
         return _REF.pack(self.kind | (REF_DELETED if self.deleted else 0), self.target)
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureState:
+    """An envelope as somebody recorded it; nothing of it is checked. `signer` is the id of a key."""
+
+    subject: Digest
+    signer: Digest
+    envelope: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +265,25 @@ class State:
     def swept(self) -> dict[Digest, int]:
         """Packs and segments that are being deleted, with their kinds."""
         return {Digest(key[4:]): value[8] for key, value in self.items(SWEPT)}
+
+    def signatures(self, subject: bytes = b"") -> Iterator[SignatureState]:
+        """The signatures of a version or of a run's end record; of all, without one. By subject and key."""
+        for key, value in self.items(SIGNATURE + subject):
+            yield SignatureState(Digest(key[4:-DIGEST_BYTES]), Digest(key[-DIGEST_BYTES:]), value)
+
+    def signature(self, subject: bytes, signer: bytes) -> bytes | None:
+        """The envelope of a key's signature of a subject."""
+        return self.get(SIGNATURE + subject + signer)
+
+    def run_record(self, run: bytes) -> Digest | None:
+        """The record of a run's end; None where there is no such run, zeros where it has not ended."""
+        value = self.get(RUN + run)
+        return None if value is None else Digest(value[DIGEST_BYTES : 2 * DIGEST_BYTES])
+
+    def settings(self, prefix: str) -> Iterator[tuple[str, str]]:
+        """The mutable settings whose names begin so, and their values, by name."""
+        for key, value in self.items(CONFIG + prefix.encode()):
+            yield key[4:].decode(), value.decode()
 
     def setting(self, key: str) -> str | None:
         """A mutable setting of the repository."""

@@ -14,6 +14,7 @@ from dataver.format.operations import (
     DatasetCreate,
     Operation,
     Shallow,
+    Sign,
     TagCreate,
     VersionAdd,
     VersionNumber,
@@ -43,6 +44,7 @@ def dataset_operations(
     operations += _numbering(dataset, made.numbers)
     if made.absent or made.present:
         operations.append(Shallow(dataset, made.absent, made.present))
+    operations += [Sign(one.subject, one.signer, one.envelope) for one in made.signatures]
     operations += [_moving(dataset, move) for move in made.moves]
     for diverged, done in rebased.items():
         operations += _rebasing(made, diverged, done, state)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import field
 from typing import NamedTuple
 
 from dataver.digest import Digest
-from dataver.errors import AlreadyExistsError, ConflictError
+from dataver.errors import AlreadyExistsError, ConflictError, DamagedError, NewerFormatError
+from dataver.format.envelope import decode_envelope
 from dataver.format.operations import ALIAS, BRANCH, TAG
-from dataver.log.state import KIND_NAMES, RefState, State, VersionState
+from dataver.log.state import KIND_NAMES, RefState, SignatureState, State, VersionState
 from dataver.refs import live_ref
 from dataver.results import RefKept, RefMove
 from dataver.transfer.ancestry import Ancestry, Relation
@@ -34,7 +36,10 @@ class Move(NamedTuple):
 
 @dataclass(slots=True)
 class Plan:
-    """For one dataset, called `name` in the receiver. Versions stand parents first."""
+    """For one dataset, called `name` in the receiver. Versions stand parents first.
+
+    `signatures` are of versions that the receiver has or gets.
+    """
 
     name: str
     dataset: bytes
@@ -48,6 +53,7 @@ class Plan:
     alone: list[RefMove] = field(default_factory=list)
     kept: list[RefKept] = field(default_factory=list)
     diverged: list[Diverged] = field(default_factory=list)
+    signatures: list[SignatureState] = field(default_factory=list)
 
 
 def plan(choice: Choice, source: Side, target: Side, depth: int | None) -> Plan:
@@ -69,6 +75,9 @@ def plan(choice: Choice, source: Side, target: Side, depth: int | None) -> Plan:
         if ref.target in coming or ancestry.is_whole(ref.target):
             _plan_ref(made, ref, state, named=ref.name in choice.named)
     _plan_numbers(made, source, target)
+    made.signatures = [
+        one for one in source.state.signatures() if _travels(one, choice.dataset, coming, source, target)
+    ]
     made.alone = [RefMove(text, None, str(id)) for text, id in choice.alone.items() if id in coming]
     return made
 
@@ -137,6 +146,27 @@ def _plan_branch(made: Plan, ref: RefState, there: RefState) -> None:
         made.moves.append(Move(ref, there.target))
     elif relation is Relation.DIVERGED:
         made.diverged.append(Diverged(ref.name, there.target, ref.target))
+
+
+def _travels(
+    signature: SignatureState, dataset: bytes, coming: Collection[Digest], source: Side, target: Side
+) -> bool:
+    """Whether a signature is of a version that the receiver has or gets, and is new there.
+
+    Nobody vouches for a repository: what no writer makes goes no further.
+    """
+    version = signature.subject
+    if source.state.version(dataset, version) is None:
+        return False
+    if version not in coming and target.state.version(dataset, version) is None:
+        return False
+    if target.state.signature(version, signature.signer) is not None:
+        return False
+    try:
+        decode_envelope(signature.envelope, "it")
+    except (DamagedError, NewerFormatError):
+        return False
+    return True
 
 
 def _plan_numbers(made: Plan, source: Side, target: Side) -> None:

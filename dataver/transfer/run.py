@@ -255,7 +255,8 @@ class Transfer:
         versions = sum(len(made.versions) for made in self._plans)
         versions += sum(len(done.versions) for done in self._rebased.values())
         size = sum(pack.size_bytes for pack in (*copier.packs, *self._rebased_packs))
-        return TransferResult(moves, versions, copier.objects, size, kept)
+        signatures = sum(len(made.signatures) for made in self._plans)
+        return TransferResult(moves, versions, copier.objects, size, kept, signatures)
 
 
 def _contents(version: VersionState) -> tuple[Digest, Digest]:

@@ -39,6 +39,7 @@ CONTRACT_CODES = {
     errors.NotPermittedError: 8,
     errors.UnsafeStoreError: 8,
     errors.CheckFailedError: 9,
+    errors.SignatureError: 9,
 }
 
 

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 READING_VERBS = {
     *("status", "list", "log", "show", "ls", "cat", "stats", "diff", "checkout", "verify"),
     *("tag", "alias", "branch"),
-    *("lock", "split", "overlap", "drift", "lineage", "who-used"),
+    *("lock", "split", "overlap", "drift", "lineage", "who-used", "verify-signature"),
 }
 WRITING_VERBS = {
     *("init", "commit", "tag", "alias", "branch", "merge", "revert", "rename", "delete"),
-    *("push", "pull", "doctor"),
+    *("push", "pull", "doctor", "sign", "trust"),
 }
 HEAVY = {
     *("numpy", "pyarrow", "fsspec", "zstandard", "rich", "pyfastcdc", "pathspec", "pandas", "asyncio"),

@@ -22,6 +22,7 @@ from dataver.compression import Codec
 from dataver.digest import Digest
 from dataver.format import chunk_list, segment
 from dataver.format.entry import NO_ENTRY, Entry, StateRoot, Step
+from dataver.format.envelope import Envelope, RunStatement, Statement, VersionStatement, payload, signed_bytes
 from dataver.format.node import IDENTITY, Row
 from dataver.format.node import encode as encode_node
 from dataver.format.operations import KINDS, ConfigSet, Genesis, Operation, Unknown
@@ -52,6 +53,7 @@ from dataver.format.version import VersionRecord
 from dataver.hashing import Kind, blake3_digest, kind_digest, xxh3_64
 from dataver.log.nodes import THIS_PACK
 from dataver.log.state import value_row
+from dataver.signing.public import PublicKey
 from dataver.tree.manifest import FILE, FOLDER, REFERENCE, SYMLINK, chunks_extra, reference_extra, to_row
 from dataver.tree.manifest import Entry as FileEntry
 from dataver.tree.schema import MANIFEST, STATE, Link, LinkedNode, TreeSchema
@@ -62,6 +64,8 @@ NOTE_TAG = b"note"
 TIME_US = 1_767_225_600_000_000
 KEYS = 6_000
 NOISE_BYTES = 1_000_000
+
+SECRET_KEY = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
 
 # One zstd frame that declares 100 bytes: a single block of `a`, repeated.
 ZSTD_FRAME = bytes.fromhex("28b52ffd2064230300") + b"a"
@@ -244,6 +248,35 @@ def versions() -> list[Vector]:
     ]
 
 
+def signatures() -> list[Vector]:
+    """An envelope of each kind, by the key of the first test of RFC 8032; its digest is the key's id."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    secret = Ed25519PrivateKey.from_private_bytes(SECRET_KEY)
+    key = PublicKey(secret.public_key().public_bytes_raw())
+    repository, raw = id_of("repository").hex(), key.raw.hex()
+    statements: dict[str, Statement] = {
+        "signature of a version": VersionStatement(
+            "vision/x", str(digest_of("version")), raw, str(digest_of("manifest")), repository,
+            str(digest_of("tree")),
+        ),
+        "signature of a run": RunStatement(id_of("run").hex(), raw, str(digest_of("record")), repository),
+    }  # fmt: skip
+    found = []
+    for name, statement in statements.items():
+        data = signed_bytes(statement)
+        signature = secret.sign(data)
+        envelope = Envelope(statement, key.id, signature).encode()
+        found.append(
+            vector(
+                name, "signature", envelope, key.id, secret_key=SECRET_KEY, public_key=key.raw,
+                fingerprint=key.fingerprint, payload_type=statement.TYPE, payload=payload(statement).decode(),
+                signed=data.decode(), signature=signature,
+            )
+        )  # fmt: skip
+    return found
+
+
 def table_statistics() -> list[Vector]:
     """Of a file that is no table, and of one with a column of each kind of value."""
     samples: list[tuple[Value, Value]] = [(-3, 2**63), (-0.5, 1e300), ("a", "\u2603"), (b"", b"\xff")]
@@ -326,6 +359,9 @@ def operations() -> tuple[Operation, ...]:
         "new_bytes": 7,
         "stored_bytes": 8,
         "keys": 9,
+        "subject": digest_of("signed"),
+        "signer": digest_of("signer"),
+        "envelope": b"{}",
     }
     made: list[Operation] = []
     for tag, kind in KINDS.items():
@@ -456,6 +492,7 @@ def make() -> list[Vector]:
         *nodes(),
         *lists(),
         *versions(),
+        *signatures(),
         *table_statistics(),
         *run_records(),
         *entries(),

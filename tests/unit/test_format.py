@@ -23,6 +23,7 @@ VALUES: dict[Codec, st.SearchStrategy[Any]] = {
     ops._U64: st.integers(0, 2**64 - 1),
     ops._TEXT: texts,
     ops._BLOB: st.binary(max_size=20),
+    ops._ENVELOPE: st.binary(max_size=20),
     ops._ID: st.binary(min_size=16, max_size=16),
     ops._DIGEST: digests,
     ops._OPTIONAL: st.none() | digests.filter(lambda digest: digest != ops.NO_DIGEST),

@@ -18,6 +18,7 @@ from dataver.digest import DIGEST_BYTES
 from dataver.errors import DamagedError, NewerFormatError
 from dataver.format import chunk_list
 from dataver.format.entry import decode_entry
+from dataver.format.envelope import decode_envelope
 from dataver.format.pack import HEADER_BYTES, TRAILER_BYTES, footer_length, parse_footer, parse_frame_header
 from dataver.format.segment import HEADER_BYTES as SEGMENT_HEADER_BYTES
 from dataver.format.segment import Segment
@@ -57,6 +58,7 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "state identity": lambda data: STATE.decode_identity(data, "it"),
     "chunk list": lambda data: chunk_list.decode(data, "it"),
     "version": lambda data: decode_version(data, "it"),
+    "signature": lambda data: decode_envelope(data, "it"),
     "table statistics": lambda data: decode_statistics(data, (data[5:37] + bytes(32))[:32]),
     "log entry": lambda data: decode_entry(data, "it"),
     "pack": read_pack,

@@ -125,7 +125,8 @@ def test_operations() -> None:
         decode_entry(entry(Unknown(b"futr", MUST_UNDERSTAND, b"")), "it")
 
 
-@pytest.mark.parametrize("name", [v["name"] for v in make() if v["kind"] in READERS])
+# What a signature says has a type for a version: see `test_signatures.py`.
+@pytest.mark.parametrize("name", [v["name"] for v in make() if v["kind"] in READERS.keys() - {"signature"}])
 def test_a_later_version_of_an_object_refuses(name: str) -> None:
     """The version number follows the magic: one byte, or two in packs and segments."""
     kind = next(v["kind"] for v in make() if v["name"] == name)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+from base64 import b64decode, b64encode
 from typing import Any
 
 import pytest
 from blake3 import blake3
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from xxhash import xxh3_64_intdigest
 
 from dataver.chunking import ChunkerParameters
 from dataver.chunking.fastcdc import cuts
 from dataver.format import chunk_list
 from dataver.format.entry import decode_entry, entry_digest
+from dataver.format.envelope import decode_envelope, payload
 from dataver.format.node import Row
 from dataver.format.pack import HEADER_BYTES, footer_length, parse_footer, parse_frame_header
 from dataver.format.run_record import decode_run
@@ -150,6 +155,33 @@ def test_table_statistics(vector: Vector) -> None:
     context = "dataver 2026 v1 table statistics"
     assert blake3(data[:37], derive_key_context=context).hexdigest() == vector["digest"]
     assert blake3(data[:-32], derive_key_context=context).digest() == data[-32:]
+
+
+@pytest.mark.parametrize("vector", of_kind("signature"))
+def test_signatures(vector: Vector) -> None:
+    """Spelled out once more: envelope, statement, what is signed, by which key."""
+    data, fields = data_of(vector), vector["fields"]
+    document = json.loads(data)
+    assert json.dumps(document, sort_keys=True, separators=(",", ":")).encode() == data
+    assert set(document) == {"payload", "payloadType", "signatures"}
+    body = b64decode(document["payload"])
+    assert (body.decode(), document["payloadType"]) == (fields["payload"], fields["payload_type"])
+    kind = document["payloadType"].encode()
+    signed = b"DSSEv1 " + str(len(kind)).encode() + b" " + kind + b" " + str(len(body)).encode() + b" " + body
+    assert signed.decode() == fields["signed"]
+    (signature,) = document["signatures"]
+    secret = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(fields["secret_key"]))
+    assert secret.sign(signed) == b64decode(signature["sig"]) == bytes.fromhex(fields["signature"])
+    raw = secret.public_key().public_bytes_raw()
+    assert raw.hex() == fields["public_key"] == json.loads(body)["key"]
+    line = secret.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    blob = b64decode(line.split()[1])
+    assert hashlib.sha256(blob).hexdigest() == signature["keyid"] == vector["digest"]
+    fingerprint = "SHA256:" + b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
+    assert fingerprint == fields["fingerprint"]
+    envelope = decode_envelope(data, "it")
+    assert payload(envelope.statement) == body
+    assert envelope.encode() == data
 
 
 @pytest.mark.parametrize("vector", of_kind("version"))
