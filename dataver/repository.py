@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dataver.config import new_place, require_place
@@ -59,13 +60,14 @@ class Repository:
 
     def __init__(
         self,
-        url: str,
+        url: Place,
         *,
         storage_options: Mapping[str, Any] | None = None,
         at: str | None = None,
         accept_rollback: bool = False,
         offline: bool = False,
     ) -> None:
+        url = os.fspath(url)
         store = open_store(url, storage_options, offline=offline)
         # A path is kept whole: whoever opens a pickle may be in another folder.
         self._arguments = (url if "://" in url else store.url, dict(storage_options or {}))
@@ -74,7 +76,8 @@ class Repository:
         self._at = at
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (*self._arguments, self._at, self._offline)
+        url, options = self._arguments
+        return partial(open_repository, storage_options=options, at=self._at, offline=self._offline), (url,)
 
     def __repr__(self) -> str:
         return f"<Repository {self.url}>"
@@ -447,11 +450,11 @@ def _other(place: Place | Repository, options: Mapping[str, Any] | None, offline
     if isinstance(place, Repository):
         return place
     require_place(place, "other repository")
-    return open_repository(os.fspath(place), storage_options=options, offline=offline)
+    return open_repository(place, storage_options=options, offline=offline)
 
 
 def init(
-    url: str | None = None, *, storage_options: Mapping[str, Any] | None = None, offline: bool = False
+    url: Place | None = None, *, storage_options: Mapping[str, Any] | None = None, offline: bool = False
 ) -> Repository:
     """Make a repository at `url`, or at `./.dataver`. `AlreadyExistsError` where there is one."""
     repository = Repository(new_place(url), storage_options=storage_options, offline=offline)
@@ -460,7 +463,7 @@ def init(
 
 
 def open_repository(
-    url: str | None = None,
+    url: Place | None = None,
     *,
     storage_options: Mapping[str, Any] | None = None,
     at: str | None = None,
@@ -476,7 +479,7 @@ def open_repository(
     """
     from dataver.config import find_repository
 
-    place = url or find_repository()
+    place = find_repository() if url is None else url
     if place is None:
         raise RepositoryNotFoundError(
             "there is no repository here or above: make one with `dataver init`, "
@@ -489,11 +492,7 @@ def open_repository(
     return repository
 
 
-def resolve(ref: str, *, repo: str | Repository | None = None) -> Version:
+def resolve(ref: str, *, repo: Place | Repository | None = None) -> Version:
     """A handle on the version that `ref` means, in `repo` or the repository found as `open` finds it."""
     repository = repo if isinstance(repo, Repository) else open_repository(repo)
     return repository.version(ref)
-
-
-def _reopen(url: str, options: Mapping[str, Any], at: str | None, offline: bool = False) -> Repository:
-    return open_repository(url, storage_options=options, at=at, offline=offline)
