@@ -278,19 +278,9 @@ class Version:
         **options: Any,
     ) -> pyarrow.dataset.Dataset:
         """The files `tables`, of those at a path, as one lazy dataset; for layers above."""
-        import fsspec
-        import pyarrow.dataset
-        import pyarrow.fs
+        from dataver.readers.datasets import dataset_of
 
-        system = fsspec.get_filesystem_class("dataver").of(self)
-        root = f"{self.dataset_name}@{self.id}"
-        base = f"{root}/{path.rstrip('/')}".rstrip("/")
-        return pyarrow.dataset.dataset(
-            [f"{root}/{table}" for table in tables],
-            filesystem=pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(system)),
-            format=format,
-            **{"partition_base_dir": base, **options},
-        )
+        return dataset_of(self, tables, path, format, options)
 
     def to_arrow(self, path: str = "", **options: Any) -> pyarrow.Table:
         """The Parquet files at a path as one table, in memory. `options` as for `dataset`."""
