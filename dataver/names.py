@@ -27,7 +27,7 @@ from dataver.refs import (
     require_dataset,
     require_version,
 )
-from dataver.results import DatasetInfo, RefResult
+from dataver.results import DatasetInfo, RefInfo, RefResult
 from dataver.session import Session
 
 KINDS = {name: kind for kind, name in KIND_NAMES.items()}
@@ -46,6 +46,12 @@ def datasets(state: State) -> list[DatasetInfo]:
         number = f"v{head.number}" if head.number else None
         found.append(DatasetInfo(name, number, str(head.id), head.files, head.size_bytes))
     return found
+
+
+def refs(state: State, dataset: str) -> list[RefInfo]:
+    """The branches, tags and aliases of a dataset, by name."""
+    found = state.refs(require_dataset(state, dataset))
+    return [RefInfo(KIND_NAMES[ref.kind], ref.name, str(ref.target)) for ref in found if not ref.deleted]
 
 
 def set_ref(session: Session, kind: int, ref: str, name: str) -> RefResult:

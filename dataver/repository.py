@@ -11,12 +11,12 @@ from dataver.config import new_place, require_place
 from dataver.errors import BadInputError, RepositoryNotFoundError
 from dataver.format.operations import ALIAS, BRANCH, TAG
 from dataver.log.log import Log
-from dataver.log.state import KIND_NAMES
 from dataver.names import (
     KINDS,
     datasets,
     delete_dataset,
     delete_ref,
+    refs,
     rename_dataset,
     set_ref,
     undelete_dataset,
@@ -37,6 +37,7 @@ from dataver.results import (
     VersionInfo,
 )
 from dataver.session import Session
+from dataver.settings import Settings
 from dataver.store import open_store
 
 if TYPE_CHECKING:
@@ -100,6 +101,11 @@ class Repository:
 
             self.session.at = entry_number(self.session.log, self._at)
 
+    @property
+    def settings(self) -> Settings:
+        """What is set for everybody who uses the repository, to look at and to change."""
+        return Settings(self.session)
+
     # Versions
 
     def commit(
@@ -121,7 +127,7 @@ class Repository:
         reference: bool = False,
         dry_run: bool = False,
         allow_empty: bool = False,
-        stats: bool = False,
+        stats: bool | None = None,
         progress: Progress | None = None,
         jobs: int | None = None,
         storage_options: Mapping[str, Any] | None = None,
@@ -133,13 +139,14 @@ class Repository:
         checked out from or committed as on this machine, else the head. `add` deletes nothing;
         `into` puts the files below a path; `reference` leaves the bytes where they are. Paths that
         `include` and `exclude` leave out stay as they are in the base. `stats` records what the
-        columns of new Parquet files hold, which is computed on demand otherwise.
+        columns of new Parquet files hold, which is computed on demand otherwise; None: as the
+        setting `commit.stats` says.
 
         Raises `ConflictError` where others changed the same paths meanwhile, `AlreadyExistsError`
         for a tag that is taken, `BadInputError` for files that cannot be in a version.
         """
         from dataver.commit import CommitOptions, Committer
-        from dataver.outcome import make_label, outcome
+        from dataver.outcome import make_label
         from dataver.source import open_source
 
         check_dataset_name(dataset)
@@ -151,10 +158,7 @@ class Repository:
         )
         label = make_label(self.session, message, author, time, meta, tags, allow_empty)
         committer = Committer(self.session, dataset, place, options, label)
-        done = committer.commit(progress)
-        if done.published is not None:
-            return outcome(self.session, dataset, branch, done.published, *committer.gain(done))
-        return committer.forecast(done)
+        return committer.result(committer.commit(progress))
 
     def status(
         self, dataset: str, source: str | os.PathLike[str] | None = None, *, progress: Progress | None = None
@@ -408,9 +412,7 @@ class Repository:
 
     def refs(self, dataset: str) -> list[RefInfo]:
         """The branches, tags and aliases of a dataset, by name."""
-        state = self.session.state()
-        found = state.refs(require_dataset(state, dataset))
-        return [RefInfo(KIND_NAMES[ref.kind], ref.name, str(ref.target)) for ref in found if not ref.deleted]
+        return refs(self.session.state(), dataset)
 
     def rename(self, dataset: str, new_name: str) -> None:
         """Give a dataset another name; versions, refs and what folders are based on stay."""

@@ -20,6 +20,7 @@ from dataver.loading.rows import TorchRows
 from dataver.loading.stream import TorchStream
 from dataver.parts import SplitView
 from dataver.progress import Progress
+from dataver.settings import Setting, SettingResult, Settings
 from dataver.splits import definition
 from dataver.tables.changes import ColumnMove, TableChange
 from dataver.tables.drift import (
@@ -45,6 +46,7 @@ INTRODUCTION = """\
 `import dataver` costs nothing: everything behind it is imported at its first use. What raises is one of the
 classes in [errors](errors.md). A `ref` is `DATASET@SELECTOR`, as [the glossary](glossary.md) has it.
 A `Time` is a `datetime` or a text in RFC 3339; one without a zone is UTC.
+A `Place` is a path or a URL as text, or a path object.
 """
 
 # Members without an underscore that serve dataver's own layers.
@@ -58,6 +60,9 @@ def reference() -> str:
     parts += [called(f"dataver.{name}", getattr(dataver, name)) for name in names]
     for cls in (dataver.Repository, dataver.Version):
         parts += [f"## {cls.__name__}\n", text(cls), *members(cls)]
+    parts += ["## Settings\n", text(Settings), *members(Settings)]
+    for found in (Setting, SettingResult):
+        parts += [f"### {found.__name__}\n", fields(found), text(found)]
     parts += ["## Splits\n", text(definition)]
     for split in definition.KINDS.values():
         parts += [called(f"dataver.{split.__name__}", split), *members(split)]

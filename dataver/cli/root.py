@@ -52,6 +52,7 @@ VERBS = {
     "split": "Show how the rows of a version are split into parts.",
     "overlap": "Find what two versions or parts both have.",
     "rewrite-parquet": "Write Parquet so that versions share more.",
+    "config": "Show or change the settings of the repository.",
     "verify": "Check that every object is there and whole.",
     "doctor": "Check the environment and the repository, and say what to do.",
     "completion": "Print the completion script of a shell.",
