@@ -282,9 +282,18 @@ class Version:
 
         return dataset_of(self, tables, path, format, options)
 
-    def to_arrow(self, path: str = "", **options: Any) -> pyarrow.Table:
-        """The Parquet files at a path as one table, in memory. `options` as for `dataset`."""
-        return self.dataset(path, **options).to_table()
+    def to_arrow(
+        self,
+        path: str = "",
+        *,
+        columns: Sequence[str] | str | None = None,
+        format: str = "parquet",  # noqa: A002 - pyarrow's name for it
+        **options: Any,
+    ) -> pyarrow.Table:
+        """The tables at a path as one, in memory; only columns named are read. The rest as for `dataset`."""
+        from dataver.readers.datasets import table_of
+
+        return table_of(self, path, columns, format, options)
 
     def path(self, path: str = "") -> Path:
         """A local copy of a file or folder, for readers that want a real path: verified and read-only.
@@ -303,7 +312,7 @@ class Version:
         self,
         path: str = "",
         *,
-        columns: Sequence[str] | None = None,
+        columns: Sequence[str] | str | None = None,
         format: str = "parquet",  # noqa: A002 - pyarrow's name for it
         **options: Any,
     ) -> pandas.DataFrame:
@@ -321,7 +330,7 @@ class Version:
         path: str = ...,
         *,
         lazy: Literal[False] = ...,
-        columns: Sequence[str] | None = ...,
+        columns: Sequence[str] | str | None = ...,
         format: str = ...,
     ) -> polars.DataFrame: ...
 
@@ -331,7 +340,7 @@ class Version:
         path: str = ...,
         *,
         lazy: Literal[True],
-        columns: Sequence[str] | None = ...,
+        columns: Sequence[str] | str | None = ...,
         format: str = ...,
     ) -> polars.LazyFrame: ...
 
@@ -340,7 +349,7 @@ class Version:
         path: str = "",
         *,
         lazy: bool = False,
-        columns: Sequence[str] | None = None,
+        columns: Sequence[str] | str | None = None,
         format: str = "parquet",  # noqa: A002 - pyarrow's name for it
     ) -> polars.DataFrame | polars.LazyFrame:
         """The tables at a path as a data frame, or as a lazy one.

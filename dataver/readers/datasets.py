@@ -1,13 +1,15 @@
-"""The tables of a version as one lazy dataset of pyarrow."""
+"""The tables of a version as one lazy dataset of pyarrow, or as one table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dataver.row_tables import columns_of, readable
 from dataver.store.cached import CachedStore
 
 if TYPE_CHECKING:
+    import pyarrow
     import pyarrow.dataset
 
     from dataver.version import Version
@@ -35,12 +37,26 @@ def dataset_of(
         # Else pyarrow holds what it read of a file until the last row group of it was scanned.
         scan = pyarrow.dataset.ParquetFragmentScanOptions(pre_buffer=False)
         kind = pyarrow.dataset.ParquetFileFormat(default_fragment_scan_options=scan)
-    return pyarrow.dataset.dataset(
-        [f"{root}/{table}" for table in tables],
-        filesystem=pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(system)),
-        format=kind,
-        **{"partition_base_dir": base, **options},
-    )
+    with readable(version):
+        return pyarrow.dataset.dataset(
+            [f"{root}/{table}" for table in tables],
+            filesystem=pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(system)),
+            format=kind,
+            **{"partition_base_dir": base, **options},
+        )
+
+
+def table_of(
+    version: Version,
+    path: str,
+    columns: Sequence[str] | str | None,
+    kind: str,
+    options: Mapping[str, Any],
+) -> pyarrow.Table:
+    """See `Version.to_arrow`."""
+    with readable(version):
+        tables = version.dataset(path, format=kind, **options)
+        return tables.to_table(columns=columns_of(columns, tables.schema.names))
 
 
 def _ahead(version: Version, tables: Sequence[str]) -> bool:
