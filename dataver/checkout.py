@@ -140,7 +140,7 @@ class Checkout:
         except OSError as error:
             if isinstance(error, DataverError):
                 raise
-            raise target_fault(error, name) from error
+            raise target_fault(error, self._root) from error
         finally:
             self._progress.end()
             cache.update_written(self._writer.rows, time.time_ns(), plan.remove)

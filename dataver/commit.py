@@ -22,13 +22,15 @@ from dataver.history import changes_of
 from dataver.ingest import Ingested, digest_files, ingest
 from dataver.journal import Journal, ResumedIndex, rely_on
 from dataver.log.state import State, VersionState
-from dataver.packs import PackWriter
+from dataver.outcome import outcome
+from dataver.packs import Counter, PackWriter
 from dataver.paths import check_paths
 from dataver.progress import Progress, Silent
 from dataver.publish import Basis, Change, Label, Published, Publisher, Written
 from dataver.refs import MAIN, check_dataset_name, check_ref_name, live_ref, parse_ref, require_version
 from dataver.results import ChangeCounts, Changes, CommitResult, Forecast
 from dataver.session import Session
+from dataver.settings import records_statistics
 from dataver.source import EMPTY_FOLDER, FILE, Source, SourceFile
 from dataver.source.columns import Listing
 from dataver.stat_cache import CacheRow, StatCache
@@ -50,7 +52,7 @@ from dataver.values import dataclass
 from dataver.worktree import Base, announce_base, announced_base, base, set_base
 
 if TYPE_CHECKING:
-    from dataver.format.binary import Buffer
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class CommitOptions:
     exclude: Sequence[str] = ()
     reference: bool = False
     dry_run: bool = False
-    stats: bool = False
+    stats: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,8 @@ class Committer:
             return Committed(None, basis.version, edits, ingested.new_bytes, sink.stored_bytes, sink.packs)
         self._remember_digests(cache, files, ingested)
         try:
-            statistics = self._statistics(ingested, state, watcher) if options.stats else {}
+            wanted = records_statistics(options.stats, state)
+            statistics = self._statistics(ingested, state, watcher) if wanted else {}
             written = Written(
                 packs, ingested.list_nodes, ingested.new_bytes, stored, statistics, index.relied or ()
             )
@@ -174,7 +177,7 @@ class Committer:
             for path, row in done.edits.items()
         )
 
-    def gain(self, done: Committed) -> tuple[int, int, ChangeCounts | None]:
+    def _gain(self, done: Committed) -> tuple[int, int, ChangeCounts | None]:
         """New bytes, stored bytes, and the changes to the parent where the edits tell these by themselves."""
         published, basis = done.published, self._basis
         is_parent = published is not None and published.parent == basis.version and not basis.own
@@ -195,8 +198,13 @@ class Committer:
                     size_bytes += sign * entry.size
         return files, size_bytes
 
-    def forecast(self, done: Committed) -> CommitResult:
-        """What a dry run answers with."""
+    def result(self, done: Committed) -> CommitResult:
+        """What is answered with: the version, the head that stays, or in a dry run a forecast."""
+        if done.published is None:
+            return self._forecast(done)
+        return outcome(self._session, self._name, self._options.branch, done.published, *self._gain(done))
+
+    def _forecast(self, done: Committed) -> CommitResult:
         changes = self.changes(done)
         files, size_bytes = self.totals(done)
         requests = 2 * done.packs + 4 if changes else 0
@@ -447,26 +455,6 @@ def _basis(state: State, dataset: bytes, known: Base) -> Basis | None:
 def _remembered(basis: Basis) -> Base:
     own = tuple([(str(old.id), str(new.id)) for old, new in basis.own])
     return Base(None if basis.id is None else str(basis.id), own)
-
-
-class Counter:
-    """Counts what a pack writer would write into packs of some size, for a dry run."""
-
-    def __init__(self, pack_bytes: int) -> None:
-        self.stored_bytes = 0
-        self._pack_bytes = pack_bytes
-
-    @property
-    def packs(self) -> int:
-        """Packs of the size that is written."""
-        return -(-self.stored_bytes // self._pack_bytes)
-
-    def add(
-        self, codec: int, parts: Sequence[Buffer], raw_bytes: int, digests: Buffer, lengths: Sequence[int]
-    ) -> None:
-        """Count one frame."""
-        del codec, raw_bytes
-        self.stored_bytes += sum(map(len, parts)) + len(digests) + 4 * len(lengths)
 
 
 def _location(entry: Entry) -> bytes | None:

@@ -195,9 +195,9 @@ def find_repository(start: str | os.PathLike[str] | None = None) -> str | None:
         folder = above
 
 
-def new_place(url: str | None) -> str:
+def new_place(url: str | os.PathLike[str] | None) -> str:
     """Where a new repository is made: at `url`, else in `.dataver` here. `BadInputError` for a file."""
-    place = os.path.abspath(".dataver") if url is None else url
+    place = os.path.abspath(".dataver") if url is None else os.fspath(url)
     if os.path.lexists(place) and not os.path.isdir(place):
         raise BadInputError(
             f"{place} is a file, not a folder; name a folder, or a place where nothing is yet"

@@ -120,6 +120,8 @@ class Files:
 
 def to_path(path: str) -> bytes:
     """A path as users write it, `""` or with a slash at its end for a folder. `BadInputError` as ever."""
+    if not isinstance(path, str):
+        raise BadInputError(f"{path!r} is no text; a path in a version is, as in 'train/part-0.parquet'")
     trimmed = path.rstrip("/")
     return bytes(RelativePath.parse(trimmed)) if trimmed else b""
 

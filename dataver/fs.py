@@ -16,6 +16,7 @@ from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.spec import AbstractFileSystem
 from fsspec.utils import isfilelike, stringify_path, tokenize
 
+from dataver.config import require_place
 from dataver.errors import BadInputError, DataverError, NotPermittedError, PathNotFoundError
 from dataver.folders import Folders, Info, has_ref, split
 from dataver.opened import Opened, open_shared
@@ -30,8 +31,8 @@ class DataverFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec ship
     """Versions as folders of files: `iris@v3/train/part-000.parquet`. Nothing can be written.
 
     `repo` is the URL of a repository, or one that is open; without it, the one that the command
-    line would use. `storage_options` are those of the repository's own store, `at` a time or a log
-    entry, as for `dataver.open`. `require_signed`: what no trusted key signed is a `SignatureError`.
+    line would use. `storage_options` are those of the repository's own store; `at`, a time or a log
+    entry, `offline` and `require_signed` are as for `dataver.open`.
 
     A ref is looked up when it is first used and means that version for as long as this file system
     lives, also in files, pickles and forked processes. fsspec makes a new one for each `open` or
@@ -53,6 +54,7 @@ class DataverFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec ship
         storage_options: Mapping[str, Any] | None = None,
         at: str | None = None,
         require_signed: bool = False,
+        offline: bool = False,
         ref: str | None = None,
         pinned: Mapping[str, str] | None = None,
         **options: Any,
@@ -60,10 +62,11 @@ class DataverFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec ship
         """`ref` is the one of the URL, if any; `pinned` has the ids of versions by ref, as pickles do."""
         super().__init__(**options)
         self._opened = Opened(repo) if isinstance(repo, Repository) else None
-        self._place = None if repo is None or isinstance(repo, Repository) else _absolute(os.fspath(repo))
+        self._place = None if repo is None or isinstance(repo, Repository) else _absolute(repo)
         self._store_options = dict(storage_options or {})
         self._at = at
         self._require_signed = require_signed
+        self._offline = offline
         self._ref = ref
         self._pinned = dict(pinned or {})
         self._versions: dict[str, Version] = {}
@@ -85,9 +88,12 @@ class DataverFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec ship
     def __reduce__(self) -> tuple[Any, ...]:
         self._pin()
         place = self._place if self._opened is None else self._opened.repository
-        options: Info = {"storage_options": self._store_options, "at": self._at, "pinned": dict(self._pinned)}
-        options["require_signed"] = self._require_signed
-        return _make, (type(self), place, options)
+        options: Info = {"storage_options": self._store_options, "pinned": dict(self._pinned)}
+        return _make, (type(self), place, options | self._how())
+
+    def _how(self) -> Info:
+        """How repositories are opened."""
+        return {"at": self._at, "offline": self._offline, "require_signed": self._require_signed}
 
     def to_dict(self, *, include_password: bool = True) -> Info:
         """What fsspec makes it from again; as a pickle, it carries what refs mean."""
@@ -120,8 +126,7 @@ class DataverFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec ship
     @property
     def storage_options(self) -> Info:
         """The arguments that make such a file system, with what its refs mean: JSON, and no repository."""
-        options: Info = {"repo": self._url(), "storage_options": self._store_options, "at": self._at}
-        options["require_signed"] = self._require_signed
+        options: Info = {"repo": self._url(), "storage_options": self._store_options, **self._how()}
         return {name: value for name, value in options.items() if value} | {"pinned": dict(self._pinned)}
 
     @storage_options.setter
@@ -156,7 +161,7 @@ class DataverFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec ship
     def _open_repository(self) -> Opened:
         with self._here():
             if self._opened is None:
-                self._opened = open_shared(self._place, self._store_options, self._at)
+                self._opened = open_shared(self._place, self._store_options, self._at, self._offline)
             return self._opened
 
     def _here(self) -> threading.RLock:
@@ -420,7 +425,9 @@ def _make(cls: type[DataverFileSystem], place: Any, options: Info) -> DataverFil
     return cls(place, **options)
 
 
-def _absolute(place: str) -> str:
+def _absolute(repo: str | os.PathLike[str]) -> str:
+    require_place(repo, "repository's place")
+    place = os.fspath(repo)
     return place if "://" in place else os.path.abspath(place)
 
 

@@ -73,15 +73,17 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_kept.forget)
 
 
-def open_shared(place: str | None, storage_options: Mapping[str, Any], at: str | None) -> Opened:
+def open_shared(
+    place: str | None, storage_options: Mapping[str, Any], at: str | None, offline: bool = False
+) -> Opened:
     """The repository at `place`, as `dataver.open` finds it; the last `KEPT_MAX` are kept."""
     found = place or find_repository()
     where = found if found is None or "://" in found else os.path.abspath(found)
-    key = json.dumps([where, at, sorted(storage_options.items())], default=repr)
+    key = json.dumps([where, at, offline, sorted(storage_options.items())], default=repr)
     with _kept.lock:
         opened = _kept.opened.get(key)
     if opened is None or not opened.is_current():
-        opened = Opened(open_repository(where, storage_options=storage_options, at=at))
+        opened = Opened(open_repository(where, storage_options=storage_options, at=at, offline=offline))
     with _kept.lock:
         _kept.opened[key] = opened
         _kept.opened.move_to_end(key)

@@ -352,3 +352,23 @@ def put_segment(store: Store, data: bytes) -> StoredSegment:
     if cache is not None:
         cache.put(name, data)
     return StoredSegment(name, segment_format.Segment(data, segment_key(name)).key_count, len(data))
+
+
+class Counter:
+    """Counts what a pack writer would write into packs of some size, for a dry run."""
+
+    def __init__(self, pack_bytes: int) -> None:
+        self.stored_bytes = 0
+        self._pack_bytes = pack_bytes
+
+    @property
+    def packs(self) -> int:
+        """Packs of the size that is written."""
+        return -(-self.stored_bytes // self._pack_bytes)
+
+    def add(
+        self, codec: int, parts: Sequence[Buffer], raw_bytes: int, digests: Buffer, lengths: Sequence[int]
+    ) -> None:
+        """Count one frame."""
+        del codec, raw_bytes
+        self.stored_bytes += sum(map(len, parts)) + len(digests) + 4 * len(lengths)

@@ -10,7 +10,7 @@ from dataver.errors import BadInputError, PathNotFoundError
 from dataver.hashing import blake3_digest
 from dataver.paths import safe_spelling
 from dataver.reading import read_file
-from dataver.row_tables import dataset_at, readable, tables_at
+from dataver.row_tables import columns_of, dataset_at, readable, tables_at
 from dataver.splits.definition import Split, canonical_json, from_document, load, with_path
 
 if TYPE_CHECKING:
@@ -72,33 +72,31 @@ class SplitView:
         """How many rows the part has. Reads the columns that decide."""
         return sum(batch.num_rows for batch in self.to_batches([]))
 
-    def to_batches(self, columns: Sequence[str] | None = None) -> Iterator[pyarrow.RecordBatch]:
+    def to_batches(self, columns: Sequence[str] | str | None = None) -> Iterator[pyarrow.RecordBatch]:
         """The rows as record batches, with all columns or those named; batches without a row are left out."""
         import pyarrow
 
         tables = self._tables()
         rule = rule_of(self.version, self.definition, tables.schema)
-        wanted = list(tables.schema.names if columns is None else columns)
+        chosen = columns_of(columns, tables.schema.names)
+        wanted = tables.schema.names if chosen is None else chosen
         needed = list(dict.fromkeys([*wanted, *self.definition.columns]))
-        unknown = [name for name in wanted if name not in tables.schema.names]
-        if unknown:
-            known = ", ".join(tables.schema.names[:20])
-            raise BadInputError(f"the table has no column {unknown[0]!r}; its columns are {known}")
         for batch in batches_of(self.version, tables, needed):
             mask = rule.mask(batch, self.part)
             if mask.any():
                 yield batch.filter(pyarrow.array(mask)).select(wanted)
 
-    def to_arrow(self, columns: Sequence[str] | None = None) -> pyarrow.Table:
+    def to_arrow(self, columns: Sequence[str] | str | None = None) -> pyarrow.Table:
         """The rows as one table, in memory."""
         import pyarrow
 
         schema = self._tables().schema
-        if columns is not None:
-            schema = pyarrow.schema([schema.field(name) for name in columns if name in schema.names])
+        chosen = columns_of(columns, schema.names)
+        if chosen is not None:
+            schema = pyarrow.schema([schema.field(name) for name in chosen])
         return pyarrow.Table.from_batches(self.to_batches(columns), schema)
 
-    def to_pandas(self, columns: Sequence[str] | None = None, **options: Any) -> pandas.DataFrame:
+    def to_pandas(self, columns: Sequence[str] | str | None = None, **options: Any) -> pandas.DataFrame:
         """The rows as a data frame. `options` go to `pyarrow.Table.to_pandas`."""
         from dataver.readers import extras
 
@@ -107,14 +105,16 @@ class SplitView:
 
     @overload
     def to_polars(
-        self, columns: Sequence[str] | None = ..., *, lazy: Literal[False] = ...
+        self, columns: Sequence[str] | str | None = ..., *, lazy: Literal[False] = ...
     ) -> polars.DataFrame: ...
 
     @overload
-    def to_polars(self, columns: Sequence[str] | None = ..., *, lazy: Literal[True]) -> polars.LazyFrame: ...
+    def to_polars(
+        self, columns: Sequence[str] | str | None = ..., *, lazy: Literal[True]
+    ) -> polars.LazyFrame: ...
 
     def to_polars(
-        self, columns: Sequence[str] | None = None, *, lazy: bool = False
+        self, columns: Sequence[str] | str | None = None, *, lazy: bool = False
     ) -> polars.DataFrame | polars.LazyFrame:
         """The rows as a data frame, or as a lazy one, which reads batch by batch what a query needs."""
         from dataver.readers.frames import part_to_polars
@@ -122,7 +122,7 @@ class SplitView:
         return part_to_polars(self, columns, lazy)
 
     def to_duckdb(
-        self, connection: duckdb.DuckDBPyConnection, name: str, columns: Sequence[str] | None = None
+        self, connection: duckdb.DuckDBPyConnection, name: str, columns: Sequence[str] | str | None = None
     ) -> duckdb.DuckDBPyRelation:
         """Make the rows, which are held in memory, a view called `name` of this connection, and give it."""
         from dataver.readers.frames import part_to_duckdb

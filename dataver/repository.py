@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dataver.config import new_place, require_place
@@ -38,6 +39,7 @@ from dataver.results import (
     VersionInfo,
 )
 from dataver.session import Session
+from dataver.settings import Settings
 from dataver.store import open_store
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ class Repository:
 
     def __init__(
         self,
-        url: str,
+        url: Place,
         *,
         storage_options: Mapping[str, Any] | None = None,
         at: str | None = None,
@@ -70,6 +72,7 @@ class Repository:
         offline: bool = False,
         require_signed: bool = False,
     ) -> None:
+        url = os.fspath(url)
         store = open_store(url, storage_options, offline=offline)
         # A path is kept whole: whoever opens a pickle may be in another folder.
         self._arguments = (url if "://" in url else store.url, dict(storage_options or {}))
@@ -79,8 +82,13 @@ class Repository:
         self._at = at
 
     def __reduce__(self) -> tuple[Any, ...]:
-        how = {"at": self._at, "offline": self._offline, "require_signed": self.session.require_signed}
-        return _reopen, (*self._arguments, how)
+        how: dict[str, Any] = {
+            "at": self._at,
+            "offline": self._offline,
+            "require_signed": self.session.require_signed,
+        }
+        url, options = self._arguments
+        return partial(open_repository, storage_options=options, **how), (url,)
 
     def __repr__(self) -> str:
         return f"<Repository {self.url}>"
@@ -103,6 +111,11 @@ class Repository:
 
             self.session.at = entry_number(self.session.log, self._at)
 
+    @property
+    def settings(self) -> Settings:
+        """What is set for everybody who uses the repository, to look at and to change."""
+        return Settings(self.session)
+
     # Versions
 
     def commit(
@@ -124,7 +137,7 @@ class Repository:
         reference: bool = False,
         dry_run: bool = False,
         allow_empty: bool = False,
-        stats: bool = False,
+        stats: bool | None = None,
         progress: Progress | None = None,
         jobs: int | None = None,
         storage_options: Mapping[str, Any] | None = None,
@@ -136,13 +149,14 @@ class Repository:
         checked out from or committed as on this machine, else the head. `add` deletes nothing;
         `into` puts the files below a path; `reference` leaves the bytes where they are. Paths that
         `include` and `exclude` leave out stay as they are in the base. `stats` records what the
-        columns of new Parquet files hold, which is computed on demand otherwise.
+        columns of new Parquet files hold, which is computed on demand otherwise; None: as the
+        setting `commit.stats` says.
 
         Raises `ConflictError` where others changed the same paths meanwhile, `AlreadyExistsError`
         for a tag that is taken, `BadInputError` for files that cannot be in a version.
         """
         from dataver.commit import CommitOptions, Committer
-        from dataver.outcome import make_label, outcome
+        from dataver.outcome import make_label
         from dataver.source import open_source
 
         check_dataset_name(dataset)
@@ -154,10 +168,7 @@ class Repository:
         )
         label = make_label(self.session, message, author, time, meta, tags, allow_empty)
         committer = Committer(self.session, dataset, place, options, label)
-        done = committer.commit(progress)
-        if done.published is not None:
-            return outcome(self.session, dataset, branch, done.published, *committer.gain(done))
-        return committer.forecast(done)
+        return committer.result(committer.commit(progress))
 
     def status(
         self, dataset: str, source: str | os.PathLike[str] | None = None, *, progress: Progress | None = None
@@ -436,11 +447,11 @@ def _other(place: Place | Repository, options: Mapping[str, Any] | None, offline
     if isinstance(place, Repository):
         return place
     require_place(place, "other repository")
-    return open_repository(os.fspath(place), storage_options=options, offline=offline)
+    return open_repository(place, storage_options=options, offline=offline)
 
 
 def init(
-    url: str | None = None, *, storage_options: Mapping[str, Any] | None = None, offline: bool = False
+    url: Place | None = None, *, storage_options: Mapping[str, Any] | None = None, offline: bool = False
 ) -> Repository:
     """Make a repository at `url`, or at `./.dataver`. `AlreadyExistsError` where there is one."""
     repository = Repository(new_place(url), storage_options=storage_options, offline=offline)
@@ -449,7 +460,7 @@ def init(
 
 
 def open_repository(
-    url: str | None = None,
+    url: Place | None = None,
     *,
     storage_options: Mapping[str, Any] | None = None,
     at: str | None = None,
@@ -467,7 +478,7 @@ def open_repository(
     """
     from dataver.config import find_repository
 
-    place = url or find_repository()
+    place = find_repository() if url is None else url
     if place is None:
         raise RepositoryNotFoundError(
             "there is no repository here or above: make one with `dataver init`, "
@@ -481,14 +492,10 @@ def open_repository(
     return repository
 
 
-def resolve(ref: str, *, repo: str | Repository | None = None, require_signed: bool = False) -> Version:
+def resolve(ref: str, *, repo: Place | Repository | None = None, require_signed: bool = False) -> Version:
     """A handle on the version that `ref` means, in `repo` or the repository found as `open` finds it.
 
     With `require_signed` a `SignatureError` unless a trusted key signed it.
     """
     repository = repo if isinstance(repo, Repository) else open_repository(repo)
     return repository.version(ref, require_signed=require_signed)
-
-
-def _reopen(url: str, options: Mapping[str, Any], how: Mapping[str, Any]) -> Repository:
-    return open_repository(url, storage_options=options, **how)

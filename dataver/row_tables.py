@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -69,6 +69,19 @@ def dataset_at(
             convert = pyarrow.csv.ConvertOptions(column_types=known)
             options["format"] = pyarrow.dataset.CsvFileFormat(convert_options=convert)
         return version.dataset_of(tables.files, tables.path, **options)
+
+
+def columns_of(columns: Sequence[str] | str | None, names: Sequence[str]) -> list[str] | None:
+    """The columns that were asked for, which a table with these `names` has; None stands for all."""
+    if columns is None:
+        return None
+    wanted = [columns] if isinstance(columns, str) else list(columns)
+    unknown = [name for name in wanted if name not in names]
+    if unknown:
+        raise BadInputError(
+            f"the table has no column {unknown[0]!r}; its columns are {', '.join(names[:20])}"
+        )
+    return wanted
 
 
 @contextmanager

@@ -45,11 +45,11 @@ RowGroup = tuple[Any, ...]
 
 
 @contextmanager
-def _opened(version: Version, path: str) -> Iterator[OpenTable]:
+def _opened(version: Version, path: str, **options: Any) -> Iterator[OpenTable]:
     """A Parquet file of a version, read by its footer. `BadInputError` names what is none."""
     with version.open(path) as file:
         try:
-            yield open_table(file)
+            yield open_table(file, **options)
         except NoTableError as error:
             raise _no_table(version, path, str(error)) from error
 
@@ -118,7 +118,8 @@ def schema(version: Version, path: str = "") -> pa.Schema:
 
 def batches(version: Version, path: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """The rows of one table, some of its columns. What pyarrow raises while it reads goes through."""
-    with _opened(version, path) as table:
+    # Not all ranges first: those of a large file would be held until its last row was read.
+    with _opened(version, path, pre_buffer=False) as table:
         if table.encrypted:
             raise _no_table(version, path, "some of its columns are encrypted")
         yield from table.parquet.iter_batches(columns=list(columns))

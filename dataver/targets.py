@@ -11,7 +11,7 @@ from contextlib import suppress
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from dataver.errors import NotPermittedError, StoreError, WouldOverwriteError
+from dataver.errors import DataverError, NotPermittedError, StoreError, WouldOverwriteError
 from dataver.hashing import blake3_digest
 from dataver.native import native
 from dataver.paths import safe_spelling
@@ -81,9 +81,9 @@ class Target:
             return fd
         above, _, name = path.rpartition(b"/")
         parent = self.folder(above)
-        with suppress(FileExistsError):
-            os.mkdir(name, dir_fd=parent)
         try:
+            with suppress(FileExistsError):
+                os.mkdir(name, dir_fd=parent)
             fd = os.open(name, _FOLDER_FLAGS, dir_fd=parent)
         except OSError as error:
             if error.errno in (errno.ENOTDIR, errno.ELOOP):
@@ -91,7 +91,7 @@ class Target:
                     f"{safe_spelling(path)} must be a folder, but something else is there; "
                     "nothing is written through it"
                 ) from error
-            raise
+            raise _named(error, path) from error
         self._folders[path] = fd
         if len(self._folders) > DESCRIPTORS_MAX:
             os.close(self._folders.popitem(last=False)[1])
@@ -145,9 +145,11 @@ class Target:
         try:
             make(part, folder)
             os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
-        except BaseException:
+        except BaseException as error:
             with suppress(OSError):
                 os.unlink(part, dir_fd=folder)
+            if isinstance(error, OSError):
+                raise _named(error, path) from error
             raise
         return os.stat(name, dir_fd=folder, follow_symlinks=False)
 
@@ -155,24 +157,32 @@ class Target:
         """Give or take the executable bit where the file is readable."""
         above, _, name = path.rpartition(b"/")
         folder = self.folder(above)
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         try:
-            mode = stat.S_IMODE(os.fstat(fd).st_mode) & 0o777
-            os.fchmod(fd, mode | (mode & 0o444) >> 2 if executable else mode & ~0o111)
-            return os.fstat(fd)
-        finally:
-            os.close(fd)
+            fd = os.open(name, flags, dir_fd=folder)
+            try:
+                mode = stat.S_IMODE(os.fstat(fd).st_mode) & 0o777
+                os.fchmod(fd, mode | (mode & 0o444) >> 2 if executable else mode & ~0o111)
+                return os.fstat(fd)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise _named(error, path) from error
 
     def remove(self, path: bytes) -> None:
         """Remove a file, a symlink or an empty folder, and each folder above it that is empty then."""
         above, _, name = path.rpartition(b"/")
+        folder = self.folder(above)
         try:
-            os.unlink(name, dir_fd=self.folder(above))
+            os.unlink(name, dir_fd=folder)
         except FileNotFoundError:
             pass
-        except (IsADirectoryError, PermissionError):
+        except (IsADirectoryError, PermissionError) as refused:
             # What unlink says of a folder differs between systems; rmdir takes only an empty one.
-            os.rmdir(name, dir_fd=self.folder(above))
+            try:
+                os.rmdir(name, dir_fd=folder)
+            except OSError as error:
+                raise _named(refused if error.errno == errno.ENOTDIR else error, path) from error
         self.remove_empty(above)
 
     def remove_empty(self, path: bytes) -> None:
@@ -266,11 +276,22 @@ def write_at(fd: int, buffers: Sequence[Buffer], start: int) -> None:
             views[0] = views[0][written:]
 
 
-def target_fault(error: OSError, what: str) -> Exception:
-    """The error to raise for a failure of the target's file system."""
+def _named(error: OSError, path: bytes) -> OSError:
+    """The same failure with the path in the target in place of a temporary name or of none."""
+    if isinstance(error, DataverError):
+        return error
+    return OSError(error.errno or errno.EIO, error.strerror or str(error), os.fsdecode(path))
+
+
+def target_fault(error: OSError, root: bytes) -> Exception:
+    """The error to raise for a failure of the target's file system: it names what failed below `root`."""
+    what = safe_spelling(os.path.join(root, os.fsencode(error.filename or b"")).rstrip(b"/"))
     reason = os.strerror(error.errno) if error.errno else str(error)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return NotPermittedError(f"{what} cannot be written: {reason}; check its permissions")
+        return NotPermittedError(
+            f"{what} cannot be written: {reason}; check its permissions and those of its folder, then "
+            "repeat the checkout"
+        )
     return StoreError(
         f"{what} cannot be written: {reason}; what is complete stays, repeat the checkout to go on"
     )

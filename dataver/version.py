@@ -300,23 +300,22 @@ class Version:
         **options: Any,
     ) -> pyarrow.dataset.Dataset:
         """The files `tables`, of those at a path, as one lazy dataset; for layers above."""
-        import fsspec
-        import pyarrow.dataset
-        import pyarrow.fs
+        from dataver.readers.datasets import dataset_of
 
-        system = fsspec.get_filesystem_class("dataver").of(self)
-        root = f"{self.dataset_name}@{self.id}"
-        base = f"{root}/{path.rstrip('/')}".rstrip("/")
-        return pyarrow.dataset.dataset(
-            [f"{root}/{table}" for table in tables],
-            filesystem=pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(system)),
-            format=format,
-            **{"partition_base_dir": base, **options},
-        )
+        return dataset_of(self, tables, path, format, options)
 
-    def to_arrow(self, path: str = "", **options: Any) -> pyarrow.Table:
-        """The Parquet files at a path as one table, in memory. `options` as for `dataset`."""
-        return self.dataset(path, **options).to_table()
+    def to_arrow(
+        self,
+        path: str = "",
+        *,
+        columns: Sequence[str] | str | None = None,
+        format: str = "parquet",  # noqa: A002 - pyarrow's name for it
+        **options: Any,
+    ) -> pyarrow.Table:
+        """The tables at a path as one, in memory; only columns named are read. The rest as for `dataset`."""
+        from dataver.readers.datasets import table_of
+
+        return table_of(self, path, columns, format, options)
 
     def path(self, path: str = "") -> Path:
         """A local copy of a file or folder, for readers that want a real path: verified and read-only.
@@ -335,7 +334,7 @@ class Version:
         self,
         path: str = "",
         *,
-        columns: Sequence[str] | None = None,
+        columns: Sequence[str] | str | None = None,
         format: str = "parquet",  # noqa: A002 - pyarrow's name for it
         **options: Any,
     ) -> pandas.DataFrame:
@@ -353,7 +352,7 @@ class Version:
         path: str = ...,
         *,
         lazy: Literal[False] = ...,
-        columns: Sequence[str] | None = ...,
+        columns: Sequence[str] | str | None = ...,
         format: str = ...,
     ) -> polars.DataFrame: ...
 
@@ -363,7 +362,7 @@ class Version:
         path: str = ...,
         *,
         lazy: Literal[True],
-        columns: Sequence[str] | None = ...,
+        columns: Sequence[str] | str | None = ...,
         format: str = ...,
     ) -> polars.LazyFrame: ...
 
@@ -372,7 +371,7 @@ class Version:
         path: str = "",
         *,
         lazy: bool = False,
-        columns: Sequence[str] | None = None,
+        columns: Sequence[str] | str | None = None,
         format: str = "parquet",  # noqa: A002 - pyarrow's name for it
     ) -> polars.DataFrame | polars.LazyFrame:
         """The tables at a path as a data frame, or as a lazy one.

@@ -20,6 +20,7 @@ from dataver.loading.rows import TorchRows
 from dataver.loading.stream import TorchStream
 from dataver.parts import SplitView
 from dataver.progress import Progress
+from dataver.settings import Setting, SettingResult, Settings
 from dataver.signatures import SignatureReport, Signatures, Signed
 from dataver.signing.check import SignatureInfo
 from dataver.signing.public import PublicKey
@@ -49,6 +50,7 @@ INTRODUCTION = """\
 `import dataver` costs nothing: everything behind it is imported at its first use. What raises is one of the
 classes in [errors](errors.md). A `ref` is `DATASET@SELECTOR`, as [the glossary](glossary.md) has it.
 A `Time` is a `datetime` or a text in RFC 3339; one without a zone is UTC.
+A `Place` is a path or a URL as text, or a path object.
 """
 
 # Members without an underscore that serve dataver's own layers.
@@ -63,6 +65,9 @@ def reference() -> str:
     for cls in (dataver.Repository, dataver.Version):
         parts += [f"## {cls.__name__}\n", text(cls), *members(cls)]
     parts += ["## Run\n", text(dataver.Run), *members(dataver.Run)]
+    parts += ["## Settings\n", text(Settings), *members(Settings)]
+    for found in (Setting, SettingResult):
+        parts += [f"### {found.__name__}\n", fields(found), text(found)]
     parts += ["## Splits\n", text(definition)]
     for split in definition.KINDS.values():
         parts += [called(f"dataver.{split.__name__}", split), *members(split)]

@@ -51,8 +51,8 @@ DOCUMENT = (
 @click.option("--allow-empty", is_flag=True, help="Make a version also where nothing changed.")
 @click.option(
     "--stats/--no-stats",
-    default=False,
-    help="Record what the columns of new Parquet files hold; default: computed when asked for.",
+    default=None,
+    help="Record what the columns of new Parquet files hold; default: as `config commit.stats`, else off.",
 )
 @click.option(
     "--source-option",
@@ -79,7 +79,7 @@ def command(
     reference: bool,
     dry_run: bool,
     allow_empty: bool,
-    stats: bool,
+    stats: bool | None,
     source_option: tuple[str, ...],
     jobs: int | None,
 ) -> None:

@@ -60,6 +60,7 @@ VERBS = {
     "rewrite-parquet": "Write Parquet so that versions share more.",
     "lineage": "Show what something was made of, and what was made of it.",
     "who-used": "Find the runs and models that saw a file or version.",
+    "config": "Show or change the settings of the repository.",
     "verify": "Check that every object is there and whole.",
     "gc": "Reclaim what nothing refers to.",
     "prune": "Let old versions go that nobody named.",

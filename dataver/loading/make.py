@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -38,11 +39,19 @@ def of_version(
     else:
         from dataver.row_tables import readable
 
+        _refuse(others.keys() - dataset_options(), "there is no option")
         with readable(version):
             tables = version.dataset(path, format=table_format, **others)
         identity = {"version": version.id, "path": path, "format": table_format, "files": len(tables.files)}
         source = _tables(version, tables, mine, identity)
     return _make(source, iterable, mine)
+
+
+def dataset_options() -> set[str]:
+    """What `Version.dataset` takes besides the path and the format."""
+    import pyarrow.dataset
+
+    return set(inspect.signature(pyarrow.dataset.dataset).parameters) - {"source", "filesystem", "format"}
 
 
 def of_split(view: SplitView, iterable: bool, options: Mapping[str, Any]) -> TorchRows | TorchStream:
@@ -88,9 +97,13 @@ def _make(source: Source, iterable: bool, options: Mapping[str, Any]) -> TorchRo
         raise BadInputError(f"even={even!r:.50} is neither 'drop' nor 'pad'")
     if options.get("drop_last") and not numbers["batch_size"]:
         raise BadInputError("drop_last=True is about the last batch of batch_size=…, which is not given")
+    try:
+        seed = int(options.get("seed", 0))
+    except (TypeError, ValueError):
+        raise BadInputError(f"seed={options['seed']!r:.50} is no whole number") from None
     how = How(
         bool(options.get("shuffle")),
-        int(options.get("seed", 0)),
+        seed,
         numbers["batch_size"],
         bool(options.get("drop_last")),
         even,

@@ -23,7 +23,7 @@ class RowOptions(TypedDict, total=False):
       256 MiB otherwise.
     """
 
-    columns: Sequence[str] | None
+    columns: Sequence[str] | str | None
     fill: Mapping[str, Any] | None
     transform: Transform | None
     cache_bytes_max: int

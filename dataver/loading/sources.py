@@ -19,7 +19,7 @@ from dataver.hashing import blake3_digest
 from dataver.loading.columns import Batch, Column, check, to_column
 from dataver.loading.processes import current_worker
 from dataver.paths import safe_spelling
-from dataver.row_tables import readable
+from dataver.row_tables import columns_of, readable
 from dataver.splits.definition import canonical_json
 from dataver.tree.manifest import FOLDER, REFERENCE, SYMLINK, Entry
 
@@ -87,7 +87,7 @@ class TableSource:
         version: Version,
         tables: pyarrow.dataset.Dataset,
         *,
-        columns: Sequence[str] | None,
+        columns: Sequence[str] | str | None,
         fill: Mapping[str, Any] | None,
         identity: Mapping[str, Any],
     ) -> None:
@@ -95,9 +95,12 @@ class TableSource:
         self._version = version
         self._format = tables.format
         self._schema = tables.schema
-        self._columns = list(tables.schema.names if columns is None else columns)
+        chosen = columns_of(columns, tables.schema.names)
+        self._columns = tables.schema.names if chosen is None else chosen
         self._fill = dict(fill or {})
-        _check_names(self._columns, tables.schema)
+        if not self._columns:
+            known = ", ".join(tables.schema.names[:20])
+            raise BadInputError(f"no column was asked for; its columns are {known}")
         check(pa.schema([tables.schema.field(name) for name in self._columns]), self._fill)
         self._files: list[tuple[str, Any]] = []
         self._pieces: list[_Piece] = []
@@ -187,14 +190,6 @@ class TableSource:
             system = fsspec.get_filesystem_class("dataver").of(self._version)
             self._system = pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(system))
         return self._system
-
-
-def _check_names(columns: Sequence[str], schema: pa.Schema) -> None:
-    unknown = [name for name in columns if name not in schema.names]
-    if unknown or not columns:
-        known = ", ".join(schema.names[:20])
-        asked = f"the table has no column {unknown[0]!r}" if unknown else "no column was asked for"
-        raise BadInputError(f"{asked}; its columns are {known}")
 
 
 class FileSource:

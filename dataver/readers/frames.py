@@ -9,6 +9,7 @@ from dataver.errors import PathNotFoundError
 from dataver.paths import safe_spelling
 from dataver.readers import extras
 from dataver.readers.copies import local_files
+from dataver.readers.datasets import table_of
 from dataver.row_tables import readable
 from dataver.version import TABLE_SUFFIXES
 
@@ -24,22 +25,22 @@ if TYPE_CHECKING:
 
 
 def to_pandas(
-    version: Version, path: str, columns: Sequence[str] | None, kind: str, options: Mapping[str, Any]
+    version: Version, path: str, columns: Sequence[str] | str | None, kind: str, options: Mapping[str, Any]
 ) -> pandas.DataFrame:
     """See `Version.to_pandas`."""
     extras.need("pandas", "a data frame of pandas")
-    return _table(version, path, columns, kind).to_pandas(**options)
+    return table_of(version, path, columns, kind, {}).to_pandas(**options)
 
 
 def to_polars(
-    version: Version, path: str, lazy: bool, columns: Sequence[str] | None, kind: str
+    version: Version, path: str, lazy: bool, columns: Sequence[str] | str | None, kind: str
 ) -> polars.DataFrame | polars.LazyFrame:
     """See `Version.to_polars`."""
     extras.need("polars", "a data frame of Polars")
     import polars
 
     if not lazy:
-        return polars.DataFrame(_table(version, path, columns, kind))
+        return polars.DataFrame(table_of(version, path, columns, kind, {}))
     if kind == "parquet":
         scan = polars.scan_parquet(
             _local_tables(version, path, kind),
@@ -51,7 +52,7 @@ def to_polars(
     else:
         with readable(version):
             scan = polars.scan_pyarrow_dataset(_dataset(version, path, kind))
-    return scan if columns is None else scan.select(list(columns))
+    return scan if columns is None else scan.select(columns)
 
 
 def to_duckdb(
@@ -61,12 +62,6 @@ def to_duckdb(
     with readable(version):
         connection.register(name, _dataset(version, path, kind))
     return connection.view(name)
-
-
-def _table(version: Version, path: str, columns: Sequence[str] | None, kind: str) -> pyarrow.Table:
-    with readable(version):
-        wanted = None if columns is None else list(columns)
-        return version.dataset(path, format=kind).to_table(columns=wanted)
 
 
 def _dataset(version: Version, path: str, kind: str) -> pyarrow.dataset.Dataset:
@@ -93,7 +88,7 @@ def _local_tables(version: Version, path: str, kind: str) -> list[str]:
 
 
 def part_to_polars(
-    view: SplitView, columns: Sequence[str] | None, lazy: bool
+    view: SplitView, columns: Sequence[str] | str | None, lazy: bool
 ) -> polars.DataFrame | polars.LazyFrame:
     """See `SplitView.to_polars`."""
     extras.need("polars", "a data frame of Polars")
@@ -125,11 +120,11 @@ def part_to_polars(
 
     schema = polars.DataFrame(view.schema.empty_table()).schema
     scan = register_io_source(batches, schema=schema)
-    return scan if columns is None else scan.select(list(columns))
+    return scan if columns is None else scan.select(columns)
 
 
 def part_to_duckdb(
-    view: SplitView, connection: duckdb.DuckDBPyConnection, name: str, columns: Sequence[str] | None
+    view: SplitView, connection: duckdb.DuckDBPyConnection, name: str, columns: Sequence[str] | str | None
 ) -> duckdb.DuckDBPyRelation:
     """See `SplitView.to_duckdb`."""
     connection.register(name, view.to_arrow(columns))

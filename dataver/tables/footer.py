@@ -67,6 +67,9 @@ class OpenTable(NamedTuple):
 def open_table(file: BinaryIO, **options: Any) -> OpenTable:
     """Open a Parquet file, reading its footer only; `options` are those of `pyarrow.parquet.ParquetFile`.
 
+    With a `buffer_size`, columns are read so many bytes at a time, whatever the size of row groups; without,
+    all ranges that are wanted are read before, which suits a file that is far away.
+
     A footer of a stranger may claim more than it holds, and pyarrow takes hundreds of megabytes for
     such a one: so a bounded reader goes over it first. `NoTableError` for what cannot be read.
     """
@@ -76,6 +79,8 @@ def open_table(file: BinaryIO, **options: Any) -> OpenTable:
     except MalformedFooterError as error:
         raise NoTableError("its footer is malformed") from error
     metadata = _metadata(footer)
+    # Else pyarrow holds all bytes of the columns of all row groups until the last one was read.
+    options.setdefault("pre_buffer", not options.get("buffer_size"))
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -75,6 +75,15 @@ def test_options() -> None:
     assert "--repo" in bash("dataver --re")
 
 
+def test_settings_and_their_values() -> None:
+    """Of no repository: the keys are known without one."""
+    assert bash("dataver config ") == zsh("dataver", "config", "") == fish("dataver config ")
+    assert bash("dataver config com") == ["commit.stats"]
+    assert bash("dataver config commit.stats ") == ["on", "off"]
+    assert zsh("dataver", "config", "commit.stats", "of") == ["off"]
+    assert bash("dataver config other o") == []
+
+
 def test_datasets(names: None) -> None:
     assert bash("dataver status ") == ["flowers/all", "iris"]
     assert bash("dataver log i") == zsh("dataver", "log", "i") == fish("dataver log i") == ["iris"]

@@ -16,11 +16,11 @@ from dataver.cli import VERBS, main, reference
 if TYPE_CHECKING:
     from click.testing import Result
 
-# Without a NAME the last three list.
+# Without a NAME, or a VALUE, tags, aliases, branches and settings are listed.
 READING_VERBS = {
     *("status", "list", "log", "show", "ls", "cat", "stats", "diff", "checkout", "verify"),
     *("tag", "alias", "branch"),
-    *("lock", "split", "overlap", "drift", "lineage", "who-used", "verify-signature"),
+    *("lock", "split", "overlap", "drift", "lineage", "who-used", "verify-signature", "config"),
 }
 WRITING_VERBS = {
     *("init", "commit", "tag", "alias", "branch", "merge", "revert", "rename", "delete"),
@@ -83,6 +83,12 @@ def test_help_lists_every_verb(run: Callable[..., Result]) -> None:
     assert [
         line.split()[0] for line in result.stdout.split("Verbs:\n")[1].splitlines()[: len(VERBS)]
     ] == list(VERBS)
+
+
+def test_the_package_is_the_program_too() -> None:
+    command = [sys.executable, "-m", "dataver", "--version"]
+    process = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert process.stdout.startswith("dataver ")
 
 
 def test_version(run: Callable[..., Result]) -> None:

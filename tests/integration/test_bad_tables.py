@@ -214,6 +214,37 @@ def test_a_row_group_of_two_gib(tmp_path: Path) -> None:
     assert one_row_group(tmp_path, 64 << 20) < 400
 
 
+SCAN = r"""
+import re, sys, dataver
+def peak_mib():
+    return int(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1]) >> 10
+repository = dataver.init(sys.argv[1])
+repository.commit("t", sys.argv[2], stats=True)
+print(peak_mib())
+few, many = (repository.version("t").dataset(path) for path in ("few.parquet", "many.parquet"))
+for dataset in (few, many):
+    print(sum(batch.num_rows for batch in dataset.to_batches()), peak_mib())
+"""
+
+
+@LINUX
+def test_row_groups_that_were_read_are_not_held(tmp_path: Path) -> None:
+    """pyarrow would hold all that it read of a file until it is done with the file: here, 128 MiB."""
+    rows = 1 << 17
+    table = pa.table({"x": np.random.default_rng(1).random(rows)})
+    (tmp_path / "data").mkdir()
+    for name, count in (("few", 4), ("many", 128)):
+        with pq.ParquetWriter(tmp_path / "data" / f"{name}.parquet", table.schema) as writer:
+            for _ in range(count):
+                writer.write_table(table)
+    command = [sys.executable, "-c", SCAN, str(tmp_path / "repository"), str(tmp_path / "data")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    committed, few, many = (line.split() for line in done.stdout.splitlines())
+    assert int(committed[0]) < 230
+    assert (int(few[0]), int(many[0])) == (4 * rows, 128 * rows)
+    assert int(many[1]) - int(few[1]) < 80
+
+
 # Oracles
 
 

@@ -17,6 +17,7 @@ from uuid import uuid4
 import fsspec
 import pytest
 from click.testing import CliRunner, Result
+from fsspec import AbstractFileSystem
 
 import dataver
 from dataver import metadata_packs
@@ -386,6 +387,20 @@ def test_offline_through_fsspec(url: str, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("DATAVER_OFFLINE", "1")
     with fsspec.open("dataver://iris@v1/text", repo=url) as file:
         assert file.read() == WORLD[b"text"].data
+
+
+def test_offline_as_an_option_of_fsspec(url: str, tmp_path: Path) -> None:
+    check_all(dataver.open(url))
+    shutil.move(tmp_path / "repository", tmp_path / "away")
+    with fsspec.open("dataver://iris@v1/text", repo=url, offline=True) as file:
+        assert file.read() == WORLD[b"text"].data
+    offline = fsspec.filesystem("dataver", repo=url, offline=True)
+    for system in (pickle.loads(pickle.dumps(offline)), AbstractFileSystem.from_json(offline.to_json())):
+        assert system.cat("iris@v1/text") == WORLD[b"text"].data
+    assert offline.storage_options["offline"] is True
+    # One that may ask is none of those that are open offline.
+    with pytest.raises(RepositoryNotFoundError):
+        fsspec.filesystem("dataver", repo=url).cat("iris@v1/text")
 
 
 def test_the_store_under_the_cache_keeps_the_probe(url: str) -> None:

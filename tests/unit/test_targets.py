@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import resource
 import signal
 import stat
@@ -15,7 +16,10 @@ import pytest
 from blake3 import blake3
 
 from dataver import targets
+from dataver.config import cache_folder
+from dataver.errors import NotPermittedError
 from dataver.native import native
+from dataver.repository import init, open_repository
 from dataver.source import LocalSource
 from dataver.source.columns import to_file
 from dataver.targets import OTHER_DIGEST, OtherBytesError, Target, WholeFile, write_files_plainly
@@ -141,3 +145,78 @@ def test_a_target_sorts_files_into_folders(
         taken = files[0]._replace(path=b"taken")
         with pytest.raises(IsADirectoryError, match="taken"):
             list(target.write_files([files[0], taken]))
+
+
+@pytest.fixture
+def refusing(tmp_path: Path) -> Iterator[Path]:
+    """A checkout of two files in two folders, of which `locked` refuses changes, also to root."""
+    repository = init(tmp_path / "repository")
+    for number in range(2):
+        for name in ("free/a", "locked/b"):
+            (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "data" / name).write_text(f"{name} {number}")
+        repository.commit("things", tmp_path / "data")
+    repository.checkout("things@v1", tmp_path / "out")
+    os.chmod(tmp_path / "out" / "locked", 0o555)
+    yield tmp_path
+    os.chmod(tmp_path / "out" / "locked", 0o755)
+
+
+def as_anybody(root: Path, act: Callable[[], object]) -> None:
+    """Call `act` as a user who may not write everywhere, as root may."""
+    if os.geteuid() != 0:
+        act()
+        return
+    cache = cache_folder()
+    above = [
+        root,
+        *(folder for folder in root.parents if folder.stat().st_uid == 0 and folder.parent != folder),
+    ]
+    modes = [stat.S_IMODE(folder.stat().st_mode) for folder in above]
+    for folder, mode in zip(above, modes, strict=True):
+        folder.chmod(mode | 0o055)
+    for folder in (cache, *cache.rglob("*"), root / "out", root / "out" / "free"):
+        folder.chmod(0o777)
+    os.seteuid(65_534)
+    try:
+        act()
+    finally:
+        os.seteuid(0)
+        for folder, mode in zip(above, modes, strict=True):
+            folder.chmod(mode)
+
+
+def test_what_cannot_be_written_is_named(refusing: Path) -> None:
+    repository = open_repository(refusing / "repository")
+    name = re.escape(str(refusing / "out" / "locked" / "b"))
+
+    def replaced() -> None:
+        with pytest.raises(NotPermittedError, match=f"^{name} cannot be written: Permission denied"):
+            repository.checkout("things@v2", refusing / "out")
+
+    as_anybody(refusing, replaced)
+    assert (refusing / "out" / "locked" / "b").read_text() == "locked/b 0"
+
+
+def test_what_cannot_be_removed_is_named(refusing: Path) -> None:
+    repository = open_repository(refusing / "repository")
+    (refusing / "data" / "locked" / "b").unlink()
+    repository.commit("things", refusing / "data")
+    name = re.escape(str(refusing / "out" / "locked" / "b"))
+
+    def removed() -> None:
+        with pytest.raises(NotPermittedError, match=f"^{name} cannot be written: Permission denied"):
+            repository.checkout("things@v3", refusing / "out")
+
+    as_anybody(refusing, removed)
+
+
+def test_a_folder_that_cannot_be_made_is_named(refusing: Path) -> None:
+    repository = open_repository(refusing / "repository")
+    name = re.escape(str(refusing / "out" / "locked" / "new"))
+
+    def made() -> None:
+        with pytest.raises(NotPermittedError, match=f"^{name} cannot be written: Permission denied"):
+            repository.checkout("things@v1", refusing / "out" / "locked" / "new")
+
+    as_anybody(refusing, made)

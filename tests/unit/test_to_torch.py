@@ -487,6 +487,8 @@ def test_options_that_do_not_fit(version: dataver.Version) -> None:
         ({"shuffle": True}, "iterable=True; it has no 'shuffle'"),
         ({"columns": ["nothing"]}, "no column 'nothing'; its columns are id"),
         ({"columns": []}, "no column was asked for"),
+        ({"colums": ["id"]}, "there is no option 'colums'"),
+        ({"iterable": True, "seed": "x"}, "seed='x' is no whole number"),
         ({"iterable": True, "batch_size": 0}, "batch_size=0"),
         ({"iterable": True, "window_rows": -1}, "window_rows=-1"),
         ({"iterable": True, "lanes": 0}, "lanes=0"),

@@ -537,6 +537,25 @@ def test_tables_of_a_folder(tables: Version) -> None:
     assert tables.to_arrow("train/part-1.parquet")["id"].to_pylist() == list(range(1000, 2000))
 
 
+def test_some_columns_of_tables(tables: Version) -> None:
+    names = tables.to_arrow("train/").column_names
+    for read in (tables.to_arrow, tables.to_pandas, tables.to_polars):
+        for one in ("id", ["id"]):
+            assert read("train/", columns=one).shape == (3000, 1)
+        with pytest.raises(BadInputError, match=f"no column 'nothing'; its columns are {', '.join(names)}$"):
+            read("train/", columns=["id", "nothing"])
+    assert tables.to_polars("train/", columns="id", lazy=True).collect().shape == (3000, 1)
+    assert tables.to_arrow("csv", columns="b", format="csv").to_pydict() == {"b": [2]}
+
+
+def test_what_is_no_table_is_bad_input(repository: Repository, tmp_path: Path) -> None:
+    version = commit(repository, tmp_path / "data", {"no.parquet": b"no table", "empty.parquet": b""})
+    for path in ("no.parquet", "empty.parquet", ""):
+        for read in (version.dataset, version.to_arrow, version.to_pandas):
+            with pytest.raises(BadInputError, match=r"the tables of things@v1 cannot be read: .*\.parquet"):
+                read(path)
+
+
 def test_a_dataset_is_lazy(tables: Version) -> None:
     dataset = tables.dataset("train/")
     assert len(dataset.files) == 3
