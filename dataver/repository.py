@@ -21,7 +21,7 @@ from dataver.names import (
     undelete_dataset,
 )
 from dataver.progress import Progress
-from dataver.refs import MAIN, check_dataset_name, parse_ref, require_dataset
+from dataver.refs import MAIN, check_dataset_name, require_dataset
 from dataver.results import (
     Changes,
     Check,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from dataver.moments import Time
     from dataver.parts import Definition
+    from dataver.provenance import SourceLike
     from dataver.tables.changes import TableChange
     from dataver.tables.drift import DriftReport
     from dataver.version import Version
@@ -110,6 +111,8 @@ class Repository:
         author: str | None = None,
         time: Time | None = None,
         meta: Mapping[str, str] | None = None,
+        sources: Sequence[SourceLike] = (),
+        derived_from: Sequence[str | Version] = (),
         add: bool = False,
         into: str = "",
         base: str | None = None,
@@ -132,6 +135,10 @@ class Repository:
         `include` and `exclude` leave out stay as they are in the base. `stats` records what the
         columns of new Parquet files hold, which is computed on demand otherwise.
 
+        `sources` and `derived_from` say where the data came from: `Source`s, or their fields by name, or
+        URLs; and versions, or refs, `URL#REF` in another repository. With `add`, `into`, `include` or
+        `exclude` they are those of what was added, and those of the version before count as well.
+
         Raises `ConflictError` where others changed the same paths meanwhile, `AlreadyExistsError`
         for a tag that is taken, `BadInputError` for files that cannot be in a version.
         """
@@ -142,11 +149,17 @@ class Repository:
         check_dataset_name(dataset)
         require_place(source, "source")
         self._set_jobs(jobs)
+        provenance = None
+        if sources or derived_from:
+            from dataver.derivation import made_from
+
+            partial = bool(add or into or include or exclude)
+            provenance = made_from(self, sources, derived_from, partial)
         place = open_source(source, storage_options=storage_options, include=include, exclude=exclude)
         options = CommitOptions(
             branch, add, into, base, tuple(include), tuple(exclude), reference, dry_run, stats
         )
-        label = make_label(self.session, message, author, time, meta, tags, allow_empty)
+        label = make_label(self.session, message, author, time, meta, tags, allow_empty, provenance)
         committer = Committer(self.session, dataset, place, options, label)
         done = committer.commit(progress)
         if done.published is not None:
@@ -308,18 +321,9 @@ class Repository:
 
         `ConflictError` where both lines changed the same paths. No data is copied.
         """
-        from dataver.history import merge
-        from dataver.outcome import make_label, outcome, unchanged
+        from dataver.outcome import merged
 
-        state = self.session.newest()
-        theirs = self.session.resolve_ref(parse_ref(ref), state)
-        label = make_label(
-            self.session, message or f"merge {theirs.canonical}", author, time, None, (), False
-        )
-        done = merge(self.session, theirs, branch, label)
-        if done is None:
-            return unchanged(self.session, theirs.name, branch)
-        return outcome(self.session, theirs.name, branch, done)
+        return merged(self.session, ref, branch, message, author, time)
 
     def revert(
         self,
@@ -330,15 +334,10 @@ class Repository:
         author: str | None = None,
         time: Time | None = None,
     ) -> CommitResult:
-        """A new version on `branch` with the files of `ref`. No data is copied."""
-        from dataver.history import revert
-        from dataver.outcome import make_label, outcome
+        """A new version on `branch` with the files of `ref`, and its sources. No data is copied."""
+        from dataver.outcome import reverted
 
-        target = self.session.resolve_ref(parse_ref(ref), self.session.newest())
-        label = make_label(
-            self.session, message or f"revert to {target.canonical}", author, time, None, (), False
-        )
-        return outcome(self.session, target.name, branch, revert(self.session, target, branch, label))
+        return reverted(self.session, ref, branch, message, author, time)
 
     def push(
         self,

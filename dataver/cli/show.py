@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -14,13 +14,19 @@ from dataver.cli.types import REF
 from dataver.results import VersionInfo
 
 if TYPE_CHECKING:
+    from dataver.origins import Origins
     from dataver.tables.footer import TableFooter
+
+VERSIONS_MAX = 100
 
 DOCUMENT = (
     '{"dataset", "version": "v3" or null, "id", "parents": [id…], "tree", "files", "bytes", "new_bytes",\n'
     ' "stored_bytes", "message", "author", "time": RFC 3339 UTC, "tags": […], "aliases": […],\n'
     ' "branches": […], "meta": {…}, "runs": […],\n'
     ' "changed": {"added", "modified", "deleted", "renamed"} or null, "absent": [id…],\n'
+    ' "sources": [{"url", "licence", "collected_at", "collected_by", "method", "legal_basis", "digest",\n'
+    ' "note"}…], "derived_from": [{"dataset", "id", "tree", "repository"}…],\n'
+    ' "sources_of": [id…] whose records say so, "sources_whole": bool,\n'
     ' "tables": [{"path", "rows", "columns": [{"name", "type"}…]}…] (only with --tables)}'
 )
 
@@ -36,9 +42,17 @@ DOCUMENT = (
 @click.argument("ref", type=REF)
 @click.option("--tables", is_flag=True, help="Also the rows and columns of each Parquet file.")
 def command(session: Session, ref: str, tables: bool) -> None:
-    """Show one version: id, parents, message, author, time, sizes, names and runs."""
+    """Show one version: id, parents, message, author, time, sizes, names, runs and sources.
+
+    Sources are those of its record, or of the nearest versions before it whose records have any, among the
+    last hundred; `dataver card` looks at all.
+    """
+    from dataver.origins import origins
+
     repository = session.open()
     version = repository.show(ref)
+    exact = repository.session.resolve(f"{version.dataset}@{version.id}")
+    found_origins = origins(repository.session, exact, VERSIONS_MAX)
     found: list[tuple[str, TableFooter | None]] = []
     if tables:
         from dataver.tabular import all_footers
@@ -46,11 +60,11 @@ def command(session: Session, ref: str, tables: bool) -> None:
         found = all_footers(repository.version(f"{version.dataset}@{version.id}"))
 
     def document() -> dict[str, object]:
-        shown: dict[str, object] = version.to_json()
+        shown: dict[str, object] = {**version.to_json(), **found_origins.to_json()}
         return {**shown, "tables": [table_json(*table) for table in found]} if tables else shown
 
     def lines() -> Iterator[str]:
-        yield from version_lines(version)
+        yield from version_lines(version, origin_facts(found_origins, version.id))
         for path, footer in found:
             yield ""
             yield from table_lines(path, footer)
@@ -77,7 +91,21 @@ def table_lines(path: str, footer: TableFooter | None) -> Iterator[str]:
     yield from output.columns(rows)
 
 
-def version_lines(version: VersionInfo) -> Iterator[str]:
+def origin_facts(found: Origins, id: str) -> Iterator[tuple[str, str]]:
+    """Where the data came from, as facts of the version `id`."""
+    for source in found.sources:
+        facts = [source.licence, source.collected_at, source.collected_by, source.method, source.note]
+        yield "source", "; ".join(output.safe(fact) for fact in (source.url, *facts) if fact)
+    for entry in found.derived_from:
+        yield "made from", output.safe(f"{entry.dataset}@{entry.id}")
+    for version in found.versions:
+        if version != id:
+            yield "said by", version
+    if not found.whole and not found.versions:
+        yield "source", f"none said by the last {VERSIONS_MAX} versions that are here"
+
+
+def version_lines(version: VersionInfo, more: Iterable[tuple[str, str]] = ()) -> Iterator[str]:
     """The name of the version, its facts in two columns, then the message."""
     yield output.name(f"{version.dataset}@{version.version or output.short_id(version.id)}")
     new = f"{output.size_text(version.new_bytes)}, stored {output.size_text(version.stored_bytes)}"
@@ -94,6 +122,7 @@ def version_lines(version: VersionInfo) -> Iterator[str]:
         ("aliases", ", ".join(map(output.safe, version.aliases))),
         ("branches", ", ".join(map(output.safe, version.branches))),
         *(("run", run) for run in version.runs),
+        *more,
         *(("meta", output.safe(f"{key}={value}")) for key, value in sorted(version.meta.items())),
     ]
     yield from output.columns([(output.dim(key), value) for key, value in facts if value])
