@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from dataver import errors as errors
+    from dataver.format.provenance import Source as Source
     from dataver.repository import Repository as Repository
     from dataver.repository import init as init
     from dataver.repository import open_repository as open  # noqa: A004 - the name users import
@@ -36,6 +37,7 @@ _HOMES = {
     "HashSplit": ("dataver.splits.definition", "HashSplit"),
     "ListSplit": ("dataver.splits.definition", "ListSplit"),
     "Repository": ("dataver.repository", "Repository"),
+    "Source": ("dataver.format.provenance", "Source"),
     "TimeSplit": ("dataver.splits.definition", "TimeSplit"),
     "Version": ("dataver.version", "Version"),
     "errors": ("dataver.errors", None),
@@ -50,6 +52,7 @@ __all__ = [
     "HashSplit",
     "ListSplit",
     "Repository",
+    "Source",
     "TimeSplit",
     "Version",
     "__version__",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from dataver.errors import BadInputError, PathNotFoundError
 from dataver.paths import RelativePath, safe_spelling
-from dataver.results import FileEntry
+from dataver.results import FileEntry, Listing
 from dataver.tree.manifest import FOLDER, KIND_NAMES, SYMLINK, Entry, to_entry
 from dataver.tree.schema import Link, NodeStore
 from dataver.tree.walk import find, prefix_stop, scan
@@ -115,6 +115,24 @@ class Files:
                 # Whatever is below that folder is skipped without being read.
                 start = prefix + name + b"0"
                 break
+
+
+def listing(tree: Files, place: Entry, *, recursive: bool) -> Listing:
+    """What is at a place of a version: the one file, or what is in that folder."""
+    if place.kind != FOLDER:
+        return Listing([to_file_entry(place)], [])
+    if recursive:
+        entries = tree.scan(place.path + b"/" if place.path else b"")
+    else:
+        entries = tree.children(place.path)
+    files: list[FileEntry] = []
+    folders: list[str] = []
+    for entry in entries:
+        if entry.kind == FOLDER:
+            folders.append(entry.path.decode())
+        else:
+            files.append(to_file_entry(entry))
+    return Listing(files, sorted(folders))
 
 
 def to_path(path: str) -> bytes:

@@ -153,13 +153,14 @@ def shown_url(url: str) -> str:
     if not separator:
         return re.sub(r"^([^/@:]+):[^/@]*@", r"\1@", bare)
     authority, slash, path = rest.partition("/")
-    user, at, host = authority.rpartition("@")
+    user, _, host = authority.rpartition("@")
     if not re.fullmatch(_HOST, host):
         # What looks like a port is not: perhaps a password with a slash in it.
         raise BadInputError(
             f"a URL that begins with {scheme[:20]!a}:// is malformed before its path: give no password"
         )
-    kept = f"{user}@" if at and scheme.lower() in _CONTAINERS else ""
+    is_container = scheme.lower() in _CONTAINERS and re.fullmatch(r"[A-Za-z0-9$-]+", user)
+    kept = f"{user}@" if is_container else ""
     return f"{scheme}://{kept}{host}{slash}{path}"
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 from dataver.errors import BadInputError, PathNotFoundError
-from dataver.files import Files, to_file_entry, to_path
+from dataver.files import Files, listing, to_file_entry, to_path
 from dataver.format.version import VersionRecord, decode_version
 from dataver.hashing import Kind
 from dataver.objects import Objects
@@ -32,9 +32,12 @@ if TYPE_CHECKING:
     import pyarrow
     import pyarrow.dataset
 
+    from dataver.cards.card import Card
+    from dataver.format.provenance import Source
     from dataver.loading.rows import TorchRows
     from dataver.loading.stream import TorchStream
     from dataver.log.state import State
+    from dataver.origins import Origins
     from dataver.parts import Definition, SplitView
     from dataver.repository import Repository
     from dataver.store.base import View
@@ -128,6 +131,24 @@ class Version:
         return self.repository.show(f"{self.dataset_name}@{self.id}")
 
     @property
+    def origins(self) -> Origins:
+        """Where the data came from: by its record, or those of the nearest versions before it."""
+        from dataver.origins import origins
+
+        return origins(self.repository.session, self._resolved)
+
+    @property
+    def sources(self) -> list[Source]:
+        """The sources in `origins`."""
+        return list(self.origins.sources)
+
+    def card(self, *, compute: bool = False) -> Card:
+        """What is to be said of it. `compute` reads files of which no statistics are at hand."""
+        from dataver.cards.card import card_of
+
+        return card_of(self, compute=compute)
+
+    @property
     def _record(self) -> VersionRecord:
         reader = self._reader
         if reader.record is None:
@@ -153,20 +174,7 @@ class Version:
             with suppress(BadInputError, PathNotFoundError):
                 led_to = tree.follow(place)
                 found = led_to if led_to.kind == FOLDER else found
-        if found.kind != FOLDER:
-            return Listing([to_file_entry(found)], [])
-        if recursive:
-            entries = tree.scan(found.path + b"/" if found.path else b"")
-        else:
-            entries = tree.children(found.path)
-        files: list[FileEntry] = []
-        folders: list[str] = []
-        for entry in entries:
-            if entry.kind == FOLDER:
-                folders.append(entry.path.decode())
-            else:
-                files.append(to_file_entry(entry))
-        return Listing(files, sorted(folders))
+        return listing(tree, found, recursive=recursive)
 
     def objects(self) -> Objects:
         """Verified reads by digest, for layers above."""

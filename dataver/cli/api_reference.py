@@ -13,11 +13,14 @@ from typing import Any
 
 import dataver
 from dataver import results, tables
+from dataver.cards.card import Card
+from dataver.format.provenance import DerivedFrom, Source
 from dataver.fs import DataverFileSystem
 from dataver.loading import columns
 from dataver.loading.options import RowOptions, StreamOptions
 from dataver.loading.rows import TorchRows
 from dataver.loading.stream import TorchStream
+from dataver.origins import Origins
 from dataver.parts import SplitView
 from dataver.progress import Progress
 from dataver.splits import definition
@@ -58,6 +61,9 @@ def reference() -> str:
     parts += [called(f"dataver.{name}", getattr(dataver, name)) for name in names]
     for cls in (dataver.Repository, dataver.Version):
         parts += [f"## {cls.__name__}\n", text(cls), *members(cls)]
+    parts += ["## Where data came from\n"]
+    for value in (Source, DerivedFrom, Origins, Card):
+        parts += [f"### {value.__name__}\n", fields(value), text(value)]
     parts += ["## Splits\n", text(definition)]
     for split in definition.KINDS.values():
         parts += [called(f"dataver.{split.__name__}", split), *members(split)]

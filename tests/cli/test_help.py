@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Without a NAME the last three list.
 READING_VERBS = {
-    *("status", "list", "log", "show", "ls", "cat", "stats", "diff", "checkout", "verify"),
+    *("status", "list", "log", "show", "card", "ls", "cat", "stats", "diff", "checkout", "verify"),
     *("tag", "alias", "branch"),
     *("lock", "split", "overlap", "drift"),
 }
