@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from dataver import errors as errors
+    from dataver.format.provenance import Source as Source
     from dataver.repository import Repository as Repository
     from dataver.repository import init as init
     from dataver.repository import open_repository as open  # noqa: A004 - the name users import
@@ -39,6 +40,7 @@ _HOMES = {
     "ListSplit": ("dataver.splits.definition", "ListSplit"),
     "Repository": ("dataver.repository", "Repository"),
     "Run": ("dataver.running", "Run"),
+    "Source": ("dataver.format.provenance", "Source"),
     "TimeSplit": ("dataver.splits.definition", "TimeSplit"),
     "Version": ("dataver.version", "Version"),
     "errors": ("dataver.errors", None),
@@ -55,6 +57,7 @@ __all__ = [
     "ListSplit",
     "Repository",
     "Run",
+    "Source",
     "TimeSplit",
     "Version",
     "__version__",

@@ -238,13 +238,18 @@ def _require_branch(state: State, dataset: bytes, name: str, branch: str) -> Ref
 
 
 def revert(session: Session, target: Resolved, branch: str, label: Label) -> Published:
-    """A new version on a branch with the tree of an old one."""
+    """A new version on a branch with the tree of an old one, and with its sources."""
+    from dataver.origins import origins
     from dataver.publish import Basis, Change, Publisher, Written
 
     state = session.newest()
     dataset = require_dataset(state, target.name)
     head = _require_branch(state, dataset, target.name, branch)
     base = require_version(state, dataset, head.target)
+    theirs, ours = (origins(session, replace(target, version=version)) for version in (target.version, base))
+    if theirs.said != ours.said:
+        # Said anew, also where it is nothing: what the versions between say is not of these files.
+        label = replace(label, provenance=theirs.said)
     change = Change(_edits(session, state, base, target.version), Basis(base))
     return Publisher(session, target.name, branch, change, label, Written()).publish()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from dataver.errors import BadInputError, ConflictError
 from dataver.history import compare, merge, revert
@@ -13,6 +14,9 @@ from dataver.refs import MAIN, live_ref, parse_ref, require_dataset, require_ver
 from dataver.results import ChangeCounts, CommitResult
 from dataver.session import Session
 
+if TYPE_CHECKING:
+    from dataver.format.provenance import Provenance
+
 
 def make_label(
     session: Session,
@@ -20,15 +24,16 @@ def make_label(
     author: str | None,
     time: Time | None,
     meta: Mapping[str, str] | None,
-    tags: Sequence[str],
-    allow_empty: bool,
+    tags: Sequence[str] = (),
+    allow_empty: bool = False,
+    provenance: Provenance | None = None,
 ) -> Label:
     """What a new version is to say of itself."""
     if isinstance(tags, str):
         raise BadInputError(f"the tags are {tags!r}, one text; pass a list, as in [{tags!r}]")
     pairs = tuple(sorted((meta or {}).items(), key=str))
     time_us = None if time is None else microseconds(time)
-    return Label(message, session.who(author), time_us, pairs, tuple(tags), allow_empty)
+    return Label(message, session.who(author), time_us, pairs, tuple(tags), allow_empty, provenance)
 
 
 def outcome(
@@ -89,7 +94,7 @@ def merged(
 ) -> CommitResult:
     """Bring what `ref` changed onto a branch, see `Repository.merge`."""
     theirs = session.resolve_ref(parse_ref(ref), session.newest())
-    label = make_label(session, message or f"merge {theirs.canonical}", author, time, None, (), False)
+    label = make_label(session, message or f"merge {theirs.canonical}", author, time, None)
     done = merge(session, theirs, branch, label)
     if done is None:
         return unchanged(session, theirs.name, branch)
@@ -101,5 +106,5 @@ def reverted(
 ) -> CommitResult:
     """Put the files of `ref` on a branch as a new version, see `Repository.revert`."""
     target = session.resolve_ref(parse_ref(ref), session.newest())
-    label = make_label(session, message or f"revert to {target.canonical}", author, time, None, (), False)
+    label = make_label(session, message or f"revert to {target.canonical}", author, time, None)
     return outcome(session, target.name, branch, revert(session, target, branch, label))

@@ -8,8 +8,9 @@ edits are made there; where they do, it is a conflict.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from dataver.compact import choose, merge
 from dataver.digest import DIGEST_BYTES, Digest
@@ -41,6 +42,9 @@ from dataver.tree.manifest import FOLDER, manifest_link, to_entry
 from dataver.tree.schema import MANIFEST, Link, MemoryNodes, NodeStore
 from dataver.tree.update import update
 from dataver.values import dataclass
+
+if TYPE_CHECKING:
+    from dataver.format.provenance import Extension, Provenance
 
 PATHS_SHOWN = 5
 
@@ -92,7 +96,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What a new version says of itself. `time_us` None is the moment of recording."""
+    """What a new version says of itself. `time_us` None is the moment of recording.
+
+    `provenance` None: it says nothing of where its data came from.
+    """
 
     message: str
     identity: Identity
@@ -100,8 +107,11 @@ class Label:
     meta: tuple[tuple[str, str], ...] = ()
     tags: tuple[str, ...] = ()
     allow_empty: bool = False
+    provenance: Provenance | None = None
 
     def __post_init__(self) -> None:
+        if self.provenance is not None:
+            self.provenance.encode()  # What cannot be recorded fails before anything is read.
         size = 0
         for text in (self.message, *chain.from_iterable(self.meta)):
             try:
@@ -115,6 +125,12 @@ class Label:
                 f"message and metadata have {size} bytes, and {VERSION_TEXTS_BYTES_MAX} are the most; "
                 "put what is longer into a file"
             )
+
+    def extensions(self, moved: bool) -> tuple[Extension, ...]:
+        """The extensions of its record. `moved`: it is put on top of what others did, with their sources."""
+        if self.provenance is None:
+            return ()
+        return (replace(self.provenance, partial=self.provenance.partial or moved).extension(),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +263,7 @@ class Publisher:
             self._label.message,
             self._label.meta,
             active_run(),
+            self._label.extensions(moved),
         )
         version = record.id()
         self._store(nodes, root, version, record, state)

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from dataver.moments import Time
     from dataver.parts import Definition
+    from dataver.provenance import SourceLike
     from dataver.signatures import Signatures
     from dataver.tables.changes import TableChange
     from dataver.tables.drift import DriftReport
@@ -129,6 +130,8 @@ class Repository:
         author: str | None = None,
         time: Time | None = None,
         meta: Mapping[str, str] | None = None,
+        sources: Sequence[SourceLike] = (),
+        derived_from: Sequence[str | Version] = (),
         add: bool = False,
         into: str = "",
         base: str | None = None,
@@ -152,6 +155,10 @@ class Repository:
         columns of new Parquet files hold, which is computed on demand otherwise; None: as the
         setting `commit.stats` says.
 
+        `sources` and `derived_from` say where the data came from: `Source`s, or their fields by name, or
+        URLs; and versions, or refs, `URL#REF` in another repository. With `add`, `into`, `include` or
+        `exclude` they are those of what was added, and those of the version before count as well.
+
         Raises `ConflictError` where others changed the same paths meanwhile, `AlreadyExistsError`
         for a tag that is taken, `BadInputError` for files that cannot be in a version.
         """
@@ -162,11 +169,18 @@ class Repository:
         check_dataset_name(dataset)
         require_place(source, "source")
         self.session.set_jobs(jobs)
+        self.session.set_jobs(jobs)
+        provenance = None
+        if sources or derived_from:
+            from dataver.derivation import made_from
+
+            partial = bool(add or into or include or exclude)
+            provenance = made_from(self, sources, derived_from, partial)
         place = open_source(source, storage_options=storage_options, include=include, exclude=exclude)
         options = CommitOptions(
             branch, add, into, base, tuple(include), tuple(exclude), reference, dry_run, stats
         )
-        label = make_label(self.session, message, author, time, meta, tags, allow_empty)
+        label = make_label(self.session, message, author, time, meta, tags, allow_empty, provenance)
         committer = Committer(self.session, dataset, place, options, label)
         return committer.result(committer.commit(progress))
 
@@ -335,7 +349,7 @@ class Repository:
         author: str | None = None,
         time: Time | None = None,
     ) -> CommitResult:
-        """A new version on `branch` with the files of `ref`. No data is copied."""
+        """A new version on `branch` with the files of `ref`, and its sources. No data is copied."""
         from dataver.outcome import reverted
 
         return reverted(self.session, ref, branch, message, author, time)

@@ -36,9 +36,12 @@ if TYPE_CHECKING:
     import pyarrow
     import pyarrow.dataset
 
+    from dataver.cards.card import Card
+    from dataver.format.provenance import Source
     from dataver.loading.rows import TorchRows
     from dataver.loading.stream import TorchStream
     from dataver.log.state import State
+    from dataver.origins import Origins
     from dataver.parts import Definition, SplitView
     from dataver.repository import Repository
     from dataver.store.base import View
@@ -158,6 +161,24 @@ class Version:
     def info(self) -> VersionInfo:
         """What `dataver show` says."""
         return self.repository.show(f"{self.dataset_name}@{self.id}")
+
+    @property
+    def origins(self) -> Origins:
+        """Where the data came from: by its record, or those of the nearest versions before it."""
+        from dataver.origins import origins
+
+        return origins(self.repository.session, self._resolved)
+
+    @property
+    def sources(self) -> list[Source]:
+        """The sources in `origins`."""
+        return list(self.origins.sources)
+
+    def card(self, *, compute: bool = False) -> Card:
+        """What is to be said of it. `compute` reads files of which no statistics are at hand."""
+        from dataver.cards.card import card_of
+
+        return card_of(self, compute=compute)
 
     @property
     def _record(self) -> VersionRecord:

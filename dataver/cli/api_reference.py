@@ -13,11 +13,14 @@ from typing import Any
 
 import dataver
 from dataver import results, tables
+from dataver.cards.card import Card
+from dataver.format.provenance import DerivedFrom, Source
 from dataver.fs import DataverFileSystem
 from dataver.loading import columns
 from dataver.loading.options import RowOptions, StreamOptions
 from dataver.loading.rows import TorchRows
 from dataver.loading.stream import TorchStream
+from dataver.origins import Origins
 from dataver.parts import SplitView
 from dataver.progress import Progress
 from dataver.settings import Setting, SettingResult, Settings
@@ -68,14 +71,17 @@ def reference() -> str:
     parts += ["## Settings\n", text(Settings), *members(Settings)]
     for found in (Setting, SettingResult):
         parts += [f"### {found.__name__}\n", fields(found), text(found)]
+    parts += ["## Where data came from\n"]
+    for value in (Source, DerivedFrom, Origins, Card):
+        parts += [f"### {value.__name__}\n", fields(value), text(value)]
     parts += ["## Splits\n", text(definition)]
     for split in definition.KINDS.values():
         parts += [called(f"dataver.{split.__name__}", split), *members(split)]
     parts += ["## SplitView\n", text(SplitView), *members(SplitView)]
     parts += ["## Signatures\n", text(Signatures), *members(Signatures)]
-    for value in (Signed, SignatureReport, SignatureInfo, TrustedKey, PublicKey):
-        parts += [f"### {value.__name__}\n", fields(value), text(value)]
-        parts += [member.replace("### ", "#### ", 1) for member in members(value)]
+    for signed in (Signed, SignatureReport, SignatureInfo, TrustedKey, PublicKey):
+        parts += [f"### {signed.__name__}\n", fields(signed), text(signed)]
+        parts += [member.replace("### ", "#### ", 1) for member in members(signed)]
     parts += ["## PyTorch\n", text(columns)]
     parts += [f"### {options.__name__}\n\n{text(options)}" for options in (RowOptions, StreamOptions)]
     for data in (TorchRows, TorchStream):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import click
 
@@ -15,9 +16,18 @@ from dataver.cli.options import (
     message_option,
     verb,
 )
-from dataver.cli.session import Session, key_values
+from dataver.cli.session import Function, Session, key_values
 from dataver.cli.types import DATASET, PLACE, REF
 from dataver.results import CommitResult
+
+ORIGIN_OPTIONS = (
+    ("--origin", "url", "URL", "Where the data came from; a DOI or a path will do."),
+    ("--licence", "licence", "L", "Its licence, as CC-BY-4.0."),
+    ("--collected", "collected_at", "TIME", "When it was collected: a day, or RFC 3339."),
+    ("--collected-by", "collected_by", "WHO", "Who collected it."),
+    ("--method", "method", "TEXT", "How it was collected."),
+    ("--legal-basis", "legal_basis", "TEXT", "What permits to keep and use it."),
+)
 
 DOCUMENT = (
     '{"dataset", "version": "v3" or null, "id", "parents": [id…], "tree", "files", "bytes", "new_bytes",\n'
@@ -26,11 +36,30 @@ DOCUMENT = (
 )
 
 
+def origin_options(function: Function) -> Function:
+    """The options that say where the data came from."""
+    function = click.option(
+        "--derived-from",
+        type=REF,
+        metavar="REF",
+        multiple=True,
+        help="A version that the data were made from, or URL#REF in another repository; repeatable.",
+    )(function)
+    function = click.option(
+        "--sources", type=PLACE, metavar="FILE", help="Many sources, as TOML ([[sources]]) or JSON."
+    )(function)
+    for option, name, metavar, text in reversed(ORIGIN_OPTIONS):
+        function = click.option(option, name, metavar=metavar, help=text)(function)
+    return function
+
+
 @verb(
     "commit",
     'dataver commit iris data/iris -m "first version"',
     "dataver commit iris data/iris --tag paper --meta source=uci",
     "dataver commit iris new/part-7.parquet --add --into train",
+    "dataver commit iris data/iris --origin https://archive.ics.uci.edu/dataset/53 --licence CC-BY-4.0",
+    "dataver commit clean data/clean --derived-from iris@v3",
     document=DOCUMENT,
 )
 @click.argument("dataset", type=DATASET)
@@ -41,6 +70,7 @@ DOCUMENT = (
 @author_option
 @click.option("--time", metavar="TIME", help="When, as RFC 3339; default: now.")
 @click.option("--meta", metavar="K=V", multiple=True, help="Anything worth knowing; repeatable.")
+@origin_options
 @click.option("--add", is_flag=True, help="Add and replace SOURCE's files, delete none.")
 @click.option("--into", metavar="PATH", default="", help="Put SOURCE below this path of the dataset.")
 @click.option("--base", type=REF, metavar="REF", help="The version that SOURCE was made from.")
@@ -71,6 +101,8 @@ def command(
     author: str | None,
     time: str | None,
     meta: tuple[str, ...],
+    sources: str | None,
+    derived_from: tuple[str, ...],
     add: bool,
     into: str,
     base: str | None,
@@ -82,16 +114,22 @@ def command(
     stats: bool | None,
     source_option: tuple[str, ...],
     jobs: int | None,
+    **origin: str | None,
 ) -> None:
     """Record SOURCE (a folder, one file or an fsspec URL) as the next version of DATASET.
 
     What SOURCE changed against its base is what is committed. The base is --base, else the version
     that SOURCE was last checked out from or committed as on this machine, else the head. Where
     somebody else moved the head meanwhile and changed other paths, the change is put on top.
-    Nothing changed: no version is made.
+    Nothing changed: no version is made, unless --allow-empty is given.
+
+    Where the data came from is kept in the version's record: one source by --origin and what follows it,
+    more in a file (--sources), and the versions they were made from (--derived-from). Of URLs neither
+    credentials nor queries are kept.
     """
     values = key_values(meta, "--meta")
     source_options = key_values(source_option, "--source-option")
+    given, refs = origin_of(sources, {name: text for name, text in origin.items() if text})
     repository = session.open()
     with session.watch() as progress:
         result = repository.commit(
@@ -103,6 +141,8 @@ def command(
             author=author,
             time=time,
             meta=values,
+            sources=given,
+            derived_from=[*refs, *derived_from],
             add=add,
             into=into,
             base=base,
@@ -116,7 +156,24 @@ def command(
             jobs=jobs,
             storage_options=source_options or None,
         )
+    if (given or refs or derived_from) and result.dry_run is None and not result.created:
+        output.note("nothing changed, so that no sources were recorded; --allow-empty makes a version")
     session.answer(result.to_json, lambda: committed_lines(result, branch, tags))
+
+
+def origin_of(file: str | None, origin: dict[str, Any]) -> tuple[list[Any], list[str]]:
+    """The sources that the file and the options tell of, and the refs that the file says they derive from."""
+    if not origin and file is None:
+        return [], []
+    from dataver.provenance import load_sources, make_source
+
+    sources, refs = ([], []) if file is None else load_sources(file)
+    if origin:
+        source = make_source(origin)
+        if source.url != origin.get("url", "").strip():
+            output.note(f"the origin is recorded as {source.url}, without what may be a secret")
+        sources.append(source)
+    return sources, refs
 
 
 def committed_lines(result: CommitResult, branch: str, tags: tuple[str, ...] = ()) -> Iterator[str]:

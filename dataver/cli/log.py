@@ -17,7 +17,7 @@ from dataver.results import VersionInfo
 ROWS_A_BLOCK = 100
 CHANGED = 4
 
-DOCUMENT = '{"versions": [the document of show…]}, newest first'
+DOCUMENT = '{"versions": [the document of show, without sources…]}, newest first'
 
 
 @verb("log", "dataver log iris", "dataver log iris@paper -n 5", reads=True, document=DOCUMENT)

@@ -33,6 +33,7 @@ VERBS = {
     "list": "List the datasets and their heads.",
     "log": "List the versions from REF back.",
     "show": "Show one version.",
+    "card": "Show what is to be said of a version, on a page.",
     "ls": "List the files and folders of a version.",
     "cat": "Write one file's bytes to standard output.",
     "stats": "Show what the columns of Parquet files hold.",

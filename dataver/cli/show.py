@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -14,8 +14,11 @@ from dataver.cli.types import REF
 from dataver.results import VersionInfo
 
 if TYPE_CHECKING:
+    from dataver.origins import Origins
     from dataver.signing.check import SignatureInfo
     from dataver.tables.footer import TableFooter
+
+VERSIONS_MAX = 100
 
 DOCUMENT = (
     '{"dataset", "version": "v3" or null, "id", "parents": [id…], "tree", "files", "bytes", "new_bytes",\n'
@@ -24,6 +27,9 @@ DOCUMENT = (
     ' "changed": {"added", "modified", "deleted", "renamed"} or null, "absent": [id…],\n'
     ' "signatures": [{"key", "fingerprint", "name": text or null, "trusted": bool, "valid": bool or null,\n'
     '   "problem": text or null}…],\n'
+    ' "sources": [{"url", "licence", "collected_at", "collected_by", "method", "legal_basis", "digest",\n'
+    ' "note"}…], "derived_from": [{"dataset", "id", "tree", "repository"}…],\n'
+    ' "sources_of": [id…] whose records say so, "sources_whole": bool,\n'
     ' "tables": [{"path", "rows", "columns": [{"name", "type"}…]}…] (only with --tables)}'
 )
 
@@ -39,10 +45,18 @@ DOCUMENT = (
 @click.argument("ref", type=REF)
 @click.option("--tables", is_flag=True, help="Also the rows and columns of each Parquet file.")
 def command(session: Session, ref: str, tables: bool) -> None:
-    """Show one version: id, parents, message, author, time, sizes, names, runs and who signed it."""
+    """Show one version: id, parents, message, author, time, sizes, names, runs, signers and sources.
+
+    Sources are those of its record, or of the nearest versions before it whose records have any, among the
+    last hundred; `dataver card` looks at all.
+    """
+    from dataver.origins import origins
+
     repository = session.open()
     version = repository.show(ref)
-    signatures = repository.signatures.of(f"{version.dataset}@{version.id}")
+    exact_ref = f"{version.dataset}@{version.id}"
+    signatures = repository.signatures.of(exact_ref)
+    found_origins = origins(repository.session, repository.session.resolve(exact_ref), VERSIONS_MAX)
     found: list[tuple[str, TableFooter | None]] = []
     if tables:
         from dataver.tabular import all_footers
@@ -50,12 +64,13 @@ def command(session: Session, ref: str, tables: bool) -> None:
         found = all_footers(repository.version(f"{version.dataset}@{version.id}"))
 
     def document() -> dict[str, object]:
-        shown: dict[str, object] = version.to_json()
+        shown: dict[str, object] = {**version.to_json(), **found_origins.to_json()}
         shown["signatures"] = [one.to_json() for one in signatures]
         return {**shown, "tables": [table_json(*table) for table in found]} if tables else shown
 
     def lines() -> Iterator[str]:
-        yield from version_lines(version, [signer_text(one) for one in signatures])
+        signers = [("signed", signer_text(one)) for one in signatures]
+        yield from version_lines(version, [*signers, *origin_facts(found_origins, version.id)])
         for path, footer in found:
             yield ""
             yield from table_lines(path, footer)
@@ -88,7 +103,21 @@ def signer_text(signature: SignatureInfo) -> str:
     return who if signature else f"{who} ({output.safe(signature.problem or '')})"
 
 
-def version_lines(version: VersionInfo, signers: Sequence[str] = ()) -> Iterator[str]:
+def origin_facts(found: Origins, id: str) -> Iterator[tuple[str, str]]:
+    """Where the data came from, as facts of the version `id`."""
+    for source in found.sources:
+        facts = [source.licence, source.collected_at, source.collected_by, source.method, source.note]
+        yield "source", "; ".join(output.safe(fact) for fact in (source.url, *facts) if fact)
+    for entry in found.derived_from:
+        yield "made from", output.safe(f"{entry.dataset}@{entry.id}")
+    for version in found.versions:
+        if version != id:
+            yield "said by", version
+    if not found.whole and not found.versions:
+        yield "source", f"none said by the last {VERSIONS_MAX} versions that are here"
+
+
+def version_lines(version: VersionInfo, more: Iterable[tuple[str, str]] = ()) -> Iterator[str]:
     """The name of the version, its facts in two columns, then the message."""
     yield output.name(f"{version.dataset}@{version.version or output.short_id(version.id)}")
     new = f"{output.size_text(version.new_bytes)}, stored {output.size_text(version.stored_bytes)}"
@@ -104,8 +133,8 @@ def version_lines(version: VersionInfo, signers: Sequence[str] = ()) -> Iterator
         ("tags", ", ".join(map(output.safe, version.tags))),
         ("aliases", ", ".join(map(output.safe, version.aliases))),
         ("branches", ", ".join(map(output.safe, version.branches))),
-        *(("signed", signer) for signer in signers),
         *(("run", run) for run in version.runs),
+        *more,
         *(("meta", output.safe(f"{key}={value}")) for key, value in sorted(version.meta.items())),
     ]
     yield from output.columns([(output.dim(key), value) for key, value in facts if value])

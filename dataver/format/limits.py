@@ -13,6 +13,8 @@ REFERENCE_ETAG_BYTES_MAX = 256
 
 VERSION_TEXTS_BYTES_MAX = 1 << 20
 """Message and metadata of one version, in UTF-8."""
+PROVENANCE_BYTES_MAX = 1 << 20
+"""What the record of one version says of where its data came from."""
 TIME_US_MIN = -62_135_596_800_000_000
 TIME_US_MAX = 253_402_300_799_999_999
 """The times of the years 1 to 9999, UTC, in microseconds since 1970: those that RFC 3339 can spell."""

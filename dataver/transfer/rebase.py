@@ -9,6 +9,7 @@ from typing import NamedTuple
 from dataver.digest import Digest
 from dataver.errors import ConflictError
 from dataver.format.node import Row
+from dataver.format.provenance import in_part
 from dataver.format.version import VersionRecord
 from dataver.log.state import VersionState
 from dataver.publish import changes_between, collect_new, full_root, on_top, shown_paths
@@ -61,7 +62,7 @@ class _BothNodes:
 def rebase(made: Plan, diverged: Diverged, source: Side, target: Side) -> Rebased:
     """The branch's own versions, each as a change against its first parent, on top of the other head.
 
-    They keep author, time, message and metadata. What the other line has too is left out, and a
+    They keep author, time, message, metadata and sources. What the other line has too is left out, and a
     version of which nothing is left. Nothing is written. Changes to the same paths are a
     `ConflictError`.
     """
@@ -86,7 +87,12 @@ def rebase(made: Plan, diverged: Diverged, source: Side, target: Side) -> Rebase
         root = update(nodes, head_root, ours)
         if root.identity == head_root.identity:
             continue
-        put = replace(record, tree=Digest(root.identity), parents=(done.head,))
+        put = replace(
+            record,
+            tree=Digest(root.identity),
+            parents=(done.head,),
+            extensions=in_part(record.extensions, f"version {version.id}"),
+        )
         collect_new(nodes, root, done.objects)
         done.head = put.id()
         done.objects[done.head] = put.encode()

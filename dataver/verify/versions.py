@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from dataver.digest import Digest
 from dataver.errors import DamagedError, NewerFormatError
+from dataver.format.provenance import provenance_of
 from dataver.format.version import VersionRecord, decode_version
 from dataver.hashing import Kind
 from dataver.keys import entry_key
@@ -98,6 +99,7 @@ def _check_record(
         return culprits, ()
     try:
         record = decode_version(data, f"version {state.id}")
+        provenance_of(record.extensions, f"version {state.id}")
     except (DamagedError, NewerFormatError) as error:
         return (metadata.fault(state.id, plain(error)),), ()
     return _check_root(version, record, manifests, metadata), record.parents

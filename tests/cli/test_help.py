@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Without a NAME, or a VALUE, tags, aliases, branches and settings are listed.
 READING_VERBS = {
-    *("status", "list", "log", "show", "ls", "cat", "stats", "diff", "checkout", "verify"),
+    *("status", "list", "log", "show", "card", "ls", "cat", "stats", "diff", "checkout", "verify"),
     *("tag", "alias", "branch"),
     *("lock", "split", "overlap", "drift", "lineage", "who-used", "verify-signature", "config"),
 }
