@@ -28,7 +28,7 @@ from dataver.row_tables import FORMATS, TablesAt, dataset_at, tables_at
 from dataver.splits.keys import NULL, KeyRows, column_number, key_columns, key_rows, key_type
 from dataver.splits.keyset import KeySet
 from dataver.tree.manifest import FILE, REFERENCE, Entry
-from dataver.version import TABLE_SUFFIXES
+from dataver.version_readers import TABLE_SUFFIXES
 
 if TYPE_CHECKING:
     import pyarrow

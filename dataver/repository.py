@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from dataver.comparisons import Comparisons
 from dataver.config import new_place, require_place
 from dataver.errors import RepositoryNotFoundError
 from dataver.format.operations import ALIAS, BRANCH, TAG
@@ -31,7 +32,6 @@ from dataver.results import (
     CheckoutResult,
     CommitResult,
     DatasetInfo,
-    OverlapResult,
     RefInfo,
     RefResult,
     TransferResult,
@@ -43,20 +43,15 @@ from dataver.settings import Settings
 from dataver.store import open_store
 
 if TYPE_CHECKING:
-    import pyarrow
-
     from dataver.moments import Time
-    from dataver.parts import Definition
     from dataver.provenance import SourceLike
     from dataver.signatures import Signatures
-    from dataver.tables.changes import TableChange
-    from dataver.tables.drift import DriftReport
     from dataver.version import Version
 
 Place = str | os.PathLike[str]
 
 
-class Repository:
+class Repository(Comparisons):
     """A repository that is open. Made by `dataver.open` and `dataver.init`.
 
     Every method reads the log's newest entry first, so that it sees what others did. Pickles carry
@@ -224,79 +219,6 @@ class Repository:
         state = self.session.state()
         resolved = resolve_in_run(self.session, ref, state, require_signed=require_signed)
         return Version(self, resolved, state if self.session.at is None else None, Asked(ref))
-
-    def diff(self, a: str, b: str) -> Changes:
-        """What changed from `a` to `b`."""
-        from dataver.history import compare
-
-        state = self.session.state()
-        old, new = self.session.resolve(a, state), self.session.resolve(b, state)
-        return compare(self.session, state, old.version, new.version)
-
-    def diff_tables(self, a: str, b: str, *, compute: bool = False) -> list[TableChange]:
-        """How the Parquet files that were modified from `a` to `b` changed: schema and row counts.
-
-        And what moved in their columns, where statistics of both sides are at hand; `compute` reads
-        the files for them. Files that are not Parquet on both sides are left out.
-        """
-        from dataver.tabular import diff_tables
-
-        return diff_tables(self.version(a), self.version(b), self.diff(a, b).modified, compute=compute)
-
-    def diff_rows(self, a: str, b: str, *, key: Sequence[str] | str, path: str = "") -> pyarrow.Table:
-        """The rows of Parquet files that were added, removed or changed from `a` to `b`, by their key.
-
-        Columns: `change`, those of `key`, `columns` (the names of what differs), `before`, `after`.
-        Row groups that differ are read, at `path` if given. `BadInputError` for a key that is none.
-        """
-        from dataver.tabular import diff_rows
-
-        return diff_rows(self.version(a), self.version(b), self.diff(a, b), key, path)
-
-    def overlap(
-        self,
-        a: str,
-        b: str,
-        *,
-        key: Sequence[str] | str | None = None,
-        path: str = "",
-        by: Definition | None = None,
-    ) -> OverlapResult:
-        """What two versions `REF`, or parts of them `REF:PART`, both have: files, chunks, and rows by `key`.
-
-        Equal files are known by their digests and never read; of other Parquet files, those at `path`,
-        the columns of the key alone are. No row counts as shared unless its key is equal. Without
-        `key`, parts that were made by a key are compared by it. `by` defines the parts, as for
-        `Version.split`.
-        """
-        from dataver.overlap import overlap
-
-        return overlap(self, a, b, key, path, by)
-
-    def drift(
-        self,
-        a: str,
-        b: str,
-        path: str = "",
-        *,
-        columns: Sequence[str] | str | None = None,
-        metrics: Sequence[str] | str = "auto",
-        thresholds: Mapping[str, float] | float | None = None,
-        exact: bool = False,
-        compute: bool = True,
-        by: Definition | None = None,
-        progress: Progress | None = None,
-    ) -> DriftReport:
-        """How far the tables of `b` moved away from those of the baseline `a`. See `Version.drift`.
-
-        Either is a `REF` or a part `REF:PART`, of which the rows are read; `by` as for `Version.split`.
-        """
-        from dataver.drift import of_nodes
-
-        return of_nodes(
-            self, a, b, path, columns=columns, metrics=metrics, thresholds=thresholds,
-            exact=exact, compute=compute, by=by, progress=progress,
-        )  # fmt: skip
 
     def checkout(
         self,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dataver.errors import BadInputError
-from dataver.version import TABLE_SUFFIXES
+from dataver.version_readers import TABLE_SUFFIXES
 
 if TYPE_CHECKING:
     import pyarrow

@@ -110,9 +110,10 @@ def reference() -> str:
 
 
 def members(cls: type) -> list[str]:
-    """The public methods and properties of a class, in the order in which they stand in the code."""
+    """The public methods and properties of a class and its bases, in the order in which they stand there."""
     found = []
-    for name, member in vars(cls).items():
+    own = [item for home in cls.__mro__[:-1] for item in vars(home).items()]
+    for name, member in own:
         if name.startswith("_") or name in INTERNAL:
             continue
         if isinstance(member, property):

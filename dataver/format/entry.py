@@ -18,7 +18,8 @@ from __future__ import annotations
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.errors import NewerFormatError
 from dataver.format.binary import Buffer, Reader, Writer
-from dataver.format.operations import ID_BYTES, Operation, read_operations, write_operations
+from dataver.format.fields import ID_BYTES
+from dataver.format.operations import Operation, read_operations, write_operations
 from dataver.hashing import Kind, kind_digest
 from dataver.values import dataclass
 

@@ -9,65 +9,20 @@ it need not be.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar
 
-from dataver.digest import DIGEST_BYTES, Digest
+from dataver.digest import Digest
 from dataver.errors import NewerFormatError
 from dataver.format.binary import Reader, Writer
-from dataver.format.limits import ENVELOPE_BYTES_MAX
+from dataver.format.fields import BLOB, DIGEST, DIGESTS, ENVELOPE, ID, OPTIONAL, TEXT, TEXTS, U8, U64, Codec
 from dataver.values import dataclass
 
 MUST_UNDERSTAND = 2
-ID_BYTES = 16
-NO_DIGEST = bytes(DIGEST_BYTES)
 
 BRANCH, TAG, ALIAS = 1, 2, 3
 READ, MADE = 1, 2
 CONDEMN, SPARE, FORGET = 1, 2, 3
 """A version may not be named any more, as its objects are about to be marked; it may again; it is gone."""
-
-
-class Codec(NamedTuple):
-    """How one field is written and read."""
-
-    write: Callable[[Writer, Any], object]
-    read: Callable[[Reader], Any]
-
-
-def _read_digests(reader: Reader) -> tuple[Digest, ...]:
-    return tuple([Digest(reader.raw(DIGEST_BYTES)) for _ in range(reader.u32())])
-
-
-def _write_digests(writer: Writer, digests: tuple[bytes, ...]) -> None:
-    writer.u32(len(digests)).raw(b"".join(digests))
-
-
-def _read_optional(reader: Reader) -> Digest | None:
-    digest = Digest(reader.raw(DIGEST_BYTES))
-    return None if digest == NO_DIGEST else digest
-
-
-def _read_envelope(reader: Reader) -> bytes:
-    envelope = reader.blob()
-    if len(envelope) > ENVELOPE_BYTES_MAX:
-        reader.fail(f"a signature of {len(envelope)} bytes, where {ENVELOPE_BYTES_MAX} is the most")
-    return envelope
-
-
-_U8 = Codec(Writer.u8, Reader.u8)
-_U64 = Codec(Writer.u64, Reader.u64)
-_TEXT = Codec(Writer.text, Reader.text)
-_BLOB = Codec(Writer.blob, Reader.blob)
-_ID = Codec(Writer.raw, lambda reader: reader.raw(ID_BYTES))
-_DIGEST = Codec(Writer.raw, lambda reader: Digest(reader.raw(DIGEST_BYTES)))
-_OPTIONAL = Codec(lambda writer, digest: writer.raw(digest or NO_DIGEST), _read_optional)
-_ENVELOPE = Codec(Writer.blob, _read_envelope)
-_DIGESTS = Codec(_write_digests, _read_digests)
-_TEXTS = Codec(
-    lambda writer, texts: [writer.u32(len(texts)), *map(writer.text, texts)],
-    lambda reader: tuple([reader.text() for _ in range(reader.u32())]),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +39,13 @@ class Genesis(Operation):
 
     TAG = b"gene"
     FIELDS: ClassVar[dict[str, Codec]] = {
-        "format": _U64,
-        "chunker": _TEXT,
-        "chunk_bytes_min": _U64,
-        "chunk_bytes_average": _U64,
-        "chunk_bytes_max": _U64,
-        "required": _TEXTS,
-        "optional": _TEXTS,
+        "format": U64,
+        "chunker": TEXT,
+        "chunk_bytes_min": U64,
+        "chunk_bytes_average": U64,
+        "chunk_bytes_max": U64,
+        "required": TEXTS,
+        "optional": TEXTS,
     }
     format: int
     chunker: str
@@ -106,7 +61,7 @@ class DatasetCreate(Operation):
     """A name for a new dataset; everything else refers to its random id."""
 
     TAG = b"dset"
-    FIELDS: ClassVar[dict[str, Codec]] = {"dataset": _ID, "name": _TEXT}
+    FIELDS: ClassVar[dict[str, Codec]] = {"dataset": ID, "name": TEXT}
     dataset: bytes
     name: str
 
@@ -116,7 +71,7 @@ class DatasetRename(Operation):
     """The dataset called `name` is called `new_name` from here on."""
 
     TAG = b"drnm"
-    FIELDS: ClassVar[dict[str, Codec]] = {"dataset": _ID, "name": _TEXT, "new_name": _TEXT}
+    FIELDS: ClassVar[dict[str, Codec]] = {"dataset": ID, "name": TEXT, "new_name": TEXT}
     dataset: bytes
     name: str
     new_name: str
@@ -127,7 +82,7 @@ class DatasetDelete(Operation):
     """The dataset no longer has a name; its versions are there until they are collected."""
 
     TAG = b"ddel"
-    FIELDS: ClassVar[dict[str, Codec]] = {"dataset": _ID, "name": _TEXT}
+    FIELDS: ClassVar[dict[str, Codec]] = {"dataset": ID, "name": TEXT}
     dataset: bytes
     name: str
 
@@ -137,7 +92,7 @@ class DatasetRestore(Operation):
     """A deleted dataset has a name again."""
 
     TAG = b"dres"
-    FIELDS: ClassVar[dict[str, Codec]] = {"dataset": _ID, "name": _TEXT}
+    FIELDS: ClassVar[dict[str, Codec]] = {"dataset": ID, "name": TEXT}
     dataset: bytes
     name: str
 
@@ -151,14 +106,14 @@ class VersionAdd(Operation):
 
     TAG = b"vers"
     FIELDS: ClassVar[dict[str, Codec]] = {
-        "dataset": _ID,
-        "version": _DIGEST,
-        "manifest": _DIGEST,
-        "files": _U64,
-        "size_bytes": _U64,
-        "new_bytes": _U64,
-        "stored_bytes": _U64,
-        "run": _BLOB,
+        "dataset": ID,
+        "version": DIGEST,
+        "manifest": DIGEST,
+        "files": U64,
+        "size_bytes": U64,
+        "new_bytes": U64,
+        "stored_bytes": U64,
+        "run": BLOB,
     }
     dataset: bytes
     version: Digest
@@ -179,12 +134,12 @@ class BranchSet(Operation):
 
     TAG = b"brch"
     FIELDS: ClassVar[dict[str, Codec]] = {
-        "dataset": _ID,
-        "name": _TEXT,
-        "expected": _OPTIONAL,
-        "target": _DIGEST,
-        "first_number": _U64,
-        "numbered": _DIGESTS,
+        "dataset": ID,
+        "name": TEXT,
+        "expected": OPTIONAL,
+        "target": DIGEST,
+        "first_number": U64,
+        "numbered": DIGESTS,
     }
     dataset: bytes
     name: str
@@ -199,7 +154,7 @@ class VersionNumber(Operation):
     """Versions that got numbers in another repository have them here: from `first_number` on."""
 
     TAG = b"vnum"
-    FIELDS: ClassVar[dict[str, Codec]] = {"dataset": _ID, "first_number": _U64, "numbered": _DIGESTS}
+    FIELDS: ClassVar[dict[str, Codec]] = {"dataset": ID, "first_number": U64, "numbered": DIGESTS}
     dataset: bytes
     first_number: int
     numbered: tuple[Digest, ...]
@@ -213,7 +168,7 @@ class Shallow(Operation):
     """
 
     TAG = b"shal"
-    FIELDS: ClassVar[dict[str, Codec]] = {"dataset": _ID, "absent": _DIGESTS, "present": _DIGESTS}
+    FIELDS: ClassVar[dict[str, Codec]] = {"dataset": ID, "absent": DIGESTS, "present": DIGESTS}
     dataset: bytes
     absent: tuple[Digest, ...]
     present: tuple[Digest, ...] = ()
@@ -224,7 +179,7 @@ class TagCreate(Operation):
     """A tag, which never moves."""
 
     TAG = b"tagc"
-    FIELDS: ClassVar[dict[str, Codec]] = {"dataset": _ID, "name": _TEXT, "target": _DIGEST}
+    FIELDS: ClassVar[dict[str, Codec]] = {"dataset": ID, "name": TEXT, "target": DIGEST}
     dataset: bytes
     name: str
     target: Digest
@@ -236,10 +191,10 @@ class AliasSet(Operation):
 
     TAG = b"alis"
     FIELDS: ClassVar[dict[str, Codec]] = {
-        "dataset": _ID,
-        "name": _TEXT,
-        "expected": _OPTIONAL,
-        "target": _DIGEST,
+        "dataset": ID,
+        "name": TEXT,
+        "expected": OPTIONAL,
+        "target": DIGEST,
     }
     dataset: bytes
     name: str
@@ -252,7 +207,7 @@ class RefDelete(Operation):
     """A branch, tag or alias (`kind`) that was at `expected` goes."""
 
     TAG = b"rdel"
-    FIELDS: ClassVar[dict[str, Codec]] = {"dataset": _ID, "kind": _U8, "name": _TEXT, "expected": _DIGEST}
+    FIELDS: ClassVar[dict[str, Codec]] = {"dataset": ID, "kind": U8, "name": TEXT, "expected": DIGEST}
     dataset: bytes
     kind: int
     name: str
@@ -264,7 +219,7 @@ class RunStart(Operation):
     """A run begins; `record` is the digest of what is known of it then."""
 
     TAG = b"runs"
-    FIELDS: ClassVar[dict[str, Codec]] = {"run": _ID, "record": _DIGEST}
+    FIELDS: ClassVar[dict[str, Codec]] = {"run": ID, "record": DIGEST}
     run: bytes
     record: Digest
 
@@ -274,7 +229,7 @@ class RunEnd(Operation):
     """A run is over: 0 done, 1 failed, 2 cancelled. A later one stands for the one before."""
 
     TAG = b"rune"
-    FIELDS: ClassVar[dict[str, Codec]] = {"run": _ID, "record": _DIGEST, "status": _U8}
+    FIELDS: ClassVar[dict[str, Codec]] = {"run": ID, "record": DIGEST, "status": U8}
     run: bytes
     record: Digest
     status: int
@@ -285,7 +240,7 @@ class ModelCreate(Operation):
     """Version `number` of a model, made by `run`."""
 
     TAG = b"modl"
-    FIELDS: ClassVar[dict[str, Codec]] = {"name": _TEXT, "number": _U64, "run": _ID, "record": _DIGEST}
+    FIELDS: ClassVar[dict[str, Codec]] = {"name": TEXT, "number": U64, "run": ID, "record": DIGEST}
     name: str
     number: int
     run: bytes
@@ -297,7 +252,7 @@ class RunLink(Operation):
     """A run read these versions (`kind` `READ`), or made them (`MADE`)."""
 
     TAG = b"rlnk"
-    FIELDS: ClassVar[dict[str, Codec]] = {"run": _ID, "kind": _U8, "versions": _DIGESTS}
+    FIELDS: ClassVar[dict[str, Codec]] = {"run": ID, "kind": U8, "versions": DIGESTS}
     run: bytes
     kind: int
     versions: tuple[Digest, ...]
@@ -308,7 +263,7 @@ class RunTracker(Operation):
     """A run is known to another tool: `name` is `KIND:ID`, as `mlflow:39a8545a…`."""
 
     TAG = b"rtrk"
-    FIELDS: ClassVar[dict[str, Codec]] = {"run": _ID, "name": _TEXT}
+    FIELDS: ClassVar[dict[str, Codec]] = {"run": ID, "name": TEXT}
     run: bytes
     name: str
 
@@ -318,7 +273,7 @@ class ModelFiles(Operation):
     """A version of a model is found by these: the digest of its files' tree, and those of its files."""
 
     TAG = b"modf"
-    FIELDS: ClassVar[dict[str, Codec]] = {"name": _TEXT, "number": _U64, "digests": _DIGESTS}
+    FIELDS: ClassVar[dict[str, Codec]] = {"name": TEXT, "number": U64, "digests": DIGESTS}
     name: str
     number: int
     digests: tuple[Digest, ...]
@@ -329,7 +284,7 @@ class IndexAdd(Operation):
     """An index segment counts from here on."""
 
     TAG = b"idxa"
-    FIELDS: ClassVar[dict[str, Codec]] = {"segment": _DIGEST, "keys": _U64, "size_bytes": _U64}
+    FIELDS: ClassVar[dict[str, Codec]] = {"segment": DIGEST, "keys": U64, "size_bytes": U64}
     segment: Digest
     keys: int
     size_bytes: int
@@ -341,10 +296,10 @@ class IndexReplace(Operation):
 
     TAG = b"idxr"
     FIELDS: ClassVar[dict[str, Codec]] = {
-        "inputs": _DIGESTS,
-        "output": _DIGEST,
-        "keys": _U64,
-        "size_bytes": _U64,
+        "inputs": DIGESTS,
+        "output": DIGEST,
+        "keys": U64,
+        "size_bytes": U64,
     }
     inputs: tuple[Digest, ...]
     output: Digest
@@ -357,7 +312,7 @@ class GcMark(Operation):
     """Nothing new may rely on these packs and segments."""
 
     TAG = b"gcmk"
-    FIELDS: ClassVar[dict[str, Codec]] = {"packs": _DIGESTS, "segments": _DIGESTS}
+    FIELDS: ClassVar[dict[str, Codec]] = {"packs": DIGESTS, "segments": DIGESTS}
     packs: tuple[Digest, ...]
     segments: tuple[Digest, ...] = ()
 
@@ -367,7 +322,7 @@ class GcSweep(Operation):
     """These marked packs and segments are about to be deleted."""
 
     TAG = b"gcsw"
-    FIELDS: ClassVar[dict[str, Codec]] = {"packs": _DIGESTS, "segments": _DIGESTS}
+    FIELDS: ClassVar[dict[str, Codec]] = {"packs": DIGESTS, "segments": DIGESTS}
     packs: tuple[Digest, ...]
     segments: tuple[Digest, ...] = ()
 
@@ -377,7 +332,7 @@ class GcRestore(Operation):
     """These packs and segments are no longer marked."""
 
     TAG = b"gcrs"
-    FIELDS: ClassVar[dict[str, Codec]] = {"packs": _DIGESTS, "segments": _DIGESTS}
+    FIELDS: ClassVar[dict[str, Codec]] = {"packs": DIGESTS, "segments": DIGESTS}
     packs: tuple[Digest, ...]
     segments: tuple[Digest, ...] = ()
 
@@ -387,7 +342,7 @@ class VersionMark(Operation):
     """What is to become of versions that no name leads to: see `CONDEMN` and the others."""
 
     TAG = b"vmrk"
-    FIELDS: ClassVar[dict[str, Codec]] = {"dataset": _ID, "kind": _U8, "versions": _DIGESTS}
+    FIELDS: ClassVar[dict[str, Codec]] = {"dataset": ID, "kind": U8, "versions": DIGESTS}
     dataset: bytes
     kind: int
     versions: tuple[Digest, ...]
@@ -398,7 +353,7 @@ class ConfigSet(Operation):
     """A mutable setting; an empty value removes it."""
 
     TAG = b"conf"
-    FIELDS: ClassVar[dict[str, Codec]] = {"key": _TEXT, "value": _TEXT}
+    FIELDS: ClassVar[dict[str, Codec]] = {"key": TEXT, "value": TEXT}
     key: str
     value: str
 
@@ -408,7 +363,7 @@ class Erase(Operation):
     """The bytes of this digest are gone on purpose; `record` says who, when and why."""
 
     TAG = b"eras"
-    FIELDS: ClassVar[dict[str, Codec]] = {"digest": _DIGEST, "record": _TEXT}
+    FIELDS: ClassVar[dict[str, Codec]] = {"digest": DIGEST, "record": TEXT}
     digest: Digest
     record: str
 
@@ -418,7 +373,7 @@ class Hold(Operation):
     """A named reason to keep a version; `target` None lets it go."""
 
     TAG = b"hold"
-    FIELDS: ClassVar[dict[str, Codec]] = {"name": _TEXT, "target": _OPTIONAL}
+    FIELDS: ClassVar[dict[str, Codec]] = {"name": TEXT, "target": OPTIONAL}
     name: str
     target: Digest | None
 
@@ -432,7 +387,7 @@ class Sign(Operation):
     """
 
     TAG = b"sign"
-    FIELDS: ClassVar[dict[str, Codec]] = {"subject": _DIGEST, "signer": _DIGEST, "envelope": _ENVELOPE}
+    FIELDS: ClassVar[dict[str, Codec]] = {"subject": DIGEST, "signer": DIGEST, "envelope": ENVELOPE}
     subject: Digest
     signer: Digest
     envelope: bytes

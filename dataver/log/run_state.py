@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 
 from dataver.digest import DIGEST_BYTES, Digest
-from dataver.format.operations import ID_BYTES, NO_DIGEST
+from dataver.format.fields import ID_BYTES, NO_DIGEST
 from dataver.log import state as keys
 from dataver.log.state import State
 from dataver.values import dataclass

@@ -11,7 +11,7 @@ from dataver.readers import extras
 from dataver.readers.copies import local_files
 from dataver.readers.datasets import table_of
 from dataver.row_tables import readable
-from dataver.version import TABLE_SUFFIXES
+from dataver.version_readers import TABLE_SUFFIXES
 
 if TYPE_CHECKING:
     import duckdb

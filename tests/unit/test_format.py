@@ -10,25 +10,27 @@ from hypothesis import strategies as st
 
 from dataver.digest import Digest
 from dataver.errors import DamagedError, DataverError
+from dataver.format import fields
 from dataver.format import operations as ops
 from dataver.format.binary import Reader, Writer
+from dataver.format.fields import Codec
 from dataver.format.node import Row
-from dataver.format.operations import KINDS, Codec, Operation
+from dataver.format.operations import KINDS, Operation
 from dataver.tree.schema import MANIFEST, STATE, TreeSchema
 
 digests = st.binary(min_size=32, max_size=32).map(Digest)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 VALUES: dict[Codec, st.SearchStrategy[Any]] = {
-    ops._U8: st.integers(0, 255),
-    ops._U64: st.integers(0, 2**64 - 1),
-    ops._TEXT: texts,
-    ops._BLOB: st.binary(max_size=20),
-    ops._ENVELOPE: st.binary(max_size=20),
-    ops._ID: st.binary(min_size=16, max_size=16),
-    ops._DIGEST: digests,
-    ops._OPTIONAL: st.none() | digests.filter(lambda digest: digest != ops.NO_DIGEST),
-    ops._DIGESTS: st.lists(digests, max_size=3).map(tuple),
-    ops._TEXTS: st.lists(texts, max_size=3).map(tuple),
+    fields.U8: st.integers(0, 255),
+    fields.U64: st.integers(0, 2**64 - 1),
+    fields.TEXT: texts,
+    fields.BLOB: st.binary(max_size=20),
+    fields.ENVELOPE: st.binary(max_size=20),
+    fields.ID: st.binary(min_size=16, max_size=16),
+    fields.DIGEST: digests,
+    fields.OPTIONAL: st.none() | digests.filter(lambda digest: digest != fields.NO_DIGEST),
+    fields.DIGESTS: st.lists(digests, max_size=3).map(tuple),
+    fields.TEXTS: st.lists(texts, max_size=3).map(tuple),
 }
 
 
