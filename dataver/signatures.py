@@ -112,6 +112,7 @@ class Signatures:
         subject = self._subject(ref, state, writing=True)
         signer = _signer(key, passphrase)
         public = signer.public_key
+        entry = trusted(state).keys.get(public.id)
         operation: list[Sign] = []
 
         def plan(state: State) -> tuple[Operation, ...] | None:
@@ -122,8 +123,7 @@ class Signatures:
                 operation.append(_signature(subject, signer))
             return tuple(operation)
 
-        state = self._session.log.append(plan, self._session.who(None))
-        entry = trusted(state).keys.get(public.id)
+        self._session.log.append(plan, self._session.who(None))
         return Signed(
             subject.name, subject.kind, subject.id, str(public.id), public.fingerprint,
             None if entry is None else entry.name, bool(operation),

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from dataver.digest import Digest
 from dataver.errors import AlreadyExistsError, ConflictError, DamagedError, NewerFormatError
-from dataver.format.envelope import decode_envelope
+from dataver.format.envelope import VersionStatement, decode_envelope
 from dataver.format.operations import ALIAS, BRANCH, TAG
 from dataver.log.state import KIND_NAMES, RefState, SignatureState, State, VersionState
 from dataver.refs import live_ref
@@ -75,9 +75,7 @@ def plan(choice: Choice, source: Side, target: Side, depth: int | None) -> Plan:
         if ref.target in coming or ancestry.is_whole(ref.target):
             _plan_ref(made, ref, state, named=ref.name in choice.named)
     _plan_numbers(made, source, target)
-    made.signatures = [
-        one for one in source.state.signatures() if _travels(one, choice.dataset, coming, source, target)
-    ]
+    _plan_signatures(made, coming, source, target)
     made.alone = [RefMove(text, None, str(id)) for text, id in choice.alone.items() if id in coming]
     return made
 
@@ -148,25 +146,37 @@ def _plan_branch(made: Plan, ref: RefState, there: RefState) -> None:
         made.diverged.append(Diverged(ref.name, there.target, ref.target))
 
 
-def _travels(
-    signature: SignatureState, dataset: bytes, coming: Collection[Digest], source: Side, target: Side
-) -> bool:
-    """Whether a signature is of a version that the receiver has or gets, and is new there.
+def _plan_signatures(made: Plan, coming: Collection[Digest], source: Side, target: Side) -> None:
+    """Signatures of versions that the receiver has or gets, save those that it has from the same key.
 
-    Nobody vouches for a repository: what no writer makes goes no further.
+    One that was made for another name of the dataset gives way to one for the name it has there.
     """
-    version = signature.subject
-    if source.state.version(dataset, version) is None:
-        return False
-    if version not in coming and target.state.version(dataset, version) is None:
-        return False
-    if target.state.signature(version, signature.signer) is not None:
-        return False
+    for one in source.state.signatures():
+        version = source.state.version(made.dataset, one.subject)
+        there = target.state.version(made.dataset, one.subject) or (
+            version if one.subject in coming else None
+        )
+        if version is None or there is None:
+            continue
+        fits = _fits(one.envelope, made.name, there)
+        known = target.state.signature(one.subject, one.signer)
+        if fits is not None and (known is None or (fits and not _fits(known, made.name, there))):
+            made.signatures.append(one)
+
+
+def _fits(envelope: bytes, name: str, version: VersionState) -> bool | None:
+    """Whether an envelope says what it must of a version; None for one that no writer makes.
+
+    Nobody vouches for a repository, and what is malformed goes no further.
+    """
     try:
-        decode_envelope(signature.envelope, "it")
+        statement = decode_envelope(envelope, "it").statement
     except (DamagedError, NewerFormatError):
-        return False
-    return True
+        return None
+    return isinstance(statement, VersionStatement) and (statement.dataset, statement.manifest) == (
+        name,
+        str(version.manifest),
+    )
 
 
 def _plan_numbers(made: Plan, source: Side, target: Side) -> None:

@@ -305,6 +305,10 @@ def test_a_file_of_the_users_is_all_that_counts(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("DATAVER_TRUSTED_KEYS", str(file))
     with pytest.raises(NotFoundError, match="there is no file"):
         repository.signatures.verify("iris")
+    entries = repository.session.log.tail().entry.number
+    with pytest.raises(NotFoundError, match="there is no file"):
+        repository.signatures.sign("iris", write_key(tmp_path / "ada", ADA))
+    assert repository.session.log.tail().entry.number == entries
     file.write_text(f"# those we know\n\n  ada {public(ADA).line} a comment\r\n")
     report = repository.signatures.verify("iris")
     assert (report.ok, report.trust) == (False, str(file))

@@ -91,6 +91,21 @@ def test_a_copy_that_signs_again_records_nothing(world: World) -> None:
     assert not world.there.signatures.sign("d@v2", world.key).created
 
 
+def test_one_for_the_new_name_takes_the_place_of_one_for_the_old(world: World) -> None:
+    world.here.push(to=world.there)
+    for repository in (world.here, world.there):
+        repository.rename("d", "flowers")
+    assert world.here.push(to=world.there).signatures == 0
+    assert not world.there.signatures.verify("flowers").ok
+    world.here.signatures.sign("flowers", world.key)
+    assert world.here.push(to=world.there).signatures == 1
+    assert world.there.signatures.verify("flowers").ok
+    world.here.rename("flowers", "d")
+    world.here.signatures.sign("d", world.key)
+    assert world.here.push(to=world.there).signatures == 0, "that of there is for the name of there"
+    assert world.there.signatures.verify("flowers").ok
+
+
 def test_the_list_of_trusted_keys_stays(world: World) -> None:
     world.here.signatures.trust("ben", public(BEN).line)
     world.here.push(to=world.there)
