@@ -17,6 +17,7 @@ from dataver.errors import (
     RefNotFoundError,
 )
 from dataver.format.operations import ConfigSet, Operation, Sign
+from dataver.log.run_state import run_named
 from dataver.log.state import State
 from dataver.refs import Resolved, parse_ref
 from dataver.session import Session
@@ -229,12 +230,12 @@ def _ended_run(ref: str, state: State) -> tuple[bytes, Digest]:
     if match is None:
         raise BadInputError(f"{ref[:200]!a} is not a run: run: and 32 lower-case hex digits are expected")
     run = bytes.fromhex(match[1])
-    record = state.run_record(run)
-    if record is None:
+    found = run_named(state, run)
+    if found is None:
         raise RefNotFoundError(f"there is no {ref} here")
-    if not any(record):
+    if found.end is None:
         raise BadInputError(f"{ref} has not ended; what it will have done cannot be signed yet")
-    return run, record
+    return run, found.end
 
 
 def _signature(subject: Subject, signer: FileSigner | AgentSigner) -> Sign:

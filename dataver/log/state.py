@@ -275,11 +275,6 @@ class State:
         """The envelope of a key's signature of a subject."""
         return self.get(SIGNATURE + subject + signer)
 
-    def run_record(self, run: bytes) -> Digest | None:
-        """The record of a run's end; None where there is no such run, zeros where it has not ended."""
-        value = self.get(RUN + run)
-        return None if value is None else Digest(value[DIGEST_BYTES : 2 * DIGEST_BYTES])
-
     def settings(self, prefix: str) -> Iterator[tuple[str, str]]:
         """The mutable settings whose names begin so, and their values, by name."""
         for key, value in self.items(CONFIG + prefix.encode()):
