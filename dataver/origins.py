@@ -26,8 +26,8 @@ class Origins:
 
     @property
     def said(self) -> Provenance:
-        """All of it as one record says it."""
-        return Provenance(self.sources, self.derived_from)
+        """All of it as one record says it; partial where there may be more to say."""
+        return Provenance(self.sources, self.derived_from, partial=not self.whole)
 
     def to_json(self) -> dict[str, Any]:
         """`{"sources": […], "derived_from": […], "sources_of": [id…], "sources_whole": bool}`."""

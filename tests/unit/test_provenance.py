@@ -26,6 +26,7 @@ from dataver.origins import Origins, origins
 from dataver.provenance import load_sources, make_source
 from dataver.publish import Label
 from dataver.repository import Repository, init
+from tests.golden.make_vectors import make, provenance
 from tests.repositories import memory_repository
 
 CANARY = "canary7f3a"
@@ -72,6 +73,13 @@ def test_the_body_is_one_spelling() -> None:
         ).encode()
     )
     assert Provenance().encode() == b"{}"
+
+
+def test_the_vector_of_the_specification() -> None:
+    (body,) = [
+        bytes.fromhex(vector["bytes"]) for vector in make() if vector["name"] == "version with sources"
+    ]
+    assert provenance_of(decode_version(body, "it").extensions, "it") == provenance()
 
 
 def test_it_is_part_of_the_version() -> None:
@@ -332,6 +340,20 @@ def test_a_revert_has_the_sources_of_what_it_goes_back_to(data: Folder) -> None:
     assert data.sources() == []
     data.repository.revert("d@v4")
     assert data.sources() == [B.url]
+    records = data.repository.session.log.tail().entry.number
+    data.repository.revert("d@v4")
+    assert data.repository.session.log.tail().entry.number == records, "nothing changed"
+
+
+def test_a_revert_to_a_history_in_part_leaves_room_for_the_rest(data: Folder) -> None:
+    data.commit(A)
+    data.commit(B, name="b", add=True)
+    data.commit(C)
+    there = memory_repository()
+    there.pull(source=data.repository, depth=2)
+    there.revert("d@v2")
+    found = origins(there.session, there.session.resolve("d"))
+    assert found.sources == (B, C), "C is too much; A is not known here, and C stands where all is said"
 
 
 def test_what_is_put_on_top_of_others_has_their_sources_too(data: Folder, tmp_path: Path) -> None:
