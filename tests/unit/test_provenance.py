@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta, timezone
 from itertools import count
 from pathlib import Path
@@ -23,7 +25,7 @@ from dataver.format.provenance import (
 from dataver.format.version import VersionRecord, decode_version
 from dataver.hashing import blake3_digest
 from dataver.origins import Origins, origins
-from dataver.provenance import load_sources, make_source
+from dataver.provenance import FIELD_CHARACTERS_MAX, load_sources, make_source
 from dataver.publish import Label
 from dataver.repository import Repository, init
 from tests.golden.make_vectors import make, provenance
@@ -162,6 +164,12 @@ def test_what_is_put_on_top_of_others_is_partial() -> None:
         (f"acc.blob.core.windows.net/c/x?sv=1&sig={CANARY}", "acc.blob.core.windows.net/c/x"),
         (f"user:{CANARY}@h.example/x", "user@h.example/x"),
         ("https://[::1]:80/x", "https://[::1]:80/x"),
+        (
+            f"zip://a/b.csv::https://u:{CANARY}@h.example/x.zip?sig={CANARY}",
+            "zip://a/b.csv::https://h.example/x.zip",
+        ),
+        (f"simplecache::abfs://box@acc.example/x?sig={CANARY}", "simplecache::abfs://box@acc.example/x"),
+        (f"zip://*?{CANARY}::filecache::s3://b/k#{CANARY}", "zip://*::filecache::s3://b/k"),
         ("https://medium.example/@ada/data", "https://medium.example/@ada/data"),
         ("doi:10.24432/C56C76", "doi:10.24432/C56C76"),
         ("/measured/by hand", "/measured/by hand"),
@@ -189,6 +197,23 @@ def test_other_fields_keep_no_secrets_either(name: str) -> None:
     assert CANARY not in kept
     assert "azcopy copy 'https://acc.example/c' ." in kept
     assert "https://h.example/f" in kept
+
+
+def test_a_malformed_url_in_a_text_is_left_out_of_it() -> None:
+    text = f"see http://host:port/x and https://u:{CANARY}/y@h.example/z, or https://a.example: all of it"
+    assert make_source({"note": text}).note == "see http://… and https://… or https://a.example: all of it"
+
+
+@pytest.mark.parametrize(
+    "part", ["x", "X-Amz-", "a://", "://", ":", "@", "token=", "://a:", "a" * 31 + "://"]
+)
+def test_long_texts_are_read_in_time(part: str) -> None:
+    text = (part * FIELD_CHARACTERS_MAX)[:FIELD_CHARACTERS_MAX].strip()
+    start = time.monotonic()
+    make_source({"note": text})
+    with suppress(BadInputError):
+        make_source(text)
+    assert time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize(
