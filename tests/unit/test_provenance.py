@@ -24,7 +24,7 @@ from dataver.format.provenance import (
 )
 from dataver.format.version import VersionRecord, decode_version
 from dataver.hashing import blake3_digest
-from dataver.origins import Origins, origins
+from dataver.origins import Origins, origins, quick_origins
 from dataver.provenance import FIELD_CHARACTERS_MAX, load_sources, make_source
 from dataver.publish import Label
 from dataver.repository import Repository, init
@@ -341,6 +341,17 @@ def test_a_look_back_can_be_bounded(data: Folder) -> None:
         data.commit()
     assert data.origins(versions_max=4) == Origins(whole=False)
     assert data.origins(versions_max=5).sources == (A,)
+
+
+def test_a_quick_look_is_bounded(data: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    data.commit(A)
+    for _ in range(3):
+        data.commit()
+    session = data.repository.session
+    found = session.resolve("d")
+    assert quick_origins(session, found).sources == (A,)
+    monkeypatch.setattr("dataver.origins.QUICK_VERSIONS_MAX", 3)
+    assert quick_origins(session, found) == Origins(whole=False)
 
 
 def test_a_merge_has_the_sources_of_both_lines(data: Folder) -> None:
