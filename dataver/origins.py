@@ -8,7 +8,11 @@ from dataver.digest import Digest
 from dataver.format.provenance import DerivedFrom, Provenance, Source, provenance_of
 from dataver.refs import Resolved, is_absent
 from dataver.session import Session
+from dataver.store.cached import CachedStore
 from dataver.values import dataclass
+
+QUICK_VERSIONS_MAX = 100
+QUICK_VERSIONS_MAX_FAR = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +30,8 @@ class Origins:
 
     @property
     def said(self) -> Provenance:
-        """All of it as one record says it."""
-        return Provenance(self.sources, self.derived_from)
+        """All of it as one record says it; partial where there may be more to say."""
+        return Provenance(self.sources, self.derived_from, partial=not self.whole)
 
     def to_json(self) -> dict[str, Any]:
         """`{"sources": […], "derived_from": […], "sources_of": [id…], "sources_whole": bool}`."""
@@ -37,6 +41,12 @@ class Origins:
             "sources_of": list(self.versions),
             "sources_whole": self.whole,
         }
+
+
+def quick_origins(session: Session, found: Resolved) -> Origins:
+    """`origins` as far back as costs no time to speak of: of a remote store each record is a request."""
+    is_far = isinstance(session.store, CachedStore)
+    return origins(session, found, QUICK_VERSIONS_MAX_FAR if is_far else QUICK_VERSIONS_MAX)
 
 
 def origins(session: Session, found: Resolved, versions_max: int | None = None) -> Origins:

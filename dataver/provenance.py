@@ -30,6 +30,7 @@ SourceLike = Source | Mapping[str, Any] | str
 """What a source can be given as: itself, its fields by name, or its URL alone."""
 
 _URL = r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s<>\"']+"
+_CHAIN = r"::(?=[A-Za-z][A-Za-z0-9+.-]*(?:://|::))"
 _HOST = r"[^:]*(:[0-9]*)?|\[[0-9A-Fa-f:.]*\](:[0-9]*)?"
 # Before the `@` these have no user, but the name of a container.
 _CONTAINERS = (*AZURE, "wasb", "wasbs")
@@ -147,7 +148,14 @@ def _time(value: object) -> str:
 
 
 def shown_url(url: str) -> str:
-    """A URL as it is recorded: without user, password, query and fragment."""
+    """A URL, or a chain of fsspec's, as it is recorded: without user, password, query and fragment.
+
+    `BadInputError` where it cannot be told what is a password.
+    """
+    return "::".join(map(_shown, re.split(_CHAIN, url)))
+
+
+def _shown(url: str) -> str:
     bare = public_url(url)
     scheme, separator, rest = bare.partition("://")
     if not separator:
@@ -166,4 +174,11 @@ def shown_url(url: str) -> str:
 
 def without_secrets(text: str) -> str:
     """Free text whose URLs are as `shown_url` has them, and in which nothing else looks like a secret."""
-    return redact(re.sub(_URL, lambda match: shown_url(match[0]), text))
+    return redact(re.sub(_URL, _shown_in_text, text))
+
+
+def _shown_in_text(match: re.Match[str]) -> str:
+    try:
+        return shown_url(match[0])
+    except BadInputError:
+        return match[0].partition("://")[0] + "://…"

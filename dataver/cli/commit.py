@@ -170,8 +170,10 @@ def origin_of(file: str | None, origin: dict[str, Any]) -> tuple[list[Any], list
     sources, refs = ([], []) if file is None else load_sources(file)
     if origin:
         source = make_source(origin)
-        if source.url != origin.get("url", "").strip():
-            output.note(f"the origin is recorded as {source.url}, without what may be a secret")
+        for option, name, _, _ in ORIGIN_OPTIONS:
+            kept = getattr(source, name)
+            if name != "collected_at" and kept != origin.get(name, "").strip():
+                output.note(f"{option} is recorded as {kept}, without what may be a secret")
         sources.append(source)
     return sources, refs
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from dataver.signing.check import SignatureInfo
     from dataver.tables.footer import TableFooter
 
-VERSIONS_MAX = 100
-
 DOCUMENT = (
     '{"dataset", "version": "v3" or null, "id", "parents": [id…], "tree", "files", "bytes", "new_bytes",\n'
     ' "stored_bytes", "message", "author", "time": RFC 3339 UTC, "tags": […], "aliases": […],\n'
@@ -48,15 +46,15 @@ def command(session: Session, ref: str, tables: bool) -> None:
     """Show one version: id, parents, message, author, time, sizes, names, runs, signers and sources.
 
     Sources are those of its record, or of the nearest versions before it whose records have any, among the
-    last hundred; `dataver card` looks at all.
+    last hundred, or of a remote repository the last ten; `dataver card` looks at all.
     """
-    from dataver.origins import origins
+    from dataver.origins import quick_origins
 
     repository = session.open()
     version = repository.show(ref)
     exact_ref = f"{version.dataset}@{version.id}"
     signatures = repository.signatures.of(exact_ref)
-    found_origins = origins(repository.session, repository.session.resolve(exact_ref), VERSIONS_MAX)
+    found_origins = quick_origins(repository.session, repository.session.resolve(exact_ref))
     found: list[tuple[str, TableFooter | None]] = []
     if tables:
         from dataver.tabular import all_footers
@@ -114,7 +112,7 @@ def origin_facts(found: Origins, id: str) -> Iterator[tuple[str, str]]:
         if version != id:
             yield "said by", version
     if not found.whole and not found.versions:
-        yield "source", f"none said by the last {VERSIONS_MAX} versions that are here"
+        yield "source", "none said by the last versions; `dataver card` looks further back"
 
 
 def version_lines(version: VersionInfo, more: Iterable[tuple[str, str]] = ()) -> Iterator[str]:

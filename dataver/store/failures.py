@@ -18,7 +18,7 @@ _DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 # Texts, which `re` compiles when something failed.
 _SECRETS = (
     r"(?i)((?:sig|AccountKey|SharedAccessKey|SharedAccessSignature|access_token|token|password"
-    r"|X-Amz-[A-Za-z-]+|X-Goog-[A-Za-z-]+)[\"']?\s*[=:]\s*[\"']?|Bearer\s+)[^\s&;'\",]+"
+    r"|X-Amz-[A-Za-z-]{1,40}|X-Goog-[A-Za-z-]{1,40})[\"']?\s*[=:]\s*[\"']?|Bearer\s+)[^\s&;'\",]+"
 )
 _USERINFO = r"(://[^/\s:@]*):[^/\s@]*@"
 _TEXT_CHARACTERS_MAX = 300

@@ -122,6 +122,18 @@ def test_secrets_are_left_out_and_that_is_said(iris: Path, run: Run, place: Path
     assert all(CANARY.encode() not in file.read_bytes() for file in files)
 
 
+def test_show_says_where_it_did_not_look(
+    iris: Path, ok: Ok, document: Document, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dataver.origins.QUICK_VERSIONS_MAX", 1)
+    for text in "12":
+        change(iris, text)
+        ok("commit", "iris", "iris")
+    assert (document("show", "iris")["sources"], document("show", "iris")["sources_whole"]) == ([], False)
+    assert "none said by the last versions" in ok("show", "iris")
+    assert document("card", "iris")["sources_whole"]
+
+
 def test_nothing_changed_says_that_no_sources_were_recorded(iris: Path, run: Run, document: Document) -> None:
     result = run("commit", "iris", "iris", *ORIGIN)
     assert result.exit_code == 0

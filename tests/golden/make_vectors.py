@@ -27,6 +27,7 @@ from dataver.format.node import IDENTITY, Row
 from dataver.format.node import encode as encode_node
 from dataver.format.operations import KINDS, ConfigSet, Genesis, Operation, Unknown
 from dataver.format.pack import Frame, PackBuilder, PackKind
+from dataver.format.provenance import DerivedFrom, Provenance, Source
 from dataver.format.run_record import (
     Code,
     Environment,
@@ -241,6 +242,9 @@ def versions() -> list[Vector]:
             ((NOTE_TAG, 0, b"kept"),),
         ),
         "version before 1970": VersionRecord(digest_of("tree"), (), -1, "a", "m"),
+        "version with sources": VersionRecord(
+            digest_of("tree"), (), 0, "a", "m", extensions=(provenance().extension(),)
+        ),
     }
     return [
         vector(name, "version", record.encode(), record.id(), **plain(record))
@@ -275,6 +279,16 @@ def signatures() -> list[Vector]:
             )
         )  # fmt: skip
     return found
+
+
+def provenance() -> Provenance:
+    """With every field, and with one alone."""
+    every = Source(
+        "https://a.example/\u2603", "CC0-1.0", "2026-01-31T09:30:00.5Z", "Zo\u00eb", 'by "hand"\n', "Art. 6",
+        f"sha256:{digest_of('fetched')}", "\x7f\U0001f98b",
+    )  # fmt: skip
+    derived = DerivedFrom("iris", str(digest_of("id")), str(digest_of("tree")), id_of("repository").hex())
+    return Provenance((every, Source(collected_at="2026-01-31")), (derived,), partial=True)
 
 
 def table_statistics() -> list[Vector]:
