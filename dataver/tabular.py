@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dataver.config import default_jobs
@@ -181,9 +180,13 @@ def file_statistics(version: Version, paths: Sequence[str], *, compute: bool) ->
     if compute:
         missing = {digest: path for digest, path in zip(digests, paths, strict=True) if digest not in known}
         if missing:
+            from dataver.tables.collect import by_threads
+
             jobs = version.repository.session.jobs or default_jobs()
-            with ThreadPoolExecutor(jobs, thread_name_prefix="dataver-statistics") as pool:
-                made = pool.map(lambda item: _computed(version, *item), missing.items())
+            made = by_threads(
+                lambda item, check: _computed(version, *item, check), list(missing.items()), jobs
+            )
+            with closing(made):
                 known.update(zip(missing, made, strict=True))
     return [known.get(digest) for digest in digests]
 
@@ -206,12 +209,12 @@ def _stored(version: Version, digests: Sequence[bytes]) -> dict[bytes, FileStati
     return found
 
 
-def _computed(version: Version, digest: bytes, path: str) -> FileStatistics:
+def _computed(version: Version, digest: bytes, path: str, check: Callable[[], None]) -> FileStatistics:
     from dataver.tables.statistics import encode_bounded
     from dataver.tables.statistics import file_statistics as compute
 
     with version.open(path) as file:
-        data = encode_bounded(digest, compute(file))
+        data = encode_bounded(digest, compute(file, check))
     cache.save(digest, data)
     return decode(data, digest)
 
