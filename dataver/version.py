@@ -13,7 +13,7 @@ from dataver.files import Files, to_file_entry, to_path
 from dataver.format.version import VersionRecord, decode_version
 from dataver.hashing import Kind
 from dataver.objects import Objects
-from dataver.paths import safe_spelling
+from dataver.paths import at_place, safe_spelling
 from dataver.process_reader import ProcessReader, another
 from dataver.progress import Progress
 from dataver.reading import blocks, file_ranges, read_file, read_ranges
@@ -266,7 +266,7 @@ class Version:
         """
         tables = self.tables(path, TABLE_SUFFIXES.get(format, (f".{format}",)))
         if not tables:
-            raise PathNotFoundError(f"{self.name} has no {format} files at {safe_spelling(path)!r}")
+            raise PathNotFoundError(f"{self.name} has no {format} files{at_place(path)}")
         return self.dataset_of(tables, path, format=format, **options)
 
     def dataset_of(

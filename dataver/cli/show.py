@@ -21,7 +21,8 @@ DOCUMENT = (
     ' "stored_bytes", "message", "author", "time": RFC 3339 UTC, "tags": […], "aliases": […],\n'
     ' "branches": […], "meta": {…}, "runs": […],\n'
     ' "changed": {"added", "modified", "deleted", "renamed"} or null, "absent": [id…],\n'
-    ' "tables": [{"path", "rows", "columns": [{"name", "type"}…]}…] (only with --tables)}'
+    ' "tables": [{"path", "rows", "columns": [{"name", "type"}…]}…] (only with --tables; of what is no table\n'
+    '   rows and columns are null, with a "reason")}'
 )
 
 
@@ -39,7 +40,7 @@ def command(session: Session, ref: str, tables: bool) -> None:
     """Show one version: id, parents, message, author, time, sizes, names and runs."""
     repository = session.open()
     version = repository.show(ref)
-    found: list[tuple[str, TableFooter | None]] = []
+    found: list[tuple[str, TableFooter | str]] = []
     if tables:
         from dataver.tabular import all_footers
 
@@ -58,18 +59,18 @@ def command(session: Session, ref: str, tables: bool) -> None:
     session.answer(document, lines)
 
 
-def table_json(path: str, footer: TableFooter | None) -> dict[str, object]:
-    """`{"path", "rows", "columns": [{"name", "type"}…]}`; `rows` and `columns` null for no table."""
-    if footer is None:
-        return {"path": path, "rows": None, "columns": None}
+def table_json(path: str, footer: TableFooter | str) -> dict[str, object]:
+    """`{"path", "rows", "columns": [{"name", "type"}…]}`; for no table both are null, with a `reason`."""
+    if isinstance(footer, str):
+        return {"path": path, "rows": None, "columns": None, "reason": footer}
     columns = [{"name": name, "type": kind} for name, kind in footer.columns]
     return {"path": path, "rows": footer.rows, "columns": columns}
 
 
-def table_lines(path: str, footer: TableFooter | None) -> Iterator[str]:
+def table_lines(path: str, footer: TableFooter | str) -> Iterator[str]:
     """The path and the size of a table, then a line a column."""
-    if footer is None:
-        yield f"{output.path_text(path)}  no table that can be read"
+    if isinstance(footer, str):
+        yield f"{output.path_text(path)}  no table that can be read: {output.safe(footer)}"
         return
     size = f"{output.amount(footer.rows, 'row')}, {output.amount(len(footer.columns), 'column')}"
     yield f"{output.path_text(path)}  {size}"

@@ -401,3 +401,14 @@ def test_references_stay_where_they_are(ok: Ok, run: Run, iris: Path) -> None:
     (iris / "link").unlink()
     ok("commit", "refs", "iris", "--reference")
     assert run("cat", "refs", "a.csv").stdout_bytes == (iris / "a.csv").read_bytes()
+
+
+def test_show_says_why_a_file_is_no_table(place: Path, ok: Ok) -> None:
+    ok("init")
+    (place / "t.parquet").write_bytes(b"a,b")
+    ok("commit", "t", "t.parquet")
+    assert "t.parquet  no table that can be read: it is not Parquet\n" in ok("show", "t", "--tables")
+    shown = json.loads(ok("show", "t", "--tables", "--json"))
+    assert shown["tables"] == [
+        {"path": "t.parquet", "rows": None, "columns": None, "reason": "it is not Parquet"}
+    ]

@@ -579,6 +579,13 @@ def test_no_tables(tables: Version, path: str) -> None:
         tables.to_arrow(path)
 
 
+def test_no_tables_at_all(repository: Repository, tmp_path: Path) -> None:
+    version = commit(repository, tmp_path / "data", {"note.txt": b"no table"})
+    for read in (version.to_arrow, version.to_pandas, version.num_rows, version.stats):
+        with pytest.raises(PathNotFoundError, match=r"^things@v1 has no [Pp]arquet files$"):
+            read()
+
+
 def test_checkout(tables: Version, tmp_path: Path) -> None:
     result = tables.checkout(tmp_path / "out", include=["csv/**"])
     assert result.files == 1
