@@ -21,8 +21,8 @@ DOCUMENT = (
     ' "stored_bytes", "message", "author", "time": RFC 3339 UTC, "tags": […], "aliases": […],\n'
     ' "branches": […], "meta": {…}, "runs": […],\n'
     ' "changed": {"added", "modified", "deleted", "renamed"} or null, "absent": [id…],\n'
-    ' "tables": [{"path", "rows", "columns": [{"name", "type"}…]}…] (only with --tables; of what is no table\n'
-    '   rows and columns are null, with a "reason")}'
+    ' "tables": [{"path", "rows", "columns": [{"name", "type"}…]}…] (only with --tables; of what is no\n'
+    '   table rows and columns are null, with a "reason")}'
 )
 
 
