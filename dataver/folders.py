@@ -62,7 +62,7 @@ class Folders:
         if not has_ref(path) and self._in_folder(path):
             raise IsADirectoryError(f"{safe_spelling(path)!r} is a folder of datasets")
         version, inner = self.version_of(path), split(path)[1]
-        with _no_such_path():
+        with _no_such_path(version):
             entry = version.tree_of_files().follow(to_path(inner))
             if entry.kind == FOLDER:
                 raise IsADirectoryError(f"{safe_spelling(path)!r} is a folder")
@@ -78,8 +78,9 @@ class Folders:
             if path and not self._in_folder(path):
                 self.version_of(path)
             return _folder(path)
-        files = self.version_of(path).tree_of_files()
-        with _no_such_path():
+        version = self.version_of(path)
+        files = version.tree_of_files()
+        with _no_such_path(version):
             inner = to_path(split(path)[1])
             return _info(path, files.get(inner) or files.follow(inner), files)
 
@@ -165,9 +166,11 @@ def _last(path: bytes) -> str:
 
 
 @contextmanager
-def _no_such_path() -> Iterator[None]:
+def _no_such_path(version: Version) -> Iterator[None]:
     """A path that no version can hold, or a link that leads out of it, is one that is not there."""
     try:
         yield
+    except PathNotFoundError as error:
+        raise PathNotFoundError(f"in {version.name} {error}; `dataver ls {version.name}` lists it") from None
     except BadInputError as error:
-        raise PathNotFoundError(str(error)) from error
+        raise PathNotFoundError(f"in {version.name} {error}") from error

@@ -27,7 +27,6 @@ from dataver.refs import (
     require_dataset,
     require_version,
 )
-from dataver.relying import spare_versions
 from dataver.results import DatasetInfo, RefInfo, RefResult
 from dataver.session import Session
 
@@ -143,6 +142,8 @@ def undelete_dataset(session: Session, name: str) -> None:
     `RefNotFoundError` where its versions were collected since.
     """
     check_dataset_name(name)
+
+    from dataver.relying import spare_versions
 
     def plan(state: State) -> tuple[Operation, ...]:
         gone = [dataset for dataset, had in state.deleted_datasets() if had == name]

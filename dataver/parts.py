@@ -230,11 +230,17 @@ def choose(version: Version, name: str | None, by: Definition | None = None) -> 
         found = load(_read_local(os.fspath(by)), os.fspath(by))
     else:
         found = stored(version)
+    asked = name
     if name is None:
         name = next(iter(found)) if len(found) == 1 else "default"
     if name not in found:
         origin = f"the file {SPLITS_FILE} of {version.name}" if by is None else "what was given"
         names = ", ".join(filter(None, found)) or "none by name"
+        if asked is None and found:
+            raise BadInputError(
+                f"{origin} has several splits, {names}, and none called 'default'; name one before the part, "
+                f"as {next(iter(found))}/PART"
+            )
         raise BadInputError(f"there is no split {name!r} in {origin}; it has {names}")
     return found[name]
 

@@ -19,6 +19,7 @@ __all__ = [
     "PATH_BYTES_MAX",
     "REPOSITORY_FOLDER",
     "RelativePath",
+    "at_place",
     "check_paths",
     "host_problem",
     "safe_spelling",
@@ -154,6 +155,11 @@ def safe_spelling(path: bytes | str) -> str:
     if text.isprintable() and "\\" not in text:
         return text
     return "".join(map(_escaped, text))
+
+
+def at_place(path: str) -> str:
+    """` at 'PATH'` for messages; nothing for the top folder."""
+    return f" at {safe_spelling(path)!r}" if path.strip("/") else ""
 
 
 def _escaped(character: str) -> str:

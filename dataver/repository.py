@@ -22,7 +22,6 @@ from dataver.names import (
     set_ref,
     undelete_dataset,
 )
-from dataver.noting import resolve_in_run
 from dataver.progress import Progress
 from dataver.recording import Asked
 from dataver.refs import MAIN, check_dataset_name, require_dataset
@@ -39,12 +38,12 @@ from dataver.results import (
     VersionInfo,
 )
 from dataver.session import Session
-from dataver.settings import Settings
 from dataver.store import open_store
 
 if TYPE_CHECKING:
     from dataver.moments import Time
     from dataver.provenance import SourceLike
+    from dataver.settings import Settings
     from dataver.signatures import Signatures
     from dataver.version import Version
 
@@ -110,6 +109,8 @@ class Repository(Comparisons):
     @property
     def settings(self) -> Settings:
         """What is set for everybody who uses the repository, to look at and to change."""
+        from dataver.settings import Settings
+
         return Settings(self.session)
 
     # Versions
@@ -214,6 +215,7 @@ class Repository(Comparisons):
 
     def version(self, ref: str, *, require_signed: bool = False) -> Version:
         """A handle on one version. `require_signed`: a `SignatureError` unless a trusted key signed it."""
+        from dataver.noting import resolve_in_run
         from dataver.version import Version
 
         state = self.session.state()
@@ -239,6 +241,7 @@ class Repository(Comparisons):
         `overwrite`. Not synced to disk: after a power failure, run it again.
         """
         from dataver.checkout import check_out
+        from dataver.noting import resolve_in_run
 
         return check_out(
             self.session, resolve_in_run(self.session, ref), target, Asked(ref),

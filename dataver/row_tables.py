@@ -92,4 +92,5 @@ def readable(version: Version) -> Iterator[None]:
     try:
         yield
     except pyarrow.ArrowException as error:
-        raise BadInputError(f"the tables of {version.name} cannot be read: {error}") from error
+        reason = str(error).replace(f"{version.dataset_name}@{version.id}/", "")
+        raise BadInputError(f"the tables of {version.name} cannot be read: {reason}") from error

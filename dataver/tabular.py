@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dataver.config import default_jobs
@@ -18,7 +17,7 @@ from dataver.errors import (
     PathNotFoundError,
 )
 from dataver.format.table_statistics import FileStatistics, decode, statistics_key
-from dataver.paths import safe_spelling
+from dataver.paths import at_place, safe_spelling
 from dataver.reading import file_rows
 from dataver.tables import cache
 from dataver.tables.footer import (
@@ -27,6 +26,7 @@ from dataver.tables.footer import (
     OpenTable,
     TableFooter,
     first_line,
+    footer_of,
     open_table,
     read_footer,
 )
@@ -78,7 +78,7 @@ def table_paths(version: Version, path: str) -> list[str]:
     """The tables at a path. `PathNotFoundError` where there is none."""
     paths = version.tables(path)
     if not paths:
-        raise PathNotFoundError(f"{version.name} has no Parquet files at {safe_spelling(path)!r}")
+        raise PathNotFoundError(f"{version.name} has no Parquet files{at_place(path)}")
     return paths
 
 
@@ -87,20 +87,21 @@ def footers(version: Version, path: str = "") -> list[tuple[str, TableFooter]]:
     found = []
     for table in table_paths(version, path):
         with _opened(version, table) as opened:
-            columns = tuple((field.name, str(field.type)) for field in opened.schema)
-            found.append((table, TableFooter(opened.rows, columns)))
+            found.append((table, footer_of(opened)))
     return found
 
 
-def all_footers(version: Version, path: str = "") -> list[tuple[str, TableFooter | None]]:
-    """`footers`, with None for each file that is no table that can be read."""
-    found: list[tuple[str, TableFooter | None]] = []
+def all_footers(version: Version, path: str = "") -> list[tuple[str, TableFooter | str]]:
+    """`footers`; of each file that is no table that can be read, the reason in its place."""
+    found: list[tuple[str, TableFooter | str]] = []
     for table in version.tables(path):
         try:
             with version.open(table) as file:
-                found.append((table, read_footer(file)))
-        except (BadInputError, PathNotFoundError):  # a symlink that leads to no file of the version
-            found.append((table, None))
+                found.append((table, footer_of(open_table(file))))
+        except NoTableError as error:
+            found.append((table, str(error)))
+        except (BadInputError, PathNotFoundError):
+            found.append((table, "it is a symlink that leads to no file of the version"))
     return found
 
 
@@ -181,9 +182,13 @@ def file_statistics(version: Version, paths: Sequence[str], *, compute: bool) ->
     if compute:
         missing = {digest: path for digest, path in zip(digests, paths, strict=True) if digest not in known}
         if missing:
+            from dataver.tables.collect import by_threads
+
             jobs = version.repository.session.jobs or default_jobs()
-            with ThreadPoolExecutor(jobs, thread_name_prefix="dataver-statistics") as pool:
-                made = pool.map(lambda item: _computed(version, *item), missing.items())
+            made = by_threads(
+                lambda item, check: _computed(version, *item, check), list(missing.items()), jobs
+            )
+            with closing(made):
                 known.update(zip(missing, made, strict=True))
     return [known.get(digest) for digest in digests]
 
@@ -206,12 +211,12 @@ def _stored(version: Version, digests: Sequence[bytes]) -> dict[bytes, FileStati
     return found
 
 
-def _computed(version: Version, digest: bytes, path: str) -> FileStatistics:
+def _computed(version: Version, digest: bytes, path: str, check: Callable[[], None]) -> FileStatistics:
     from dataver.tables.statistics import encode_bounded
     from dataver.tables.statistics import file_statistics as compute
 
     with version.open(path) as file:
-        data = encode_bounded(digest, compute(file))
+        data = encode_bounded(digest, compute(file, check))
     cache.save(digest, data)
     return decode(data, digest)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from dataver.errors import PathNotFoundError
-from dataver.paths import safe_spelling
+from dataver.paths import at_place
 from dataver.progress import Progress
 from dataver.tables.footer import PARQUET_SUFFIXES
 
@@ -56,7 +56,7 @@ class VersionReaders:
         """
         tables = self._version.tables(path, TABLE_SUFFIXES.get(format, (f".{format}",)))
         if not tables:
-            raise PathNotFoundError(f"{self._version.name} has no {format} files at {safe_spelling(path)!r}")
+            raise PathNotFoundError(f"{self._version.name} has no {format} files{at_place(path)}")
         return self.dataset_of(tables, path, format=format, **options)
 
     def dataset_of(

@@ -152,13 +152,14 @@ def _tables(version: Version, paths: list[str], compute: bool) -> tuple[CardTabl
     from dataver.tabular import all_footers, file_statistics
 
     found = [table for path in paths for table in all_footers(version, path)]
-    readable = [path for path, footer in found if footer is not None]
+    readable = [path for path, footer in found if not isinstance(footer, str)]
     known = dict(zip(readable, file_statistics(version, readable, compute=compute), strict=True))
     tables = []
     for path, footer in found:
         statistics = known.get(path)
         is_known = statistics is not None and not statistics.reason
-        tables.append(CardTable(path, footer, view(statistics) if statistics and is_known else None))
+        known_footer = None if isinstance(footer, str) else footer
+        tables.append(CardTable(path, known_footer, view(statistics) if statistics and is_known else None))
     return tuple(tables)
 
 

@@ -9,7 +9,7 @@ import click
 
 from dataver.cli import output
 from dataver.cli.options import CHANGES_DOCUMENT, verb
-from dataver.cli.session import Session
+from dataver.cli.session import Session, name_list
 from dataver.cli.types import REF
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def command(
         )
     repository = session.open()
     if rows:
-        show_rows(session, repository, old, new, [name for names in key for name in names.split(",")], path)
+        show_rows(session, repository, old, new, name_list(key, "--key"), path)
         return
     changes = repository.diff(old, new)
     changed_tables = repository.diff_tables(old, new, compute=compute) if tables else []

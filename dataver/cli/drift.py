@@ -9,7 +9,7 @@ import click
 
 from dataver.cli import output
 from dataver.cli.options import jobs_option, verb
-from dataver.cli.session import Session
+from dataver.cli.session import Session, name_list
 from dataver.cli.types import PLACE, REF
 from dataver.errors import CheckFailedError
 from dataver.tables.criteria import METRICS, short_name
@@ -113,8 +113,9 @@ def command(
     repository.session.jobs = jobs or 0
     with session.watch() as progress:
         report = repository.drift(
-            a, b, path, columns=listed(columns) or None, metrics=listed(metric) or "auto",
-            thresholds=thresholds_of(threshold), exact=exact, compute=compute, by=by, progress=progress,
+            a, b, path, columns=name_list(columns, "--columns") or None,
+            metrics=name_list(metric, "--metric") or "auto", thresholds=thresholds_of(threshold),
+            exact=exact, compute=compute, by=by, progress=progress,
         )  # fmt: skip
     if report.computed:
         files = output.amount(report.computed, "file")
@@ -123,11 +124,6 @@ def command(
         output.write_file(html, report.html().encode("utf-8", "replace"))
     session.answer(report.to_json, lambda: report_lines(report, output.line_width()))
     check(report, fail_on)
-
-
-def listed(values: Sequence[str]) -> list[str]:
-    """The names in options that take several, separated by commas."""
-    return [name for names in values for name in names.split(",")]
 
 
 def thresholds_of(values: Sequence[str]) -> dict[str, float] | float | None:

@@ -96,9 +96,12 @@ def show_check(session: Session, lock: Any, checks: list[PinCheck], repository: 
 
 def check_lines(checks: list[PinCheck]) -> Iterator[str]:
     """A line a pin; below one that does not hold, why."""
+    rows = []
     for check in checks:
         good = check.problem is None
-        verdict = click.style("ok   " if good else "wrong", fg="green" if good else "red")
-        yield f"{verdict}  {output.name(check.pin.ref)}  {output.elided_id(check.pin.id)}"
+        verdict = click.style("ok" if good else "wrong", fg="green" if good else "red")
+        rows.append((verdict, output.name(check.pin.ref), output.elided_id(check.pin.id)))
+    for check, line in zip(checks, output.columns(rows), strict=True):
+        yield line
         if check.problem is not None:
             yield f"       {output.safe(check.problem)}"

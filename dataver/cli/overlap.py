@@ -9,7 +9,7 @@ import click
 
 from dataver.cli import output
 from dataver.cli.options import verb
-from dataver.cli.session import Session
+from dataver.cli.session import Session, name_list
 from dataver.cli.types import PLACE, REF
 from dataver.errors import CheckFailedError
 
@@ -52,7 +52,7 @@ def command(
     are shared where their keys are equal, never by hash alone. With a key, an overlap is a shared row or an
     equal table; without one, an equal file or chunk. Parts that were made by a key are compared by it.
     """
-    columns = None if key is None else key.split(",")
+    columns = None if key is None else name_list([key], "--key")
     found = session.open().overlap(a, b, key=columns, path=path, by=by)
     session.answer(found.to_json, lambda: overlap_lines(found))
     if fail_on and found:

@@ -94,6 +94,14 @@ def key_values(values: Iterable[str], option: str) -> dict[str, str]:
     return pairs
 
 
+def name_list(values: Iterable[str], option: str) -> list[str]:
+    """The names in arguments `NAME[,NAME]…`. A usage error where one is empty, as an unset variable is."""
+    found = [name for value in values for name in value.split(",")]
+    if not all(found):
+        raise click.UsageError(f"{option} takes NAME[,NAME]…, and one of the names is empty.")
+    return found
+
+
 def keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     """Store an option in the session if it was given here; else what was given before the verb stays."""
     session = ctx.find_object(Session)

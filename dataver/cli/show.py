@@ -28,7 +28,8 @@ DOCUMENT = (
     ' "sources": [{"url", "licence", "collected_at", "collected_by", "method", "legal_basis", "digest",\n'
     ' "note"}…], "derived_from": [{"dataset", "id", "tree", "repository"}…],\n'
     ' "sources_of": [id…] whose records say so, "sources_whole": bool,\n'
-    ' "tables": [{"path", "rows", "columns": [{"name", "type"}…]}…] (only with --tables)}'
+    ' "tables": [{"path", "rows", "columns": [{"name", "type"}…]}…] (only with --tables; of what is no\n'
+    '   table rows and columns are null, with a "reason")}'
 )
 
 
@@ -55,7 +56,7 @@ def command(session: Session, ref: str, tables: bool) -> None:
     exact_ref = f"{version.dataset}@{version.id}"
     signatures = repository.signatures.of(exact_ref)
     found_origins = quick_origins(repository.session, repository.session.resolve(exact_ref))
-    found: list[tuple[str, TableFooter | None]] = []
+    found: list[tuple[str, TableFooter | str]] = []
     if tables:
         from dataver.tabular import all_footers
 
@@ -76,18 +77,18 @@ def command(session: Session, ref: str, tables: bool) -> None:
     session.answer(document, lines)
 
 
-def table_json(path: str, footer: TableFooter | None) -> dict[str, object]:
-    """`{"path", "rows", "columns": [{"name", "type"}…]}`; `rows` and `columns` null for no table."""
-    if footer is None:
-        return {"path": path, "rows": None, "columns": None}
+def table_json(path: str, footer: TableFooter | str) -> dict[str, object]:
+    """`{"path", "rows", "columns": [{"name", "type"}…]}`; for no table both are null, with a `reason`."""
+    if isinstance(footer, str):
+        return {"path": path, "rows": None, "columns": None, "reason": footer}
     columns = [{"name": name, "type": kind} for name, kind in footer.columns]
     return {"path": path, "rows": footer.rows, "columns": columns}
 
 
-def table_lines(path: str, footer: TableFooter | None) -> Iterator[str]:
+def table_lines(path: str, footer: TableFooter | str) -> Iterator[str]:
     """The path and the size of a table, then a line a column."""
-    if footer is None:
-        yield f"{output.path_text(path)}  no table that can be read"
+    if isinstance(footer, str):
+        yield f"{output.path_text(path)}  no table that can be read: {output.safe(footer)}"
         return
     size = f"{output.amount(footer.rows, 'row')}, {output.amount(len(footer.columns), 'column')}"
     yield f"{output.path_text(path)}  {size}"

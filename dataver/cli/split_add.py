@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dataver.cli import output
-from dataver.cli.session import Session, key_values
+from dataver.cli.session import Session, key_values, name_list
 from dataver.errors import PathNotFoundError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def defined(
         document |= {"kind": "column", "column": column, "parts": values}
     elif key is not None:
         listed = bool(parts) and not is_number(next(iter(parts.values())))
-        document |= {"kind": "list" if listed else "hash", "keys": key.split(",")}
+        document |= {"kind": "list" if listed else "hash", "keys": name_list([key], "--key")}
     if salt:
         document["salt"] = salt
     if rest is not None:

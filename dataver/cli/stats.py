@@ -64,7 +64,8 @@ def table_lines(table: TableStatistics) -> Iterator[str]:
                 output.safe(column.type),
                 f"{column.nulls:,}",
                 distinct_text(column),
-                *(cell(document[what]) for what in ("min", "max", "mean", "std")),
+                *(cell(document[what]) for what in ("min", "max", "mean")),
+                std_text(column),
             )
         )
     yield from output.columns(rows, right=(2, 3))
@@ -86,7 +87,8 @@ def column_lines(column: TableColumn) -> Iterator[str]:
         ("NaN", f"{document['nan']:,}" if document["nan"] else ""),
         ("infinities", f"{below:,} negative, {above:,} positive" if below or above else ""),
         ("distinct", distinct_text(column)),
-        *((what, cell(document[what])) for what in ("min", "max", "mean", "std")),
+        *((what, cell(document[what])) for what in ("min", "max", "mean")),
+        ("std", std_text(column)),
         *((f"{float(share):.0%}", cell(value)) for share, value in document["quantiles"].items()),
     ]
     yield from output.columns([(output.dim(key), value) for key, value in facts if value not in ("", "-")])
@@ -103,6 +105,16 @@ def distinct_text(column: TableColumn) -> str:
     if column.distinct is None:
         return "-"
     return f"{column.distinct:,}" if column.distinct_is_exact else f"~{column.distinct:,}"
+
+
+def std_text(column: TableColumn) -> str:
+    """The standard deviation; of times in days or seconds, as their own unit stands nowhere else."""
+    from dataver.tables.view import span
+
+    if column.std is None:
+        return "-"
+    value, unit = span(column.std, column.type)
+    return f"{cell(value)} {unit}".rstrip()
 
 
 def cell(value: Any) -> str:

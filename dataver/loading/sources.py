@@ -18,7 +18,7 @@ from dataver.globs import path_filter
 from dataver.hashing import blake3_digest
 from dataver.loading.columns import Batch, Column, check, to_column
 from dataver.loading.processes import current_worker
-from dataver.paths import safe_spelling
+from dataver.paths import at_place
 from dataver.row_tables import columns_of, readable
 from dataver.splits.definition import canonical_json
 from dataver.tree.manifest import FOLDER, REFERENCE, SYMLINK, Entry
@@ -202,7 +202,7 @@ class FileSource:
         self._version = version
         self._entries = _entries(version, path, include, exclude)
         if not self._entries:
-            raise PathNotFoundError(f"{version.name} has no such files at {safe_spelling(path)!r}")
+            raise PathNotFoundError(f"{version.name} has no such files{at_place(path)}")
         self.counts: Numbers = np.array([len(self._entries)], np.int64)
         self.sizes: Numbers = np.zeros(1, np.int64)
         document = {"version": version.id, "path": path, "include": list(include), "exclude": list(exclude)}

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dataver.errors import PathNotFoundError
-from dataver.paths import safe_spelling
+from dataver.paths import at_place
 from dataver.readers import extras
 from dataver.readers.copies import local_files
 from dataver.readers.datasets import table_of
@@ -80,7 +80,7 @@ def _dataset(version: Version, path: str, kind: str) -> pyarrow.dataset.Dataset:
 def _local_tables(version: Version, path: str, kind: str) -> list[str]:
     tables = version.tables(path, TABLE_SUFFIXES[kind])
     if not tables:
-        raise PathNotFoundError(f"{version.name} has no {kind} files at {safe_spelling(path)!r}")
+        raise PathNotFoundError(f"{version.name} has no {kind} files{at_place(path)}")
     return [str(file) for file in local_files(version, path, tables)]
 
 

@@ -29,6 +29,15 @@ def rows_of(data: Any) -> Rows:
     Streams and datasets are read batch by batch. `BadInputError` for what holds no rows.
     """
     import pyarrow as pa
+
+    try:
+        return _rows_of(data)
+    except pa.ArrowException as error:
+        raise BadInputError(f"these rows cannot be brought into columns: {error}") from error
+
+
+def _rows_of(data: Any) -> Rows:
+    import pyarrow as pa
     import pyarrow.dataset as ds
 
     if isinstance(data, pa.RecordBatch):
@@ -44,11 +53,11 @@ def rows_of(data: Any) -> Rows:
     kind = type(data).__module__.partition(".")[0]
     if kind == "pandas" and type(data).__name__ == "DataFrame":
         # Unlike the Arrow stream of a frame this keeps its index and notes how to make it again.
-        return rows_of(pa.Table.from_pandas(data))
+        return _rows_of(pa.Table.from_pandas(data))
     if kind == "polars" and type(data).__name__ == "DataFrame":
-        return rows_of(data.to_arrow(compat_level=_oldest()))
+        return _rows_of(data.to_arrow(compat_level=_oldest()))
     if hasattr(data, "__arrow_c_stream__"):
-        return rows_of(pa.RecordBatchReader.from_stream(data))
+        return _rows_of(pa.RecordBatchReader.from_stream(data))
     if hasattr(data, "to_batches") and isinstance(data.schema, pa.Schema):
         return Rows(data.schema, iter(data.to_batches()))
     raise BadInputError(

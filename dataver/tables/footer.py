@@ -39,7 +39,7 @@ def read_footer(file: BinaryIO) -> TableFooter | None:
         table = open_table(file)
     except NoTableError:
         return None
-    return TableFooter(table.rows, tuple((field.name, str(field.type)) for field in table.schema))
+    return footer_of(table)
 
 
 class OpenTable(NamedTuple):
@@ -62,6 +62,11 @@ class OpenTable(NamedTuple):
     def encrypted(self) -> bool:
         """Whether some of its data are encrypted, or not described, though the footer can be read."""
         return any(column.encrypted for group in self.groups for column in group.columns)
+
+
+def footer_of(table: OpenTable) -> TableFooter:
+    """What the footer of an open file says."""
+    return TableFooter(table.rows, tuple((field.name, str(field.type)) for field in table.schema))
 
 
 def open_table(file: BinaryIO, **options: Any) -> OpenTable:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import BinaryIO
 
@@ -41,11 +41,12 @@ COLUMNS_MAX = 20_000
 _BUFFER_BYTES = 1 << 20
 
 
-def file_statistics(file: BinaryIO) -> FileStatistics:
+def file_statistics(file: BinaryIO, check: Callable[[], object] = bool) -> FileStatistics:
     """Read a Parquet file column by column; what cannot be read has a `reason` instead.
 
     At most some batches of `BATCH_BYTES` are held, whatever the size of row groups. What `file`
-    raises of dataver's own errors goes through.
+    raises of dataver's own errors goes through. `check` is called before each batch, and may raise
+    `CancelledError` to end the work.
     """
     try:
         table = open_table(file, buffer_size=_BUFFER_BYTES)
@@ -59,7 +60,7 @@ def file_statistics(file: BinaryIO) -> FileStatistics:
         return FileStatistics(reason=str(error))
     if table.encrypted:
         return FileStatistics(table.rows, (), "some of its columns are encrypted")
-    reading = _Reading(table, schema)
+    reading = _Reading(table, schema, check)
     if reading.count > COLUMNS_MAX:
         return FileStatistics(table.rows, (), f"it has {reading.count:,} columns")
     return FileStatistics(table.rows, reading.columns())
@@ -68,8 +69,9 @@ def file_statistics(file: BinaryIO) -> FileStatistics:
 class _Reading:
     """One table, read once. `schema` is the one without dictionaries for texts."""
 
-    def __init__(self, table: OpenTable, schema: pa.Schema) -> None:
+    def __init__(self, table: OpenTable, schema: pa.Schema, check: Callable[[], object]) -> None:
         self._table = table
+        self._check = check
         self._schema = schema
         self._leaves = [list(leaf_types(field.name, field.type)) for field in schema]
         self.count = sum(map(len, self._leaves))
@@ -140,6 +142,7 @@ class _Reading:
             batch_size=max(1, min(BATCH_ROWS_MAX, rows)), columns=names, use_threads=False
         )
         for batch in batches:
+            self._check()
             if batch.schema.names != names:
                 raise ValueError("its name is that of another column too")
             for array, columns in zip(batch.columns, sinks.values(), strict=True):

@@ -215,6 +215,16 @@ def _time(value: float, kind: str) -> Any:
     return text + fraction + ("Z" if "tz=" in kind else "")
 
 
+def span(value: float, kind: str) -> tuple[float, str]:
+    """How far apart values of a type are, and in what: days for dates, seconds for other points in time."""
+    if kind.startswith(("date32", "date64")):
+        return value / (1 if kind.startswith("date32") else 86_400_000), "days"
+    unit = UNIT.search(kind)
+    if unit is None or not kind.startswith(("timestamp", "time32", "time64")):
+        return value, ""
+    return value / TICKS_A_SECOND[unit[1]], "s"
+
+
 def _fits(days: float) -> bool:
     """Whether a day is in the years that Python can name."""
     return -719_162 <= days < 2_932_896

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from dataver.errors import BadInputError, EnvironmentFaultError
+from dataver.errors import BadInputError, DataverError, EnvironmentFaultError
 from dataver.replacing import replacing
 from dataver.store.clients import file_system, public_url
 from dataver.store.failures import from_client_error
@@ -242,6 +242,8 @@ def _written_to_url(
         try:
             fs, path = file_system(url, storage_options)
             fs.put_file(file.name, path)
+        except DataverError:  # of `dataver://`, which says itself that nothing can be written there
+            raise
         except Exception as error:  # noqa: BLE001 - each client has errors of its own
             raise from_client_error(error, "write", public_url(url)) from None
     return done

@@ -219,6 +219,13 @@ def test_check_tells_which_pins_hold(pinned: Path, run: Run, document: Document,
         assert "dataver lock update iris" in result.stderr
 
 
+def test_check_is_aligned(pinned: Path, ok: Ok) -> None:
+    ok("lock", "add", "iris@v1")
+    lines = ok("lock", "check").splitlines()
+    assert len(lines) > 1
+    assert len({line.rindex("  ") for line in lines}) == 1
+
+
 def test_a_number_that_is_another_version_is_no_silent_change(
     pinned: Path, run: Run, ok: Ok, document: Document
 ) -> None:

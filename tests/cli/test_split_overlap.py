@@ -95,6 +95,8 @@ def test_list_definitions(rows: Path, document: Document, ok: Ok) -> None:
         (("overlap", "t", "t", "--key", "nothing", "--path", "x"), 3),
         (("overlap", "t:young/old", "t:young/new"), 2),
         (("overlap", "t:train", "t:test", "--key", "id,,day"), 2),
+        (("diff", "t", "t", "--rows", "--key", ""), 2),
+        (("drift", "t", "t", "rows", "--columns", ""), 2),
         (("overlap", "t:train"), 2),
     ],
 )
@@ -210,6 +212,8 @@ def test_add_a_definition(rows: Path, ok: Ok, document: Document) -> None:
         (["add", "x"], 2, "give one of --key, --time, --column and --by"),
         (["add", "x", "--key", "id", "--time", "day"], 2, "give one of"),
         (["add", "x", "--key", "id"], 2, "has no parts"),
+        (["add", "x", "--key", "", "--part", "a=1"], 2, "one of the names is empty"),
+        (["add", "x", "--key", "id,", "--part", "a=1"], 2, "one of the names is empty"),
         (["add", "x", "--key", "id", "--part", "a"], 2, "--part takes KEY=VALUE"),
         (["add", "x", "--column", "c", "--salt", "s"], 2, "has no 'salt'"),
         (["add", "x", "--by", "rows/.dataver-splits.toml", "--rest", "r"], 2, "--by names a whole"),

@@ -46,13 +46,13 @@ def loaded_by(*arguments: str) -> set[str]:
 @pytest.mark.parametrize(
     ("arguments", "modules_max"),
     [
-        (["list"], 62),
-        (["log", "iris"], 66),
-        (["show", "iris", "--json"], 66),
-        (["ls", "iris"], 75),
-        (["diff", "iris", "iris"], 66),
+        (["list"], 64),
+        (["log", "iris"], 68),
+        (["show", "iris", "--json"], 72),
+        (["ls", "iris"], 79),
+        (["diff", "iris", "iris"], 68),
         (["status", "iris"], 90),
-        (["commit", "iris", "data", "-m", "again", "--author", "me"], 97),
+        (["commit", "iris", "data", "-m", "again", "--author", "me"], 103),
     ],
 )
 def test_a_light_command_imports_little(arguments: list[str], modules_max: int) -> None:

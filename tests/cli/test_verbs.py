@@ -9,6 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.parquet as pq
 import pytest
 
 if TYPE_CHECKING:
@@ -401,3 +404,34 @@ def test_references_stay_where_they_are(ok: Ok, run: Run, iris: Path) -> None:
     (iris / "link").unlink()
     ok("commit", "refs", "iris", "--reference")
     assert run("cat", "refs", "a.csv").stdout_bytes == (iris / "a.csv").read_bytes()
+
+
+def test_show_says_why_a_file_is_no_table(place: Path, ok: Ok) -> None:
+    ok("init")
+    (place / "t.parquet").write_bytes(b"a,b")
+    ok("commit", "t", "t.parquet")
+    assert "t.parquet  no table that can be read: it is not Parquet\n" in ok("show", "t", "--tables")
+    shown = json.loads(ok("show", "t", "--tables", "--json"))
+    assert shown["tables"] == [
+        {"path": "t.parquet", "rows": None, "columns": None, "reason": "it is not Parquet"}
+    ]
+
+
+def test_stats_spell_how_far_times_are_apart(place: Path, ok: Ok) -> None:
+    days = pa.array([0, 2, 4, 6], pa.int32())
+    seconds = pa.array([0, 20, 40, 60], pa.int64())
+    columns = {
+        "d": days.cast(pa.date32()),
+        "e": days.cast(pa.date32()).cast(pa.date64()),
+        "us": pa.compute.multiply(seconds, 1_000_000).cast(pa.timestamp("us", "UTC")),
+        "ns": pa.compute.multiply(seconds, 10**9).cast(pa.timestamp("ns")),
+        "n": seconds,
+    }
+    ok("init")
+    pq.write_table(pa.table(columns), place / "t.parquet")
+    ok("commit", "t", "t.parquet")
+    ends = [line.split()[-2:] for line in ok("stats", "t").splitlines()[2:]]
+    two, twenty = ["2.23607", "days"], ["22.3607", "s"]
+    assert ends[:4] == [two, two, twenty, twenty]
+    assert ends[4] == ["30", "22.3607"]
+    assert "std       22.3607 s\n" in ok("stats", "t", "--column", "us")

@@ -267,6 +267,14 @@ def test_what_is_not_there(fs: DataverFileSystem, path: str) -> None:
         fsspec.open(f"dataver://{path}", repo=fs.repository).open()
 
 
+def test_what_is_not_there_is_named_with_its_version(fs: DataverFileSystem) -> None:
+    for look in (fs.info, fs.ls, fs.open, fs.cat_file):
+        with pytest.raises(FileNotFoundError, match=r"^in things@v1 'no' is not there; `dataver ls"):
+            look("things@latest/no")
+    [error] = fs.cat_ranges(["things@latest/out"], 0, 1)
+    assert str(error).startswith("in things@v1 'out' is, or is below, a symlink out of the version")
+
+
 def test_unknown_refs_are_no_empty_lists(fs: DataverFileSystem) -> None:
     for look in (fs.find, fs.glob):
         with pytest.raises(RefNotFoundError, match="v9"):

@@ -6,11 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 from dataver import repository as repository_module
 from dataver.cli import main
+from dataver.readers import datasets
 from dataver.store import open_store
 from dataver.store.base import Store
 from dataver.store.cached import with_cache
@@ -253,3 +257,28 @@ def test_what_may_change_is_never_kept(tmp_path: Path) -> None:
 def test_stores_on_this_machine_have_no_cache(tmp_path: Path) -> None:
     for url in (str(tmp_path / "repository"), f"memory://{uuid4().hex}"):
         assert type(open_store(url)).__name__ == "GuardedStore"
+
+
+def test_neighbouring_columns_of_a_table_take_few_requests(
+    tmp_path: Path, elsewhere: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a file that is not too large to be held, all that a scan needs is asked for at once."""
+    rng = np.random.default_rng(1)
+    columns = {name: rng.random(1 << 18) for name in "abcde"}
+    (tmp_path / "data").mkdir()
+    pq.write_table(pa.table(columns), tmp_path / "data" / "t.parquet", row_group_size=1 << 16)
+    store = CountingStore(MemoryStore(uuid4().hex))
+    far_repository(store).session.create()
+    opened(store).commit("t", tmp_path / "data")
+
+    def scan() -> int:
+        elsewhere()
+        version = opened(store).version("t")
+        counted(store)
+        rows = sum(batch.num_rows for batch in version.dataset().to_batches(columns=["b", "c", "d"]))
+        assert rows == 1 << 18
+        return counted(store)[0]
+
+    at_once = scan()
+    monkeypatch.setattr(datasets, "AHEAD_BYTES_MAX", 0)
+    assert at_once < scan()

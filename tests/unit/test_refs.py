@@ -205,7 +205,7 @@ def test_what_is_not_there(state: State, text: str) -> None:
 
 
 def test_a_version_that_the_log_does_not_know_is_damage(state: State) -> None:
-    do(state, AliasSet(DATASET, "lost", None, id_of(9)))
+    Applier(state, state.number, checked=False).apply([AliasSet(DATASET, "lost", None, id_of(9))])
     with pytest.raises(DamagedError):
         resolve(state, parse_ref("iris@lost"), RECORDS.__getitem__)
 

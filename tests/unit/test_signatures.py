@@ -346,6 +346,7 @@ def test_runs(world: World) -> None:
 def test_the_signature_of_a_run_is_none_of_another_with_that_record(world: World) -> None:
     record = digest_of("end")
     for name in ("run", "other"):
+        append(world.repository, RunStart(id_of(name), digest_of("start")))
         append(world.repository, RunEnd(id_of(name), record, 0))
     world.repository.signatures.sign(f"run:{id_of('run').hex()}", world.key)
     report = world.repository.signatures.verify(f"run:{id_of('other').hex()}")
@@ -361,6 +362,7 @@ def test_what_is_no_run(world: World, ref: str) -> None:
 
 def test_a_version_is_not_signed_for_a_run(world: World) -> None:
     version = Digest.parse(world.repository.version("iris").id)
+    append(world.repository, RunStart(id_of("run"), digest_of("start")))
     append(world.repository, RunEnd(id_of("run"), version, 0))
     world.repository.signatures.sign("iris", world.key)
     report = world.repository.signatures.verify(f"run:{id_of('run').hex()}")

@@ -122,6 +122,9 @@ def test_definitions_come_from_the_version_a_file_or_an_object(
         version.split("nothing")
     with pytest.raises(BadInputError, match="no split 'nothing'"):
         version.split("nothing/train")
+    many.write_text(SPLITS.replace("[default", "[other"))
+    with pytest.raises(BadInputError, match=r"has several splits, .*name one before the part, as \w+/PART"):
+        version.split("train", many)
     with pytest.raises(PathNotFoundError, match=r"gone\.toml"):
         version.split("train", tmp_path / "gone.toml")
 

@@ -7,8 +7,10 @@ import math
 import struct
 import subprocess
 import sys
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from importlib import import_module
@@ -37,6 +39,7 @@ from dataver.format.table_statistics import (
 )
 from dataver.hashing import blake3_digest
 from dataver.tables import sketch, statistics
+from dataver.tables.collect import by_threads
 from dataver.tables.footer import open_table
 from dataver.tables.leaves import leaf_arrays
 from dataver.tables.statistics import encode_bounded, file_statistics, merge
@@ -552,3 +555,37 @@ def test_what_is_kept_of_a_column_is_pinned() -> None:
         column.registers + repr((column.top, column.quantiles)).encode() for column in found.columns
     )
     assert str(blake3_digest(kept)) == "59c21e222cb0d89ac64a09389eb9e218cd4a2aa71954db7721d65ea4b86e0804"
+
+
+# Ending early
+
+
+def test_what_was_interrupted_begins_nothing_more_and_ends_soon() -> None:
+    begun: list[int] = []
+
+    def work(number: int, check: Callable[[], None]) -> int:
+        begun.append(number)
+        while number:  # for ever, if nobody ends it
+            check()
+            time.sleep(0.001)
+        return number
+
+    results = by_threads(work, range(100), 2)
+    assert next(results) == 0
+    results.close()
+    assert len(begun) <= 3
+
+
+def test_a_file_is_given_up_between_two_batches() -> None:
+    file = io.BytesIO()
+    pq.write_table(pa.table({"n": range(1 << 18)}), file)
+    seen: list[int] = []
+
+    def check() -> None:
+        seen.append(1)
+        if len(seen) == 2:
+            raise CancelledError
+
+    with pytest.raises(CancelledError):
+        file_statistics(file, check)
+    assert len(seen) == 2

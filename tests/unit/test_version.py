@@ -552,7 +552,9 @@ def test_what_is_no_table_is_bad_input(repository: Repository, tmp_path: Path) -
     version = commit(repository, tmp_path / "data", {"no.parquet": b"no table", "empty.parquet": b""})
     for path in ("no.parquet", "empty.parquet", ""):
         for read in (version.dataset, version.to_arrow, version.to_pandas):
-            with pytest.raises(BadInputError, match=r"the tables of things@v1 cannot be read: .*\.parquet"):
+            with pytest.raises(
+                BadInputError, match=r"the tables of things@v1 cannot be read: .*'\w+\.parquet'"
+            ):
                 read(path)
 
 
@@ -577,6 +579,13 @@ def test_datasets_of_other_kinds(tables: Version) -> None:
 def test_no_tables(tables: Version, path: str) -> None:
     with pytest.raises(NotFoundError, match=path):
         tables.to_arrow(path)
+
+
+def test_no_tables_at_all(repository: Repository, tmp_path: Path) -> None:
+    version = commit(repository, tmp_path / "data", {"note.txt": b"no table"})
+    for read in (version.to_arrow, version.to_pandas, version.num_rows, version.stats):
+        with pytest.raises(PathNotFoundError, match=r"^things@v1 has no [Pp]arquet files$"):
+            read()
 
 
 def test_checkout(tables: Version, tmp_path: Path) -> None:

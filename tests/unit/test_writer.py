@@ -165,6 +165,17 @@ def test_what_holds_no_rows(data: Any) -> None:
         file_of(data)
 
 
+@pytest.mark.parametrize("data", [pd.Series([1, 2]), pd.DataFrame({"a": [1, "x"]})])
+def test_what_cannot_be_brought_into_columns(data: Any) -> None:
+    with pytest.raises(BadInputError, match="cannot be brought into columns: "):
+        file_of(data)
+
+
+def test_versions_are_no_place_to_write_to() -> None:
+    with pytest.raises(NotPermittedError, match=r"^versions never change"):
+        dataver.write_parquet(numbers(10), "dataver://t@v1/t.parquet")
+
+
 def test_types_that_parquet_has_not() -> None:
     for column in (pa.array([(1, 2, 3)], pa.month_day_nano_interval()), pa.array([{}], pa.struct([]))):
         with pytest.raises(BadInputError, match="cannot be written as Parquet"):
