@@ -172,6 +172,9 @@ def test_another_repository_may_take_the_runs(
     done = cli("run", "--", sys.executable, "-c", "import dataver; dataver.resolve('iris')")
     assert done.returncode == 0
     assert len(ids(runs)) == 2
+    for ref in ("iris", "iris@v1", f"iris@{repository.version('iris').id}"):
+        assert len(json.loads(cli("-R", "runs", "runs", "--dataset", ref, "--json").stdout)["runs"]) == 2
+    assert json.loads(cli("-R", "runs", "runs", "--dataset", "iris@v2", "--json").stdout)["runs"] == []
 
 
 @contextmanager
