@@ -23,7 +23,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from json import JSONDecodeError, dumps, loads
 from json.encoder import encode_basestring_ascii as quoted
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from dataver.notes import NotesFile
 
 __all__ = [
     "DEFAULT_ROLE",
@@ -32,6 +35,7 @@ __all__ = [
     "RUN_VARIABLE",
     "Asked",
     "FileReads",
+    "OpenFile",
     "Reads",
     "Recorder",
     "active_run",
@@ -83,7 +87,8 @@ class Recorder:
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._file: int | None = None
+        self.naming = threading.RLock()
+        self._file: NotesFile | None = None
         self._count = 0
         for reads in self._reads.values():
             reads.forget()
@@ -91,7 +96,7 @@ class Recorder:
     def forked(self) -> None:
         """Begin a file of this process's own: the one that is open is its parent's."""
         if self._file is not None:
-            os.close(self._file)
+            self._file.leave()
         self._begin()
 
     def reads(self, key: object, facts: Callable[[], dict[str, Any]]) -> Reads:
@@ -121,17 +126,17 @@ class Recorder:
             try:
                 if self._file is None:
                     self._file = self._open()
-                if os.write(self._file, data) != len(data):
-                    self._fail("no space left")
+                self._file.append(data)
             except FileNotFoundError:
                 self.failed = "the run has ended"
             except OSError as error:
                 self._fail(error.strerror or str(error))
 
-    def _open(self) -> int:
+    def _open(self) -> NotesFile:
+        from dataver.notes import NotesFile
+
         name = f"{os.getpid()}-{os.urandom(8).hex()}{NOTES_SUFFIX}"
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        return os.open(os.path.join(self.folder, name), flags, 0o600)
+        return NotesFile(os.path.join(self.folder, name))
 
     def _fail(self, reason: str) -> None:
         self.failed = reason
@@ -153,7 +158,7 @@ class Recorder:
         with self._lock:
             self.failed = self.failed or "the run has ended"
             if self._file is not None:
-                os.close(self._file)
+                self._file.close()
                 self._file = None
 
     # What names mean in the run
@@ -210,7 +215,17 @@ class Recorder:
 class Reads:
     """Notes the reads of one version. For several threads."""
 
-    __slots__ = ("_changed", "_facts", "_flushed", "_number", "_parts", "_whole", "recorder")
+    __slots__ = (
+        "_all",
+        "_changed",
+        "_facts",
+        "_files",
+        "_flushed",
+        "_number",
+        "_parts",
+        "_whole",
+        "recorder",
+    )
 
     def __init__(self, recorder: Recorder, facts: Callable[[], dict[str, Any]]) -> None:
         self.recorder = recorder
@@ -220,6 +235,8 @@ class Reads:
     def forget(self) -> None:
         """Nothing was noted yet."""
         self._number = 0
+        self._files = 0
+        self._all = False
         self._whole: set[bytes] = set()
         self._parts: dict[bytes, FileReads] = {}
         self._changed = 0
@@ -227,30 +244,37 @@ class Reads:
 
     def number(self) -> int:
         """The version's number in this process's notes; at the first call it is noted."""
-        if not self._number:
-            facts = {**self._facts(), "time_ns": time.time_ns()}
-            number = self.recorder.next_number()
-            self.recorder.write(f'["v",{number},{dumps(facts)}]\n')
-            self._number = number
-        return self._number
+        with self.recorder.naming:  # Facts are looked up in the repository, by one thread at a time.
+            if not self._number:
+                facts = {**self._facts(), "time_ns": time.time_ns()}
+                number = self.recorder.next_number()
+                self.recorder.write(f'["v",{number},{dumps(facts)}]\n')
+                self._files = int(facts.get("files", 0))
+                self._number = number
+            return self._number
 
     def whole(self, entry: ReadFile) -> None:
         """All of a file is read."""
         path = entry.path
-        if path not in self._whole:
+        if path not in self._whole and not self._all:
             self._whole.add(path)
             self.recorder.write(self._line(entry))
+            if len(self._whole) == self._files:
+                self.everything()
 
     def several(self, entries: Iterable[ReadFile]) -> None:
         """All of each of these files is read."""
-        new = [entry for entry in entries if entry.path not in self._whole]
+        new = [] if self._all else [entry for entry in entries if entry.path not in self._whole]
         self._whole.update(entry.path for entry in new)
         for start in range(0, len(new), 1000):
             self.recorder.write("".join(map(self._line, new[start : start + 1000])))
 
     def everything(self) -> None:
-        """The version is handed out as a whole."""
-        self.recorder.write(f'["a",{self.number()}]\n')
+        """All of the version is read, or handed out; its files need not be kept in mind any more."""
+        if not self._all:
+            self.recorder.write(f'["a",{self.number()}]\n')
+            self._all = True
+            self._whole, self._parts = set(), {}
 
     def _line(self, entry: ReadFile) -> str:
         number = self._number or self.number()
@@ -259,9 +283,12 @@ class Reads:
     def part(self, entry: ReadFile, start: int, stop: int) -> None:
         """Bytes `start` to `stop` of a file are read."""
         path = entry.path
+        if start <= 0 and stop >= entry.size:
+            self.whole(entry)
+            return
         known = self._parts.get(path)
         if known is None:
-            if path in self._whole:
+            if self._all or path in self._whole:
                 return
             known = self._parts[path] = FileReads()
             known.add(start, stop)
@@ -282,9 +309,9 @@ class Reads:
 
     def flush(self) -> None:
         """Write the ranges that are held back."""
-        self._flushed = time.monotonic()
         if not self._changed:
             return
+        self._flushed = time.monotonic()
         self._changed = 0
         lines = []
         for path, known in list(self._parts.items()):
@@ -292,6 +319,24 @@ class Reads:
             if pending:
                 lines.append(f'["r",{self.number()},{quoted(path.decode())},{dumps(pending)}]\n')
         self.recorder.write("".join(lines))
+
+
+class OpenFile:
+    """Notes the reads of one file that is open."""
+
+    __slots__ = ("_entry", "_reads")
+
+    def __init__(self, reads: Reads, entry: ReadFile) -> None:
+        self._reads = reads
+        self._entry = entry
+
+    def read(self, start: int, stop: int) -> None:
+        """Bytes `start` to `stop` are read."""
+        self._reads.part(self._entry, start, stop)
+
+    def close(self) -> None:
+        """Write what is held back."""
+        self._reads.flush()
 
 
 class FileReads:
@@ -378,6 +423,12 @@ def _flush_at_end() -> None:
     util = sys.modules.get("multiprocessing.util")
     if util is not None:
         util.Finalize(None, _flush, exitpriority=0)
+        # A process that `multiprocessing` forks forgets what was to be done at its end, and then does this.
+        util.register_after_fork(_forked, _finalize_with(util))
+
+
+def _finalize_with(util: Any) -> Callable[[object], None]:
+    return lambda _: util.Finalize(None, _flush, exitpriority=0)
 
 
 def activate(recorder: Recorder | None) -> Recorder | None:

@@ -15,7 +15,6 @@ from dataver.cli.session import Session
 from dataver.values import dataclass
 
 if TYPE_CHECKING:
-    from dataver.repository import Repository
     from dataver.running import Run
 
 DOCUMENT = (
@@ -74,6 +73,7 @@ def command(
     Whatever it reads through dataver is recorded by itself, also by processes that it starts; --input names
     what it reads otherwise, or gives it a role. A name such as iris@prod means the same version for all of
     the run. The exit code is that of COMMAND; 128 and the signal's number where a signal ended it.
+    With --json, what COMMAND prints goes to standard error.
     """
     from dataver.cli.run_files import metrics_of, params_of
     from dataver.running import Run
@@ -84,15 +84,15 @@ def command(
         [_pair(text, "--model", "NAME=PATH") for text in models],
         metrics_file,
     )
-    repository = session.open()
-    _check(repository, wanted)
     run = Run(
         name or _name(command),
         params=params_of(params, params_file),
-        repo=repository,
+        repo=session.repo,
         author=author,
         command=command,
+        opener=session.open,
     )
+    _check(run, wanted)
     if seed is not None:
         run.log_seeds(seed=seed)
     code = _record(run, command, wanted, session.json, metrics_of)
@@ -137,13 +137,13 @@ def _record(run: Run, command: tuple[str, ...], wanted: Wanted, json: bool, metr
     return 130 if ended.interrupted else ended.code
 
 
-def _check(repository: Repository, wanted: Wanted) -> None:
+def _check(run: Run, wanted: Wanted) -> None:
     """Refuse what must fail before anything runs: names that mean nothing."""
     from dataver.lineage.records import check_model_name
     from dataver.refs import check_dataset_name
 
     for ref, part, _ in wanted.inputs:
-        version = repository.version(ref)
+        version = run.repository.version(ref)
         if part is not None:
             version.split(part)
     for dataset, _ in wanted.outputs:
@@ -188,7 +188,7 @@ def _document(run: Run) -> dict[str, Any]:
     assert record is not None
     return {
         "id": run.id,
-        "name": run.name,
+        "name": record.name,
         "status": record.status,
         "exit_code": record.exit_code,
         "signal": record.signal,
@@ -203,7 +203,7 @@ def _lines(run: Run) -> Iterator[str]:
     record = run.record
     assert record is not None
     found = _document(run)
-    yield f"run {output.name(run.id[:12])}  {output.safe(run.name)}  {record.status}"
+    yield f"run {output.name(run.id[:12])}  {output.safe(record.name)}  {record.status}"
     for what in ("inputs", "outputs", "models"):
         if found[what]:
             yield f"  {what}: {', '.join(found[what])}"

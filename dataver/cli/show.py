@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from dataver.signing.check import SignatureInfo
     from dataver.tables.footer import TableFooter
 
+RUNS_SHOWN = 5
 DOCUMENT = (
     '{"dataset", "version": "v3" or null, "id", "parents": [id…], "tree", "files", "bytes", "new_bytes",\n'
     ' "stored_bytes", "message", "author", "time": RFC 3339 UTC, "tags": […], "aliases": […],\n'
-    ' "branches": […], "meta": {…}, "runs": […],\n'
+    ' "branches": […], "meta": {…}, "runs": [id…], "read_by": [id…],\n'
     ' "changed": {"added", "modified", "deleted", "renamed"} or null, "absent": [id…],\n'
     ' "signatures": [{"key", "fingerprint", "name": text or null, "trusted": bool, "valid": bool or null,\n'
     '   "problem": text or null}…],\n'
@@ -120,6 +121,7 @@ def version_lines(version: VersionInfo, more: Iterable[tuple[str, str]] = ()) ->
     """The name of the version, its facts in two columns, then the message."""
     yield output.name(f"{version.dataset}@{version.version or output.short_id(version.id)}")
     new = f"{output.size_text(version.new_bytes)}, stored {output.size_text(version.stored_bytes)}"
+    readers, unshown = set(version.read_by), len(version.read_by) - RUNS_SHOWN
     facts = [
         ("id", version.id),
         *(("parent", parent + " (not here)" * (parent in version.absent)) for parent in version.parents),
@@ -132,7 +134,9 @@ def version_lines(version: VersionInfo, more: Iterable[tuple[str, str]] = ()) ->
         ("tags", ", ".join(map(output.safe, version.tags))),
         ("aliases", ", ".join(map(output.safe, version.aliases))),
         ("branches", ", ".join(map(output.safe, version.branches))),
-        *(("run", run) for run in version.runs),
+        *(("made by", f"run {run}") for run in version.runs if run not in readers),
+        *(("read by", f"run {run}") for run in version.read_by[:RUNS_SHOWN]),
+        ("", f"{output.amount(unshown, 'more run')}; see `dataver runs --dataset`" if unshown > 0 else ""),
         *more,
         *(("meta", output.safe(f"{key}={value}")) for key, value in sorted(version.meta.items())),
     ]

@@ -13,7 +13,7 @@ from typing import Any
 
 from dataver.format.run_record import Environment, LockedBy, part_digest
 from dataver.hashing import FileHasher
-from dataver.lineage.masking import mask_text
+from dataver.lineage.masking import mask_listing, mask_text
 
 __all__ = ["VARIABLES", "VARIABLES_VARIABLE", "capture_environment", "interpreter_of"]
 
@@ -47,7 +47,7 @@ def capture_environment(folder: str, command: Sequence[str] = ()) -> tuple[Envir
     """
     python, implementation, packages = _asked(interpreter_of(command) if command else None)
     listing = "".join(f"{name}=={version}\n" for name, version in sorted(packages.items(), key=_by_name))
-    part = mask_text(listing).encode()
+    part = mask_listing(listing).encode()
     found = Environment(
         python=python,
         implementation=implementation,
