@@ -166,7 +166,7 @@ class Tree:
 
     def __init__(self, kind: str, packed: bytes) -> None:
         self.nodes: dict[bytes, bytes] = {}
-        self.used: set[bytes] = set()
+        self.read: dict[bytes, tuple[int, Rows]] = {}
         reader = Reader(packed)
         while reader.at < len(packed):
             data = reader.blob()
@@ -174,8 +174,9 @@ class Tree:
 
     def node(self, digest: bytes) -> tuple[int, Rows]:
         need(digest in self.nodes, f"the node {digest.hex()} of a tree is missing, or was changed")
-        self.used.add(digest)
-        return read_node(self.nodes[digest])
+        if digest not in self.read:
+            self.read[digest] = read_node(self.nodes[digest])
+        return self.read[digest]
 
     def find(self, root: bytes, key: bytes) -> dict[str, bytes] | None:
         """The row of a key below a root; None where the nodes show that there is none."""
@@ -360,7 +361,7 @@ class Bundle:
         entries = [row for row in found.leaves(tree) if row["kind"][0] & 15 != 2]
         total = sum(int.from_bytes(row["size"], "little") for row in entries)
         need((len(entries), total) == (files, size), f"version {id} has other files than the log counts")
-        need(set(found.nodes) == found.used, f"the tree of version {id} has nodes that are not of it")
+        need(set(found.nodes) == set(found.read), f"the tree of version {id} has nodes that are not of it")
 
     def _run(self) -> None:
         """The records of the run: named by the log, and of the versions that are here."""
