@@ -45,7 +45,7 @@ def local_model(path: str | os.PathLike[str]) -> LocalModel:
     files = [
         ModelFile(entry.path.decode(), entry.size, entry.digest.hex())
         for entry in entries
-        if entry.kind == FILE
+        if entry.kind != FOLDER
     ]
     unlinked = [entry for entry in entries if entry.path != LINK_FILE.encode()]
     trees = [_tree(entries)] + ([_tree(unlinked)] if len(unlinked) < len(entries) else [])

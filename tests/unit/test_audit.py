@@ -291,7 +291,8 @@ def test_data_in_another_repository(repository: Repository, model: Path, tmp_pat
 
 def split(part: str, rows: int | None = None) -> dict[str, Any]:
     definition = dataver.HashSplit("id", parts={"train": 0.8, "test": 0.2})
-    found: dict[str, Any] = {"part": part, "definition": definition.to_document()}
+    document = definition.to_document()
+    found: dict[str, Any] = {"part": part, "definition": document, "name": "", "digest": definition.digest}
     return found | ({} if rows is None else {"rows": rows})
 
 
@@ -305,11 +306,34 @@ def test_parts_are_counted_and_compared_where_asked(repository: Repository, mode
     assert [found.rows for found in report.inputs] == [111, None]
     assert report.overlaps[0]["overlap"] is False
     assert "by key" in report.overlaps[0]["reason"]
+    assert (report.inputs[0].to_json()["part"], report.inputs[0].name) == ("train", "train@v1:train")
     report = audit(repository, "churn", rows=True)
     counted = [found.rows for found in report.inputs]
     assert sum(counted) == 300  # type: ignore[arg-type]
     assert report.overlaps[0]["overlap"] is False
     assert report.overlaps[0]["rows"]["a_rows"] == counted[0]
+
+
+def test_parts_of_splits_that_versions_have_themselves(
+    repository: Repository, model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "train" / ".dataver-splits.toml").write_text(
+        '[fold]\nkind = "hash"\nkeys = ["id"]\nparts = { train = 0.8, test = 0.2 }\n'
+    )
+    repository.commit("train", tmp_path / "train")
+    view = repository.version("train@v2").split("fold/train")
+    named = {"part": "train", "name": "fold", "definition": view.definition.to_document()}
+    inputs = [
+        runs.read(repository, "train@v2:fold/train", split=named),
+        runs.read(repository, "train@v2:fold/test", "test", split={"part": "test", "name": "fold"}),
+        runs.read(repository, "test@v1", "other"),
+    ]
+    trained(repository, model, inputs=inputs)
+    report = audit(repository, "churn", rows=True)
+    assert [found.name for found in report.inputs] == ["train@v2:fold/train", "train@v2:fold/test", "test@v1"]
+    assert sum(found.rows or 0 for found in report.inputs) == 400
+    assert [pair["overlap"] for pair in report.overlaps] == [None, False, False]
+    assert "different splits" in report.overlaps[0]["reason"]
 
 
 def test_training_data_that_are_test_data_too(repository: Repository, model: Path, tmp_path: Path) -> None:
