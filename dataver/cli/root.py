@@ -62,6 +62,7 @@ VERBS = {
     "lineage": "Show what something was made of, and what was made of it.",
     "who-used": "Find the runs and models that saw a file or version.",
     "config": "Show or change the settings of the repository.",
+    "audit": "Show which data, code and environment made a model.",
     "verify": "Check that every object is there and whole.",
     "gc": "Reclaim what nothing refers to.",
     "prune": "Let old versions go that nobody named.",
