@@ -40,6 +40,7 @@ _HOMES = {
     "Version": ("dataver.version", "Version"),
     "errors": ("dataver.errors", None),
     "init": ("dataver.repository", "init"),
+    "mlflow": ("dataver.integrations.mlflow", None),
     "open": ("dataver.repository", "open_repository"),
     "resolve": ("dataver.repository", "resolve"),
     "write_parquet": ("dataver.tables.writer", "write_parquet"),
