@@ -48,6 +48,7 @@ VERBS = {
     "delete": "Delete a dataset, or bring it back.",
     "push": "Copy to another repository what it lacks.",
     "pull": "Copy from another repository what this one lacks.",
+    "link": "Say after the fact what a run read.",
     "lock": "Pin what names mean in this folder.",
     "split": "Show how the rows of a version are split into parts.",
     "overlap": "Find what two versions or parts both have.",

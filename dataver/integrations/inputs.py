@@ -15,11 +15,21 @@ from dataver.errors import BadInputError, ConflictError, NotFoundError
 from dataver.values import dataclass
 
 if TYPE_CHECKING:
+    from dataver.format.run_record import RunInput
     from dataver.parts import SplitView
     from dataver.repository import Repository
     from dataver.version import Version
 
-__all__ = ["DEFINITION_BYTES_MAX", "INPUT_TAG", "Input", "find", "open_node", "tags_of"]
+__all__ = [
+    "DEFINITION_BYTES_MAX",
+    "INPUT_TAG",
+    "Input",
+    "find",
+    "open_node",
+    "run_input",
+    "split_document",
+    "tags_of",
+]
 
 DEFINITION_BYTES_MAX = 16 << 10
 """A definition of a split that takes more is told by its digest alone."""
@@ -116,6 +126,14 @@ class Input:
             raise BadInputError(f"what is recorded of a version is malformed: {error}") from error
 
     @classmethod
+    def from_run(cls, given: RunInput) -> Input:
+        """That of the record of a run."""
+        return cls(
+            given.dataset, given.version, given.tree, given.repository, given.url, given.number or None,
+            given.role, split=given.split,
+        )  # fmt: skip
+
+    @classmethod
     def of(cls, given: Version | SplitView, *, role: str = "", path: str = "") -> Input:
         """That of a handle. Looks the number of the version up."""
         from dataver.parts import SplitView
@@ -134,6 +152,16 @@ class Input:
             path=path,
             split=None if view is None else split_document(view),
         )
+
+
+def run_input(given: Input, ref: str) -> RunInput:
+    """The same for the record of a run; `ref` is as it was asked for."""
+    from dataver.format.run_record import RunInput
+
+    return RunInput(
+        given.role, ref, given.dataset, given.id, given.tree, given.repository, given.url,
+        given.number or 0, given.split,
+    )  # fmt: skip
 
 
 def split_document(view: SplitView) -> dict[str, Any]:

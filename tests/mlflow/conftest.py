@@ -124,3 +124,13 @@ def environment(more: Mapping[str, str]) -> dict[str, str]:
     """That of a program started by a test, with the programs of this environment on PATH."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return {**os.environ, "PATH": path, **more}
+
+
+def dataver_program(*arguments: str, code: int = 0) -> str:
+    """What the program prints; its errors where it is to fail."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dataver.cli", *arguments],
+        env=environment({}), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stderr if code else done.stdout
