@@ -53,6 +53,8 @@ VERBS = {
     "split": "Show how the rows of a version are split into parts.",
     "overlap": "Find what two versions or parts both have.",
     "rewrite-parquet": "Write Parquet so that versions share more.",
+    "lineage": "Show what something was made of, and what was made of it.",
+    "who-used": "Find the runs and models that saw a file or version.",
     "verify": "Check that every object is there and whole.",
     "doctor": "Check the environment and the repository, and say what to do.",
     "completion": "Print the completion script of a shell.",
