@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from dataver.repository import init as init
     from dataver.repository import open_repository as open  # noqa: A004 - the name users import
     from dataver.repository import resolve as resolve
+    from dataver.running import Run as Run
+    from dataver.running import run as run
     from dataver.splits.definition import ColumnSplit as ColumnSplit
     from dataver.splits.definition import HashSplit as HashSplit
     from dataver.splits.definition import ListSplit as ListSplit
@@ -36,6 +38,7 @@ _HOMES = {
     "HashSplit": ("dataver.splits.definition", "HashSplit"),
     "ListSplit": ("dataver.splits.definition", "ListSplit"),
     "Repository": ("dataver.repository", "Repository"),
+    "Run": ("dataver.running", "Run"),
     "TimeSplit": ("dataver.splits.definition", "TimeSplit"),
     "Version": ("dataver.version", "Version"),
     "errors": ("dataver.errors", None),
@@ -43,6 +46,7 @@ _HOMES = {
     "mlflow": ("dataver.integrations.mlflow", None),
     "open": ("dataver.repository", "open_repository"),
     "resolve": ("dataver.repository", "resolve"),
+    "run": ("dataver.running", "run"),
     "write_parquet": ("dataver.tables.writer", "write_parquet"),
 }
 
@@ -51,6 +55,7 @@ __all__ = [
     "HashSplit",
     "ListSplit",
     "Repository",
+    "Run",
     "TimeSplit",
     "Version",
     "__version__",
@@ -58,6 +63,7 @@ __all__ = [
     "init",
     "open",
     "resolve",
+    "run",
     "write_parquet",
 ]
 

@@ -13,11 +13,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field
 
+from dataver.config import require_place
 from dataver.errors import BadInputError, DamagedError, DataverError, WouldOverwriteError
 from dataver.globs import path_filter
+from dataver.noting import reads_of
 from dataver.objects import Objects
 from dataver.paths import REPOSITORY_FOLDER, check_paths, host_problem, safe_spelling
 from dataver.progress import Progress, Silent
+from dataver.recording import Asked
 from dataver.refs import Resolved
 from dataver.results import CheckoutResult
 from dataver.session import Session
@@ -34,6 +37,27 @@ from dataver.writing import EntryWriter
 
 LEFTOVER_AGE_NS = 3600 * 10**9
 """Temporary files of a checkout that was killed go after so long; younger ones may be in use."""
+
+
+def check_out(
+    session: Session,
+    resolved: Resolved,
+    target: str | os.PathLike[str],
+    asked: Asked,
+    *,
+    include: Sequence[str],
+    exclude: Sequence[str],
+    overwrite: bool,
+    progress: Progress | None,
+    jobs: int | None,
+) -> CheckoutResult:
+    """See `Repository.checkout`. `asked` is how a run that is on records it."""
+    require_place(target, "target")
+    session.set_jobs(jobs)
+    return Checkout(
+        session, resolved, target, asked,
+        include=include, exclude=exclude, overwrite=overwrite, progress=progress,
+    ).run()  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -56,6 +80,7 @@ class Checkout:
         session: Session,
         resolved: Resolved,
         target: str | os.PathLike[str],
+        asked: Asked = Asked(""),  # noqa: B008 - immutable
         *,
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
@@ -64,6 +89,7 @@ class Checkout:
     ) -> None:
         self._session = session
         self._resolved = resolved
+        self._asked = asked
         path = local_path(target)
         if path is None:
             raise BadInputError(f"{target!s} is not a folder of this machine; name one to check out into")
@@ -122,8 +148,19 @@ class Checkout:
             line = self._resolved.dataset.hex()
             set_base(self._root, session.repository, line, Base(str(self._resolved.version.id)))
         kept = [entry for entry in wanted if entry.kind != FOLDER]
+        self._note(kept)
         size = sum(entry.size for entry in kept)
         return CheckoutResult(len(kept), size, len(files), self._writer.written_bytes, len(plan.remove))
+
+    def _note(self, kept: list[Entry]) -> None:
+        """In a run, what was checked out counts as read."""
+        reads = reads_of(self._session, self._resolved, self._asked)
+        if reads is None:
+            return
+        if self._filtered:
+            reads.several(kept)
+        else:
+            reads.everything()
 
     # Deciding
 

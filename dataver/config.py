@@ -21,6 +21,7 @@ __all__ = [
     "find_repository",
     "machine_id",
     "offline",
+    "spool_folder",
 ]
 
 JOBS_MAX = 16
@@ -50,6 +51,25 @@ def cache_folder() -> Path:
     except RuntimeError as error:
         raise EnvironmentFaultError(
             "this user has no home folder for the cache; set DATAVER_CACHE_DIR to a folder"
+        ) from error
+
+
+def spool_folder() -> Path:
+    """Where runs wait that could not be recorded in their repository. Absolute; it need not exist yet.
+
+    `DATAVER_SPOOL_DIR`, else `dataver/runs` in `XDG_STATE_HOME`, else in `~/.local/state`.
+    """
+    own = os.environ.get("DATAVER_SPOOL_DIR")
+    if own:
+        return Path(os.path.abspath(os.path.expanduser(own)))
+    shared = os.environ.get("XDG_STATE_HOME")
+    if shared and os.path.isabs(shared):
+        return Path(shared, "dataver", "runs")
+    try:
+        return Path.home() / ".local" / "state" / "dataver" / "runs"
+    except RuntimeError as error:
+        raise EnvironmentFaultError(
+            "this user has no home folder where runs could wait; set DATAVER_SPOOL_DIR to a folder"
         ) from error
 
 

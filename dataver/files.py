@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from dataver.errors import BadInputError, PathNotFoundError
 from dataver.paths import RelativePath, safe_spelling
-from dataver.results import FileEntry
+from dataver.results import FileEntry, Listing
 from dataver.tree.manifest import FOLDER, KIND_NAMES, SYMLINK, Entry, to_entry
 from dataver.tree.schema import Link, NodeStore
 from dataver.tree.walk import find, prefix_stop, scan
@@ -132,3 +133,44 @@ def to_file_entry(entry: Entry) -> FileEntry:
         entry.size,
         entry.digest.hex(),
     )
+
+
+def listing(files: Files, place: bytes, follow: Callable[[bytes], Entry], recursive: bool) -> Listing:
+    """The files and folders at a path, which `follow` finds where it is not there itself.
+
+    A symlink is listed as such, but one that leads to a folder as that folder.
+    """
+    found = files.get(place) or follow(place)
+    if found.kind == SYMLINK:
+        with suppress(BadInputError, PathNotFoundError):
+            led_to = files.follow(place)
+            found = led_to if led_to.kind == FOLDER else found
+    if found.kind != FOLDER:
+        return Listing([to_file_entry(found)], [])
+    if recursive:
+        entries = files.scan(found.path + b"/" if found.path else b"")
+    else:
+        entries = files.children(found.path)
+    inner: list[FileEntry] = []
+    folders: list[str] = []
+    for entry in entries:
+        if entry.kind == FOLDER:
+            folders.append(entry.path.decode())
+        else:
+            inner.append(to_file_entry(entry))
+    return Listing(inner, sorted(folders))
+
+
+def below(files: Files, folder: Entry, path: str, suffixes: tuple[str, ...]) -> list[str]:
+    """The paths of files below a folder, which was asked for as `path`, whose names end so.
+
+    Names that begin with `.` or `_` are left out.
+    """
+    prefix = path.rstrip("/") + "/" if path.rstrip("/") else ""
+    start = folder.path + b"/" if folder.path else b""
+    names = (entry.path[len(start) :].decode() for entry in files.scan(start) if entry.kind != FOLDER)
+    return [
+        prefix + name
+        for name in names
+        if name.lower().endswith(suffixes) and not any(p.startswith((".", "_")) for p in name.split("/"))
+    ]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataver.errors import BadInputError, ConflictError
 from dataver.history import compare
 from dataver.moments import Time, microseconds
+from dataver.noting import note_made
 from dataver.publish import Label, Published
 from dataver.refs import MAIN, live_ref, require_dataset, require_version
 from dataver.results import ChangeCounts, CommitResult
@@ -46,6 +47,7 @@ def outcome(
     version, record = done.version, done.record
     if version is None or record is None:
         return CommitResult(dataset, None, "", [], "", 0, 0, 0, 0, ChangeCounts(), False)
+    note_made(session, dataset, version, record, created=done.created)
     changed = ChangeCounts()
     if done.created:
         changed = counts or compare(session, session.log.state(), done.parent, version).counts

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 from dataver.errors import BadInputError, PathNotFoundError
 from dataver.hashing import blake3_digest
 from dataver.paths import safe_spelling
+from dataver.reading import read_file
 from dataver.row_tables import dataset_at, readable, tables_at
 from dataver.splits.definition import Split, canonical_json, from_document, load, with_path
 
@@ -205,7 +206,13 @@ def split_view(
     definition = choose(version, name if slash else None, by)
     if path is not None:
         definition = with_path(definition, path)
-    view = SplitView(version, part, definition, name if by is None else "")
+    document = {
+        "definition": definition.to_document(),
+        "digest": definition.digest,
+        "name": name if by is None else "",
+        "part": part,
+    }
+    view = SplitView(version.asked_as(split=document), part, definition, name if by is None else "")
     rest = getattr(definition, "rest", None)
     if definition.parts and part not in definition.parts and (part != rest or not rest):
         known = ", ".join([*definition.parts, *([rest] if rest else [])])
@@ -244,7 +251,8 @@ def definition_of(path: str, name: str) -> Split:
 def stored(version: Version) -> dict[str, Split]:
     """The definitions by name that a version has itself, in its file `.dataver-splits.toml`."""
     try:
-        data = version.read(SPLITS_FILE)
+        # Not by `read`: a run reads the part, not the definition.
+        data = read_file(version.entry(SPLITS_FILE), version.objects())
     except PathNotFoundError:
         raise PathNotFoundError(
             f"{version.name} has no file {SPLITS_FILE}, which defines its splits; commit one, or give a "

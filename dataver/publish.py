@@ -31,6 +31,7 @@ from dataver.log.log import Identity
 from dataver.log.state import State, VersionState
 from dataver.packs import RecordWriter, StoredPack, write_segment
 from dataver.paths import safe_spelling
+from dataver.recording import active_run
 from dataver.refs import MAIN, check_new_ref, is_absent, live_ref, require_version
 from dataver.session import Session
 from dataver.tree.build import empty
@@ -245,6 +246,7 @@ class Publisher:
             self._label.identity.author,
             self._label.message,
             self._label.meta,
+            active_run(),
         )
         version = record.id()
         self._store(nodes, root, version, record, state)
@@ -253,13 +255,14 @@ class Publisher:
         number = self._number(state, dataset, head if is_there else None) if self._branch == MAIN else 0
         files, size_bytes, written = root.rows, root.size_bytes, self._written
         added = VersionAdd(
-            dataset, version, Digest(root.digest), files, size_bytes, written.new_bytes, written.stored_bytes
-        )
+            dataset, version, Digest(root.digest), files, size_bytes, written.new_bytes, written.stored_bytes,
+            record.run_id,
+        )  # fmt: skip
         expected = head.id if head is not None and is_there else None
         move = BranchSet(dataset, self._branch, expected, version, number, (version,) if number else ())
         made = VersionState(
             version, state.number + 1, number, added.manifest, files, size_bytes, written.new_bytes,
-            written.stored_bytes, b"",
+            written.stored_bytes, record.run_id,
         )  # fmt: skip
         # A merge has the head for a parent, wherever that was.
         onto = head.id if head is not None and moved and self._change.onto is None else None

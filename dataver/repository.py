@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dataver.config import new_place, require_place
-from dataver.errors import BadInputError, RepositoryNotFoundError
+from dataver.errors import RepositoryNotFoundError
 from dataver.format.operations import ALIAS, BRANCH, TAG
 from dataver.log.log import Log
 from dataver.log.state import KIND_NAMES
@@ -20,7 +20,9 @@ from dataver.names import (
     set_ref,
     undelete_dataset,
 )
+from dataver.noting import resolve_in_run
 from dataver.progress import Progress
+from dataver.recording import Asked
 from dataver.refs import MAIN, check_dataset_name, parse_ref, require_dataset
 from dataver.results import (
     Changes,
@@ -141,7 +143,7 @@ class Repository:
 
         check_dataset_name(dataset)
         require_place(source, "source")
-        self._set_jobs(jobs)
+        self.session.set_jobs(jobs)
         place = open_source(source, storage_options=storage_options, include=include, exclude=exclude)
         options = CommitOptions(
             branch, add, into, base, tuple(include), tuple(exclude), reference, dry_run, stats
@@ -191,8 +193,8 @@ class Repository:
         from dataver.version import Version
 
         state = self.session.state()
-        resolved = self.session.resolve(ref, state)
-        return Version(self, resolved, state if self.session.at is None else None)
+        resolved = resolve_in_run(self.session, ref, state)
+        return Version(self, resolved, state if self.session.at is None else None, Asked(ref))
 
     def diff(self, a: str, b: str) -> Changes:
         """What changed from `a` to `b`."""
@@ -285,15 +287,12 @@ class Repository:
         them; others that differ are a `WouldOverwriteError` before anything is written, unless
         `overwrite`. Not synced to disk: after a power failure, run it again.
         """
-        from dataver.checkout import Checkout
+        from dataver.checkout import check_out
 
-        require_place(target, "target")
-        self._set_jobs(jobs)
-        resolved = self.session.resolve(ref)
-        return Checkout(
-            self.session, resolved, target,
-            include=include, exclude=exclude, overwrite=overwrite, progress=progress,
-        ).run()  # fmt: skip
+        return check_out(
+            self.session, resolve_in_run(self.session, ref), target, Asked(ref),
+            include=include, exclude=exclude, overwrite=overwrite, progress=progress, jobs=jobs,
+        )  # fmt: skip
 
     def merge(
         self,
@@ -358,7 +357,7 @@ class Repository:
         """
         from dataver.transfer import push
 
-        self._set_jobs(jobs)
+        self.session.set_jobs(jobs)
         return push(self.session, _other(to, storage_options, self._offline).session, refs, progress=progress)
 
     def pull(
@@ -381,7 +380,7 @@ class Repository:
         """
         from dataver.transfer import pull
 
-        self._set_jobs(jobs)
+        self.session.set_jobs(jobs)
         there = _other(source, storage_options, self._offline).session
         return pull(self.session, there, refs, rebase=rebase, depth=depth, progress=progress)
 
@@ -436,11 +435,6 @@ class Repository:
         from dataver.doctor import checks
 
         return checks(self.session)
-
-    def _set_jobs(self, jobs: int | None) -> None:
-        if jobs is not None and jobs < 1:
-            raise BadInputError(f"{jobs} jobs cannot do any work; 1 is the least")
-        self.session.jobs = jobs or 0
 
 
 def _other(place: Place | Repository, options: Mapping[str, Any] | None, offline: bool) -> Repository:

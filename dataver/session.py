@@ -57,6 +57,12 @@ class Session:
         """The repository's id: 32 hex digits."""
         return self.log.repository().hex()
 
+    def set_jobs(self, jobs: int | None) -> None:
+        """How many threads may work at once; None leaves it to the machine. `BadInputError` below 1."""
+        if jobs is not None and jobs < 1:
+            raise BadInputError(f"{jobs} jobs cannot do any work; 1 is the least")
+        self.jobs = jobs or 0
+
     def readers(self) -> int:
         """How many threads read objects at a time: those that wait for a network need no processor."""
         return self.jobs or (FAR_READERS if isinstance(self.store, CachedStore) else default_jobs())

@@ -35,8 +35,16 @@ class VersionFile(io.BufferedReader):
 
     mode = "rb"
 
-    def __init__(self, ranges: Ranges, path: str, size: int, again: tuple[Callable[..., Any], Any]) -> None:
-        super().__init__(_Raw(ranges, path, size), BUFFER_BYTES)
+    def __init__(
+        self,
+        ranges: Ranges,
+        path: str,
+        size: int,
+        again: tuple[Callable[..., Any], Any],
+        note: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """`note` is told from where to where it was read."""
+        super().__init__(_Raw(ranges, path, size, note), BUFFER_BYTES)
         self._turn = threading.RLock()
         self._sought: dict[int, int] = {}
         self.size = size
@@ -114,9 +122,10 @@ def _open_again(open_file: Callable[[Any], VersionFile], argument: Any, position
 class _Raw(io.RawIOBase):
     """Reads whole chunks, as only those can be verified, and keeps the last ones as a window."""
 
-    def __init__(self, ranges: Ranges, path: str, size: int) -> None:
+    def __init__(self, ranges: Ranges, path: str, size: int, note: Callable[[int, int], None] | None) -> None:
         super().__init__()
         self.name = path
+        self._note = note
         self._ranges = ranges
         self._size = size
         self._at = 0
@@ -151,6 +160,8 @@ class _Raw(io.RawIOBase):
         wanted = min(len(target), self._size - self._at)
         if wanted <= 0:
             return 0
+        if self._note is not None:
+            self._note(self._at, self._at + wanted)
         if not self._window_start <= self._at < self._window_stop:
             if wanted >= DIRECT_BYTES_MIN and self._fill(target[:wanted]):
                 return wanted
@@ -161,6 +172,8 @@ class _Raw(io.RawIOBase):
         self._check()
         if self._at == 0:
             exits.read()
+            if self._note is not None:
+                self._note(0, self._size)
             data = self._ranges.whole()
             self._at = self._size
             return data

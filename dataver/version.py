@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
+from dataver import recording
 from dataver.errors import BadInputError, PathNotFoundError
-from dataver.files import Files, to_file_entry, to_path
+from dataver.files import Files, below, listing, to_file_entry, to_path
 from dataver.format.version import VersionRecord, decode_version
 from dataver.hashing import Kind
+from dataver.noting import reads_of
 from dataver.objects import Objects
 from dataver.paths import safe_spelling
 from dataver.process_reader import ProcessReader, another
 from dataver.progress import Progress
 from dataver.reading import blocks, file_ranges, read_file, read_ranges
+from dataver.recording import Asked, Reads
 from dataver.refs import Resolved
 from dataver.results import CheckoutResult, FileEntry, Listing, VersionInfo
 from dataver.streams import VersionFile
 from dataver.tables.footer import PARQUET_SUFFIXES
-from dataver.tree.manifest import FOLDER, SYMLINK, Entry
+from dataver.tree.manifest import FOLDER, Entry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,13 +68,24 @@ class Version:
     several threads, and by processes that were forked.
     """
 
-    def __init__(self, repository: Repository, resolved: Resolved, state: State | None = None) -> None:
-        """`state` is the newest state, where it was read a moment ago."""
+    def __init__(
+        self,
+        repository: Repository,
+        resolved: Resolved,
+        state: State | None = None,
+        asked: Asked = Asked(""),  # noqa: B008 - immutable
+    ) -> None:
+        """`state` is the newest state, where it was read a moment ago; `asked` what a run records of it."""
         self._resolved = resolved
+        self._asked = asked
+        self._noted: Reads | None = None
         self._process_reader = ProcessReader(repository, resolved, state)
+        reads = self.reads
+        if reads is not None:
+            reads.number()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Version, (self.repository, self._resolved)
+        return Version, (self.repository, self._resolved, None, self._asked)
 
     def __repr__(self) -> str:
         return f"<Version {self.name} {self.id[:16]} of {self.repository.url}>"
@@ -89,6 +104,23 @@ class Version:
             again = another(reader.repository)
             reader = self._process_reader = ProcessReader(again, self._resolved, None)
         return reader
+
+    @property
+    def reads(self) -> Reads | None:
+        """What notes reads in the run that is on, None where none is; for layers above."""
+        if recording.active is None:
+            return None
+        noted = self._noted
+        if noted is None or noted.recorder is not recording.active:
+            noted = self._noted = reads_of(self.repository.session, self._resolved, self._asked)
+        return noted
+
+    def asked_as(self, **changes: Any) -> Version:
+        """The same version, of which a run records reads in another way; for layers above."""
+        other = object.__new__(Version)
+        vars(other).update(vars(self))
+        other._asked, other._noted = self._asked._replace(**changes), None
+        return other
 
     @property
     def repository(self) -> Repository:
@@ -146,27 +178,7 @@ class Version:
 
         A symlink is listed as such, but one that leads to a folder as that folder.
         """
-        tree = self._reader.files
-        place = to_path(path)
-        found = tree.get(place) or self._follow(place)
-        if found.kind == SYMLINK:
-            with suppress(BadInputError, PathNotFoundError):
-                led_to = tree.follow(place)
-                found = led_to if led_to.kind == FOLDER else found
-        if found.kind != FOLDER:
-            return Listing([to_file_entry(found)], [])
-        if recursive:
-            entries = tree.scan(found.path + b"/" if found.path else b"")
-        else:
-            entries = tree.children(found.path)
-        files: list[FileEntry] = []
-        folders: list[str] = []
-        for entry in entries:
-            if entry.kind == FOLDER:
-                folders.append(entry.path.decode())
-            else:
-                files.append(to_file_entry(entry))
-        return Listing(files, sorted(folders))
+        return listing(self._reader.files, to_path(path), self._follow, recursive)
 
     def objects(self) -> Objects:
         """Verified reads by digest, for layers above."""
@@ -199,6 +211,9 @@ class Version:
 
     def read_entry(self, entry: Entry) -> bytes:
         """All bytes of what `entry` gave; for layers above, which looked it up."""
+        reads = self.reads
+        if reads is not None:
+            reads.whole(entry)
         return read_file(entry, self._reader.objects)
 
     def read_ranges(self, path: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
@@ -207,8 +222,10 @@ class Version:
 
     def read_ranges_of(self, entry: Entry, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """As `read_ranges`, of what `entry` gave; for layers above."""
-        reader = self._reader
+        reader, reads = self._reader, self.reads
         wanted = [(start, start + length) for start, length in ranges]
+        if reads is not None:
+            reads.parts(entry, wanted)
         with closing(file_ranges(entry, reader.objects, reader.lists)) as parts:
             return read_ranges(parts, entry.size, wanted)
 
@@ -217,7 +234,9 @@ class Version:
 
         What was written counts only if this returns: the digest is compared in the end.
         """
-        entry = self.entry(path)
+        entry, reads = self.entry(path), self.reads
+        if reads is not None:
+            reads.whole(entry)
         for block in blocks(entry, self._reader.objects):
             for data in block:
                 target.write(data)
@@ -230,9 +249,10 @@ class Version:
 
     def open_entry(self, entry: Entry, path: str) -> VersionFile:
         """As `open`, of what `entry` gave for the path; for layers above."""
-        reader = self._reader
+        reader, reads = self._reader, self.reads
         ranges = file_ranges(entry, reader.objects, reader.lists)
-        return VersionFile(ranges, path, entry.size, (self.open, path))
+        note = None if reads is None else partial(reads.part, entry)
+        return VersionFile(ranges, path, entry.size, (self.open, path), note)
 
     # Readers
 
@@ -247,10 +267,12 @@ class Version:
         jobs: int | None = None,
     ) -> CheckoutResult:
         """Write the files into a folder. See `Repository.checkout`."""
-        ref = f"{self.dataset_name}@{self.id}"
-        return self.repository.checkout(
-            ref, target, include=include, exclude=exclude, overwrite=overwrite, progress=progress, jobs=jobs
-        )
+        from dataver.checkout import check_out
+
+        return check_out(
+            self.repository.session, self._resolved, target, self._asked,
+            include=include, exclude=exclude, overwrite=overwrite, progress=progress, jobs=jobs,
+        )  # fmt: skip
 
     def dataset(
         self,
@@ -475,17 +497,4 @@ class Version:
         Names that begin with `.` or `_` are left out, as pyarrow does it.
         """
         found = self._follow(to_path(path))
-        if found.kind != FOLDER:
-            return [path]
-        prefix = path.rstrip("/") + "/" if path.rstrip("/") else ""
-        start = found.path + b"/" if found.path else b""
-        below = (
-            entry.path[len(start) :].decode()
-            for entry in self._reader.files.scan(start)
-            if entry.kind != FOLDER
-        )
-        return [
-            prefix + name
-            for name in below
-            if name.lower().endswith(suffixes) and not any(p.startswith((".", "_")) for p in name.split("/"))
-        ]
+        return [path] if found.kind != FOLDER else below(self._reader.files, found, path, suffixes)

@@ -48,16 +48,17 @@ A `Time` is a `datetime` or a text in RFC 3339; one without a zone is UTC.
 """
 
 # Members without an underscore that serve dataver's own layers.
-INTERNAL = {"tree_of_files", "entry", "objects", "dataset_of"}
+INTERNAL = {"tree_of_files", "entry", "objects", "dataset_of", "reads", "asked_as"}
 
 
 def reference() -> str:
     """The whole page."""
     parts = [INTRODUCTION, "## Functions of `dataver`\n"]
-    names = ("init", "open", "resolve", "write_parquet")
+    names = ("init", "open", "resolve", "run", "write_parquet")
     parts += [called(f"dataver.{name}", getattr(dataver, name)) for name in names]
     for cls in (dataver.Repository, dataver.Version):
         parts += [f"## {cls.__name__}\n", text(cls), *members(cls)]
+    parts += ["## Run\n", text(dataver.Run), *members(dataver.Run)]
     parts += ["## Splits\n", text(definition)]
     for split in definition.KINDS.values():
         parts += [called(f"dataver.{split.__name__}", split), *members(split)]

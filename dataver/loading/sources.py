@@ -265,6 +265,9 @@ def read_many(version: Version, entries: Sequence[Entry]) -> list[bytes]:
     objects = version.objects()
     if objects.is_near:
         return [version.read_entry(entry) for entry in entries]
+    reads = version.reads
+    if reads is not None:
+        reads.several(entries)
     found: list[bytes | None] = [None] * len(entries)
     small = [
         at

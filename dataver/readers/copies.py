@@ -69,7 +69,15 @@ class Tree(NamedTuple):
 
 def local_copy(version: Version, path: str = "") -> Path:
     """See `Version.path`."""
-    return _copied(version, tree_of(version, path))
+    copy = _copied(version, tree_of(version, path))
+    reads = version.reads
+    if reads is not None and not to_path(path):
+        reads.everything()
+    elif reads is not None:
+        files, top = version.tree_of_files(), version.tree_of_files().follow(to_path(path))
+        below = files.scan(top.path + b"/") if top.kind == FOLDER else [top]
+        reads.several(entry for entry in below if entry.kind != FOLDER)
+    return copy
 
 
 def local_files(version: Version, path: str, wanted: Sequence[str]) -> list[Path]:
@@ -78,6 +86,9 @@ def local_files(version: Version, path: str, wanted: Sequence[str]) -> list[Path
     name = _name(version, to_path(path))
     inner = [f"/{file[start:]}" if file[start:] else "" for file in wanted]
     found = {name + below.encode(): version.entry(file) for file, below in zip(wanted, inner, strict=True)}
+    reads = version.reads
+    if reads is not None:
+        reads.several(found.values())
     entries = [entry._replace(path=place) for place, entry in sorted(found.items())]
     root = _copied(version, Tree(name, entries))
     return [root / below[1:] if below else root for below in inner]

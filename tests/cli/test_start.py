@@ -49,7 +49,7 @@ def loaded_by(*arguments: str) -> set[str]:
         (["list"], 62),
         (["log", "iris"], 66),
         (["show", "iris", "--json"], 66),
-        (["ls", "iris"], 73),
+        (["ls", "iris"], 75),
         (["diff", "iris", "iris"], 66),
         (["status", "iris"], 90),
         (["commit", "iris", "data", "-m", "again", "--author", "me"], 97),

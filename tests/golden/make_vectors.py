@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from decimal import Decimal
@@ -25,6 +26,18 @@ from dataver.format.node import IDENTITY, Row
 from dataver.format.node import encode as encode_node
 from dataver.format.operations import KINDS, ConfigSet, Genesis, Operation, Unknown
 from dataver.format.pack import Frame, PackBuilder, PackKind
+from dataver.format.run_record import (
+    Code,
+    Environment,
+    LockedBy,
+    ModelFile,
+    Process,
+    RunInput,
+    RunModel,
+    RunOutput,
+    RunRecord,
+    Tracker,
+)
 from dataver.format.segment import SegmentFrame
 from dataver.format.table_statistics import (
     ColumnStatistics,
@@ -256,6 +269,29 @@ def table_statistics() -> list[Vector]:
     ]  # fmt: skip
 
 
+def run_records() -> list[Vector]:
+    """A run at its start, with what it must have, and one at its end, with everything."""
+    run, text = id_of("run").hex(), str(digest_of("digest"))
+    begun = RunRecord(run, "train", "A <a@example.org>", TIME_US)
+    ended = RunRecord(
+        run, "träin", "A <a@example.org>", TIME_US, "done", TIME_US + 1, 0, 0, "", ("python", "train.py"),
+        Process("host", "machine", "boot", 7, "42"),
+        Code("https://host/repo.git", "c" * 40, "main", True, text, False, "src", ("new.py",), ""),
+        Environment("3.11.7", "CPython", "linux", text, (LockedBy("uv.lock", text),), {"TZ": "UTC"},
+                    {"cores": 2}, "0.1.0"),
+        {"lr": 0.1}, {"f1": 0.5}, {"python": 7},
+        (RunInput("training", "iris@prod", "iris", text, text, run, "az://data/ml", 3, {"part": "train"},
+                  False, 1, 8, (text,)),),
+        (RunOutput("clean", text, text, run, 1),),
+        (RunModel("churn", text, (ModelFile("model.pkl", 3, text),), "models/churn", {"kind": "tree"}),),
+        (Tracker("mlflow", "39a8545a", "http://host", "0"),), id_of("parent").hex(), text,
+    )  # fmt: skip
+    return [
+        vector(name, "run record", record.encode(), record.digest(), record=dataclasses.asdict(record))
+        for name, record in (("run at its start", begun), ("run at its end", ended))
+    ]
+
+
 def operations() -> tuple[Operation, ...]:
     """One operation of every kind but `gene`, and one that nobody knows and may ignore."""
     samples: dict[str, Any] = {
@@ -268,6 +304,8 @@ def operations() -> tuple[Operation, ...]:
         "expected": digest_of("expected"),
         "target": digest_of("target"),
         "first_number": 2,
+        "versions": (digest_of("read 1"), digest_of("read 2")),
+        "digests": (digest_of("model tree"), digest_of("model file")),
         "numbered": (digest_of("v2"), digest_of("v3")),
         "absent": (digest_of("parent 1"), digest_of("parent 2")),
         "present": (digest_of("parent 3"),),
@@ -419,6 +457,7 @@ def make() -> list[Vector]:
         *lists(),
         *versions(),
         *table_statistics(),
+        *run_records(),
         *entries(),
         *packs(),
         *segments(),

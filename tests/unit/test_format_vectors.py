@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -15,6 +16,7 @@ from dataver.format import chunk_list
 from dataver.format.entry import decode_entry, entry_digest
 from dataver.format.node import Row
 from dataver.format.pack import HEADER_BYTES, footer_length, parse_footer, parse_frame_header
+from dataver.format.run_record import decode_run
 from dataver.format.segment import Segment
 from dataver.format.table_statistics import decode as decode_statistics
 from dataver.format.table_statistics import encode as encode_statistics
@@ -33,6 +35,7 @@ CONTEXTS = {
     "state identity": "dataver 2026 v1 state identity",
     "chunk list": "dataver 2026 v1 chunk list",
     "version": "dataver 2026 v1 version",
+    "run record": "dataver 2026 v1 run",
 }
 
 
@@ -127,6 +130,14 @@ def test_chunk_lists(vector: Vector) -> None:
     level, rows = chunk_list.decode(data_of(vector), "it")
     assert {"level": level, "rows": plain(rows)} == vector["fields"]
     assert chunk_list.encode(level, rows) == data_of(vector)
+
+
+@pytest.mark.parametrize("vector", of_kind("run record"))
+def test_run_records(vector: Vector) -> None:
+    record, document = decode_run(data_of(vector), "it"), vector["fields"]["record"]
+    assert json.loads(json.dumps(dataclasses.asdict(record))) == document
+    text = json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    assert data_of(vector) == b"DVRN\x01" + text.encode()
 
 
 @pytest.mark.parametrize("vector", of_kind("table statistics"))

@@ -1,0 +1,194 @@
+"""`dataver runs`: what was run, and what is known of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dataver.cli import output
+from dataver.cli.options import verb
+from dataver.cli.session import Session
+from dataver.cli.types import REF
+
+if TYPE_CHECKING:
+    from dataver.lineage.listing import RunInfo
+    from dataver.log.state import State
+    from dataver.session import Session as Opened
+
+DOCUMENT = (
+    'list: {"runs": [{"id", "name", "status", "author", "started", "ended", "exit_code",\n'
+    ' "inputs": ["DATASET@vN"…], "outputs": […], "models": ["NAME@vN"…], "params", "metrics", "waiting"}…]}\n'
+    'show: all of the record: also "command", "code", "environment", "seeds", "trackers", "reason";\n'
+    ' "inputs": [{"role", "ref", "dataset", "version", "tree", "split", "whole", "files", "bytes_read"…}…]\n'
+    'push: {"pushed": [id…], "waiting": [id…]}'
+)
+STATUS = ("done", "failed", "cancelled", "running", "crashed", "unfinished")
+
+
+@verb(
+    "runs",
+    "dataver runs",
+    "dataver runs --dataset iris@v3 --status done",
+    "dataver runs show 39a8545a",
+    "dataver runs push",
+    document=DOCUMENT,
+)
+@click.argument("action", type=click.Choice(["list", "show", "push"]), default="list")
+@click.argument("run", required=False, metavar="[RUN]")
+@click.option("--limit", "-n", type=click.IntRange(min=1), metavar="N", help="list: so many at most.")
+@click.option(
+    "--dataset", type=REF, metavar="REF", help="list: those that read or made this version or dataset."
+)
+@click.option("--status", type=click.Choice(STATUS), help="list: those that ended so.")
+@click.option("--model", metavar="NAME", help="list: those that made this model.")
+def command(session: Session, action: str, run: str | None, limit: int | None, **more: Any) -> None:
+    """List the runs, newest first; show one; or record those that wait on this machine.
+
+    A run that began and never ended is `crashed` where its process is gone, `running` where it lives, and
+    `unfinished` where another machine would have to tell. push: runs that could not be recorded in their
+    repository wait on this machine; this records those that belong to the repository that is open.
+    """
+    if (run is None) == (action == "show"):
+        raise click.UsageError("`runs show` takes one RUN, the others none.")
+    if action == "push":
+        from dataver.cli.runs_push import push
+
+        push(session)
+        return
+    repository = session.open().session
+    state = repository.state()
+    if action == "show":
+        assert run is not None
+        info = _find(repository, state, run)
+        session.answer(info.to_full_json, lambda: show_lines(info))
+        return
+    found = list(islice(_chosen(repository, state, **more), limit))
+    session.answer(lambda: {"runs": [info.to_json() for info in found]}, lambda: list_lines(found))
+
+
+def _find(repository: Opened, state: State, text: str) -> RunInfo:
+    from dataver.errors import RefNotFoundError
+    from dataver.lineage.listing import RunInfo, run_info, status_of
+    from dataver.lineage.records import RUN_PREFIX, Records, find_run
+    from dataver.lineage.spool import waiting
+
+    try:
+        return run_info(state, Records(repository, state), find_run(state, text))
+    except RefNotFoundError:
+        for kept in waiting():
+            if kept.run.startswith(text.removeprefix(RUN_PREFIX).lower()):
+                record = kept.end or kept.start
+                return RunInfo(record, status_of(record, ended=kept.end is not None), waiting=kept.folder)
+        raise
+
+
+def _chosen(
+    repository: Opened, state: State, dataset: str | None, status: str | None, model: str | None
+) -> Iterator[RunInfo]:
+    from dataver.lineage.listing import run_infos, runs_of
+    from dataver.lineage.records import Records
+
+    wanted: set[str] | None = None
+    if dataset is not None and "@" in dataset:
+        both = runs_of(state, repository.resolve(dataset, state).version.id)
+        wanted = {run.hex() for run in (*both[0], *both[1])}
+        dataset = None
+    for info in run_infos(state, Records(repository, state)):
+        record = info.record
+        named = {*(given.dataset for given in record.inputs), *(made.dataset for made in record.outputs)}
+        if (
+            (wanted is None or record.run in wanted)
+            and (dataset is None or dataset in named)
+            and status in (None, info.status)
+            and (model is None or any(made.name == model for made in record.models))
+        ):
+            yield info
+
+
+def list_lines(found: list[RunInfo]) -> Iterator[str]:
+    """A line a run."""
+    rows = []
+    for info in found:
+        record = info.record
+        made = [*info.model_names(), *(f"{o.dataset}@v{o.number}" for o in record.outputs)]
+        read = ", ".join(info.to_json()["inputs"])
+        arrow = f"{read or '-'} -> {', '.join(made) or '-'}"
+        rows.append(
+            (
+                output.name(record.run[:12]), output.safe(record.name), status_text(info.status),
+                output.time_text(info.started), output.safe(arrow),
+            )
+        )  # fmt: skip
+    yield from output.columns(rows)
+
+
+def status_text(status: str) -> str:
+    """The status in its colour."""
+    colours = {"done": "green", "failed": "red", "crashed": "red", "cancelled": "yellow"}
+    return click.style(status, fg=colours.get(status))
+
+
+def show_lines(info: RunInfo) -> Iterator[str]:
+    """The facts of a run in two columns, then what it read and made."""
+    record = info.record
+    code, environment = record.code, record.environment
+    yield f"{output.name('run:' + record.run)}  {output.safe(record.name)}"
+    dirty = "" if code is None or not code.dirty else " with changes"
+    facts = [
+        ("status", status_text(info.status)),
+        ("exit code", "" if record.exit_code is None else str(record.exit_code)),
+        ("reason", output.safe(record.reason)),
+        ("waiting in", output.path_text(info.waiting)),
+        ("author", output.safe(record.author)),
+        ("started", output.time_text(info.started)),
+        ("ended", "" if info.ended is None else output.time_text(info.ended)),
+        ("command", output.safe(" ".join(record.command))),
+        ("parent", record.parent),
+        ("host", output.safe(record.process.host)),
+        (
+            "code",
+            "" if code is None else output.safe(f"{code.commit or code.reason}{dirty} {code.branch}".strip()),
+        ),
+        ("from", "" if code is None else output.safe(code.url)),
+        ("python", "" if environment is None else environment.python),
+        ("platform", "" if environment is None else output.safe(environment.platform)),
+        *(("tracker", output.safe(f"{t.kind}:{t.run_id} {t.uri}".strip())) for t in record.trackers),
+    ]
+    yield from output.columns([(output.dim(key), value) for key, value in facts if value])
+    for title, values in (("params", record.params), ("metrics", record.metrics), ("seeds", record.seeds)):
+        if values:
+            yield f"\n{title}"
+            yield from output.columns(
+                [
+                    (f"  {output.safe(key)}", output.safe(_text(value)))
+                    for key, value in sorted(values.items())
+                ]
+            )
+    yield from _data_lines(info)
+
+
+def _data_lines(info: RunInfo) -> Iterator[str]:
+    record = info.record
+    if record.inputs:
+        yield "\nread"
+    for given in record.inputs:
+        part = "" if given.split is None else f":{given.split.get('part', '')}"
+        much = "all files" if given.whole else output.amount(given.files, "file")
+        yield (
+            f"  {output.name(f'{given.dataset}@v{given.number}' if given.number else given.version)}{part}"
+            f"  as {output.safe(given.role)}  {much}, {output.size_text(given.bytes_read)}"
+        )
+    if record.outputs or record.models:
+        yield "\nmade"
+    for made in record.outputs:
+        yield f"  {output.name(f'{made.dataset}@v{made.number}' if made.number else made.version)}"
+    for model, name in zip(record.models, info.model_names(), strict=True):
+        yield f"  model {output.name(name)}  {output.elided_id(model.tree)}"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,90 @@
+"""What is noted of versions in a run: what was asked for, what it meant, and what was made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dataver import recording
+from dataver.errors import DataverError, RefNotFoundError
+from dataver.format.version import VersionRecord
+from dataver.log.state import State, VersionState
+from dataver.pins import same
+from dataver.recording import Asked, Reads
+from dataver.refs import Ref, Resolved, is_exact, parse_ref
+from dataver.session import Session
+
+__all__ = ["note_made", "reads_of", "resolve_in_run"]
+
+
+def resolve_in_run(session: Session, text: str, state: State | None = None) -> Resolved:
+    """What a ref means to a reader; in a run the same for all its processes, whoever looks it up first.
+
+    A commit of the run itself makes names of its dataset be looked up anew.
+    """
+    recorder = recording.active
+    if recorder is None or session.at is not None:
+        return session.resolve(text, state)
+    ref = parse_ref(text)
+    if is_exact(ref):
+        return session.resolve(text, state)
+    name = str(same(ref))
+    id = recorder.pinned(session.repository, name)
+    if id is None:
+        found = session.resolve(text, state)
+        id = recorder.pin(session.repository, found.name, name, str(found.version.id))
+        if id == str(found.version.id):
+            return found
+    pinned = Ref(ref.dataset, id)
+    try:
+        return session.resolve_ref(pinned, state or session.state())
+    except RefNotFoundError:
+        return session.resolve_ref(pinned, session.state())  # It is newer than the state that was given.
+
+
+def reads_of(session: Session, resolved: Resolved, asked: Asked) -> Reads | None:
+    """What notes reads of a version in the run that is on; None where none is."""
+    recorder = recording.active
+    if recorder is None:
+        return None
+    part = None if asked.split is None else repr(sorted(asked.split.items(), key=str))
+    key = (session.store.url, resolved.name, resolved.version.id, asked.role, part, asked.declared)
+    return recorder.reads(key, lambda: _facts(session, resolved, asked))
+
+
+def _facts(session: Session, resolved: Resolved, asked: Asked) -> dict[str, Any]:
+    version = resolved.version
+    try:
+        tree = str(session.record(version.id).tree)
+    except DataverError:
+        tree = ""  # Whoever reads the version is told what is wrong with it.
+    return {
+        "ref": asked.ref or resolved.canonical,
+        "role": asked.role,
+        "split": asked.split,
+        "declared": asked.declared,
+        "dataset": resolved.name,
+        "version": str(version.id),
+        "tree": tree,
+        "repository": session.repository,
+        "url": session.store.url,
+        "number": version.number,
+        "files": version.files,
+        "size_bytes": version.size_bytes,
+    }
+
+
+def note_made(
+    session: Session, dataset: str, version: VersionState, record: VersionRecord, *, created: bool
+) -> None:
+    """Note a version that a commit made, or found to be there as it would have made it."""
+    recorder = recording.active
+    if recorder is not None:
+        made = {
+            "dataset": dataset,
+            "version": str(version.id),
+            "tree": str(record.tree),
+            "repository": session.repository,
+            "number": version.number,
+            "created": created,
+        }
+        recorder.made(made)
