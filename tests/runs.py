@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from blake3 import blake3
@@ -18,13 +19,14 @@ from dataver.format.run_record import (
     RunRecord,
     part_digest,
 )
+from dataver.lineage.local_model import local_model
 from dataver.lineage.publishing import end_run
 from dataver.repository import Repository
 
 TIME_US = 1_800_000_000_000_000
 
 
-def read(repository: Repository, ref: str, role: str = "training", **changes: Any) -> RunInput:
+def read(repository: Repository, ref: str, role: str = "training", /, **changes: Any) -> RunInput:
     """An input: the version that `ref` means now."""
     version = repository.version(ref.partition(":")[0])
     number = int(version.name.partition("@v")[2] or 0) if "@v" in version.name else 0
@@ -63,9 +65,10 @@ def record(
         version = repository.version(ref)
         made.append(RunOutput(version.dataset_name, version.id, version.tree, repository.id))
     begun = RunRecord(os.urandom(16).hex(), "train", "Ana <ana@example.org>", TIME_US)
+    settings: dict[str, Any] = {"status": "done", "exit_code": 0} | changes
     ended = replace(
-        begun, status="done", exit_code=0, ended_us=TIME_US + 1_000_000, inputs=tuple(inputs),
-        models=tuple(models), outputs=tuple(made), **changes,
+        begun, ended_us=TIME_US + 1_000_000, inputs=tuple(inputs),
+        models=tuple(models), outputs=tuple(made), **settings,
     )  # fmt: skip
     end_run(repository.session, ended, parts, start=begun)
     return ended
@@ -75,3 +78,9 @@ def part_of_list(rows: Sequence[tuple[str, str, int, Any]]) -> tuple[bytes, str]
     """A list of files, and the digest that a record has of it."""
     data = list_of(rows)
     return data, str(part_digest(data))
+
+
+def model_at(name: str, folder: Path, **changes: Any) -> RunModel:
+    """A model that is a folder or a file on this machine."""
+    found = local_model(folder)
+    return replace(RunModel(name, found.trees[0], found.files, str(folder)), **changes)

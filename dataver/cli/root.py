@@ -58,6 +58,7 @@ VERBS = {
     "rewrite-parquet": "Write Parquet so that versions share more.",
     "lineage": "Show what something was made of, and what was made of it.",
     "who-used": "Find the runs and models that saw a file or version.",
+    "audit": "Show which data, code and environment made a model.",
     "verify": "Check that every object is there and whole.",
     "doctor": "Check the environment and the repository, and say what to do.",
     "completion": "Print the completion script of a shell.",

@@ -11,7 +11,7 @@ Other spellings are asked of integrations: each function under the entry-point g
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dataver.errors import BadInputError, DamagedError, DataverError, PathNotFoundError, RefNotFoundError
@@ -36,6 +36,7 @@ __all__ = [
     "HERE",
     "MISSING",
     "RESOLVERS",
+    "ClaimedInput",
     "ExternalNode",
     "FileNode",
     "ModelNode",
@@ -143,18 +144,32 @@ class SourceNode:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimedInput:
+    """A version that something beside the run's record says was read. `version` is its id, 64 hex digits."""
+
+    version: str
+    role: str = ""
+    ref: str = ""
+    dataset: str = ""
+    tree: str = ""
+    repository: str = ""
+    url: str = ""
+    split: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ExternalNode:
     """What another tool calls its own, as its integration understands it.
 
-    `tracked` are the names `KIND:ID` under which a run may be recorded here. `inputs` are the ids of
-    versions that the other tool says were read, None where it does not say; `unversioned` are inputs of
-    its that are no versions. `folder` has the model's files on this machine, where they are at hand.
+    `tracked` are the names `KIND:ID` under which a run may be recorded here. `inputs` are the versions
+    that the other tool says were read, None where it does not say; `unversioned` are inputs of its that
+    are no versions. `folder` has the model's files on this machine, where they are at hand.
     """
 
     id: str
     kind: str = "external"
     tracked: tuple[str, ...] = ()
-    inputs: tuple[str, ...] | None = None
+    inputs: tuple[ClaimedInput, ...] | None = None
     unversioned: tuple[str, ...] = ()
     folder: str = ""
     detail: str = ""

@@ -9,25 +9,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import field
 from typing import Any
 
-from dataver.errors import BadInputError, DamagedError, DataverError, PathNotFoundError, RefNotFoundError
+from dataver.errors import BadInputError, DamagedError, DataverError, RefNotFoundError
 from dataver.format.operations import MADE
 from dataver.format.run_record import RunInput
-from dataver.hashing import FileHasher
 from dataver.history import to_time
 from dataver.lineage.holders import Found, Search
 from dataver.lineage.known import Known
+from dataver.lineage.local_model import hash_file
 from dataver.lineage.nodes import FILE_PREFIX, VersionNode, file_at, parse_node
 from dataver.log.run_state import models_with, run_named, runs_of_version
-from dataver.paths import safe_spelling
 from dataver.results import Json, rfc3339
 from dataver.session import Session
 from dataver.values import dataclass
 
-__all__ = ["HAD_ACCESS", "MADE_IT", "READ_IT", "HeldBy", "Use", "WhoUsed", "hash_file", "who_used"]
+__all__ = ["HAD_ACCESS", "MADE_IT", "READ_IT", "HeldBy", "Use", "WhoUsed", "who_used"]
 
 READ_IT, HAD_ACCESS, MADE_IT = "read", "had access", "made"
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_HASH_BLOCK_BYTES = 4 << 20
 
 Spans = tuple[tuple[int, int], ...] | None
 """Ranges of a file that are meant, None for all of it."""
@@ -130,18 +128,6 @@ def who_used(session: Session, text: str) -> WhoUsed:
     if not isinstance(node, VersionNode):
         raise BadInputError(f"{text[:100]} is no data: name a version, a file of one, or a digest")
     return _of_versions(known, text, [node])
-
-
-def hash_file(path: str) -> bytes:
-    """The digest of a file on this machine."""
-    hasher = FileHasher()
-    try:
-        with open(path, "rb") as file:
-            while block := file.read(_HASH_BLOCK_BYTES):
-                hasher.update(block)
-    except OSError as error:
-        raise PathNotFoundError(f"{safe_spelling(path)!r} cannot be read: {error.strerror}") from error
-    return hasher.digest()
 
 
 def _of_digest(known: Known, text: str, digest: bytes) -> WhoUsed:

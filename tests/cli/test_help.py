@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 READING_VERBS = {
     *("status", "list", "log", "show", "ls", "cat", "stats", "diff", "checkout", "verify"),
     *("tag", "alias", "branch"),
-    *("lock", "split", "overlap", "drift", "lineage", "who-used"),
+    *("lock", "split", "overlap", "drift", "lineage", "who-used", "audit"),
 }
 WRITING_VERBS = {
     *("init", "commit", "tag", "alias", "branch", "merge", "revert", "rename", "delete"),

@@ -1,4 +1,4 @@
-"""`lineage` and `who-used` as commands."""
+"""`lineage`, `who-used` and `audit` as commands."""
 
 from __future__ import annotations
 
@@ -96,3 +96,58 @@ def test_who_used(
     text = ok("who-used", "iris@v1!train/b.csv")
     assert text.startswith("in iris@v1  train/b.csv\nhad access  run:")
     assert text.endswith("\n1 run, 1 model\n")
+
+
+AUDIT_FIELDS = {
+    *("asked", "status", "exit_code", "verified", "model", "run", "code", "environment", "params", "data"),
+    *("overlap", "lineage", "used_by", "drift", "evidence", "warnings", "broken", "tried"),
+}
+
+
+def test_audit(
+    trained: RunRecord, document: Callable[..., dict[str, Any]], ok: Callable[..., str], place: Path
+) -> None:
+    found = document("audit", "churn@v1", "--verify", "--html", "page.html")
+    assert set(found) >= AUDIT_FIELDS
+    assert (found["status"], found["exit_code"], found["verified"]) == ("traced", 0, True)
+    assert found["run"]["id"] == trained.run
+    assert [(given["node"], given["role"], given["verified"]) for given in found["data"]] == [
+        ("iris@v1", "training", True)
+    ]
+    assert "<svg" in (place / "page.html").read_text()
+    text = ok("audit", f"run:{trained.run}")
+    assert text.startswith("MODEL     model:churn@v1  tree ")
+    assert text.splitlines()[-1].startswith("VERDICT   TRACED, bytes not read")
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [("none@v1", 3), ("models:/none/1", 3), ("iris", 3), ("./none", 3), ("model:no name", 2)],
+)
+def test_audit_of_what_nobody_recorded(iris: Path, run: Callable[..., Result], text: str, code: int) -> None:
+    result = run("audit", text, "--json")
+    assert result.exit_code == code
+    assert json.loads(result.stderr)["error"]["code"] == code
+    if text not in ("./none", "model:no name"):
+        found = json.loads(result.stdout)
+        assert (found["status"], found["exit_code"]) == ("not traceable", 3)
+        assert found["tried"]
+
+
+def test_audit_of_changed_data(trained: RunRecord, run: Callable[..., Result], place: Path) -> None:
+    assert run("audit", "churn", "--fail-on", "warning").exit_code == 9
+    repository = dataver.open()
+    digest = repository.version("iris").entry("train/b.csv").digest
+    found = repository.session.index(repository.session.state()).find(digest)
+    assert found is not None
+    pack = next((place / ".dataver" / "packs").rglob(found.pack.hex()))
+    data = bytearray(pack.read_bytes())
+    data[found.frame_offset + found.stored_bytes - 1] ^= 1
+    pack.chmod(0o644)
+    pack.write_bytes(data)
+    result = run("audit", "churn", "--verify", "--json")
+    assert result.exit_code == 5
+    document = json.loads(result.stdout)
+    assert document["status"] == "broken"
+    assert "iris@v1!train/b.csv" in [broken["path"] for broken in document["broken"]]
+    assert document["broken"][0]["path"] in run("audit", "churn", "--verify").stderr
