@@ -182,8 +182,8 @@ class Run:
             seeds=dict(self._seeds),
             inputs=gathered.inputs,
             outputs=gathered.outputs,
-            models=tuple(self._logged),
-            trackers=tuple(self._trackers),
+            models=(*self._logged, *gathered.models),
+            trackers=tuple(dict.fromkeys([*self._trackers, *gathered.trackers])),
         )
         self._parts += gathered.parts
         self.record = _fitting(mask_record(record))

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dataver.errors import BadInputError, ConflictError, NotFoundError
+from dataver.recording import DEFAULT_ROLE
 from dataver.values import dataclass
 
 if TYPE_CHECKING:
@@ -223,6 +224,11 @@ def _version(given: Input, repo: str | Repository | None) -> Version:
     )
 
 
+def is_said(role: str) -> bool:
+    """Whether a role says anything: others do not, that runs give to what was read without a word."""
+    return role not in ("", DEFAULT_ROLE)
+
+
 def tags_of(inputs: Iterable[Input], there: Mapping[str, str] | None = None) -> dict[str, str]:
     """`dataver.input.ROLE` for each, with what finds the bytes again; a role's second one is `ROLE.2`.
 
@@ -230,7 +236,9 @@ def tags_of(inputs: Iterable[Input], there: Mapping[str, str] | None = None) -> 
     """
     tags: dict[str, str] = {}
     for given in inputs:
-        role = re.sub(r"[^\w.-]", "_", given.role or "input", flags=re.ASCII)[:ROLE_CHARACTERS_MAX]
+        if not is_said(given.role) and given.tag in (there or {}).values():
+            continue
+        role = re.sub(r"[^\w.-]", "_", given.role or DEFAULT_ROLE, flags=re.ASCII)[:ROLE_CHARACTERS_MAX]
         key, number = f"{INPUT_TAG}{role}", 1
         while {**(there or {}), **tags}.get(key, given.tag) != given.tag:
             number += 1

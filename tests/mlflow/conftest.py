@@ -126,11 +126,21 @@ def environment(more: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, "PATH": path, **more}
 
 
-def dataver_program(*arguments: str, code: int = 0) -> str:
-    """What the program prints; its errors where it is to fail."""
-    done = subprocess.run(
+def run_program(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The program, run to its end."""
+    project = str(Path(__file__).parents[2])
+    return subprocess.run(
         [sys.executable, "-m", "dataver.cli", *arguments],
-        env=environment({}), capture_output=True, text=True, check=False,
+        env=environment({"PYTHONPATH": project}), capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == code, done.stdout + done.stderr
+
+
+def dataver_program(*arguments: str, code: int = 0) -> str:
+    """What the command line prints, in this process; its errors where it is to fail."""
+    from click.testing import CliRunner
+
+    from dataver.cli import main
+
+    done = CliRunner().invoke(main, list(arguments))
+    assert done.exit_code == code, done.output
     return done.stderr if code else done.stdout

@@ -92,11 +92,11 @@ def test_what_cannot_be_linked_is_said(world: World, tracking: str) -> None:
     assert "MLflow" in dataver_program("link", "no run at all!", "iris@v1", code=2)
 
 
-def test_a_run_that_mlflow_does_not_find_makes_no_database(
+def test_without_a_tracking_uri_no_database_is_made(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert not mlflow.is_tracking_uri_set()
     assert "MLFLOW_TRACKING_URI" in dataver_program("link", "f" * 32, "iris@v1", code=2)
     assert list((tmp_path / "empty").iterdir()) == []

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from dataver.integrations.mlflow.dataset import DataverDataset as DataverDataset
     from dataver.integrations.mlflow.dataset import DataverDatasetSource as DataverDatasetSource
     from dataver.integrations.mlflow.dataset import from_dataver as from_dataver
+    from dataver.integrations.mlflow.links import metadata as metadata
     from dataver.integrations.mlflow.recording import log_input as log_input
-    from dataver.integrations.mlflow.recording import metadata as metadata
 
 _HOMES = {
     "DataverDataset": "dataset",
     "DataverDatasetSource": "dataset",
     "from_dataver": "dataset",
     "log_input": "recording",
-    "metadata": "recording",
+    "metadata": "links",
 }
 
 __all__ = ["DataverDataset", "DataverDatasetSource", "from_dataver", "log_input", "metadata"]

@@ -5,16 +5,28 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from dataver.errors import BadInputError, NotPermittedError, RefNotFoundError, StoreError
+from dataver.format.run_record import Tracker
+from dataver.store.clients import public_url
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 TRACKER = "mlflow"
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
 _REFUSED = ("PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
+
+
+def tracker_of(client: MlflowClient, run: Run) -> Tracker:
+    """How a record names a run of MLflow; the URI is without password and query."""
+    experiment = client.get_experiment(run.info.experiment_id)
+    return Tracker(TRACKER, run.info.run_id, public_url(mlflow.get_tracking_uri()), experiment.name)
 
 
 def tracker_name(run_id: str) -> str:
@@ -50,6 +62,4 @@ def foreign(what: str) -> Iterator[None]:
 
 def place() -> str:
     """Where MLflow's runs are, without credentials."""
-    from dataver.store.clients import public_url
-
     return f"MLflow at {public_url(mlflow.get_tracking_uri())}"

@@ -107,7 +107,7 @@ class DataverDataset(Dataset):  # type: ignore[misc] # MLflow is not there where
         name: str | None = None,
         digest: str | None = None,
     ) -> None:
-        self._handle = handle
+        self._handle = unnoted(handle)
         super().__init__(source, name or source.given.name, digest)
 
     def _compute_digest(self) -> str:
@@ -184,6 +184,13 @@ def from_dataver(
     handle, below = _opened(ref, repo)
     given = Input.of(handle, path=path or below)
     return DataverDataset(DataverDatasetSource(given), handle, name, digest)
+
+
+def unnoted(handle: Version | SplitView) -> Version | SplitView:
+    """The same, of which a run that is on does not record what is read to describe it."""
+    if isinstance(handle, Version):
+        return handle.asked_as(unnoted=True)
+    return SplitView(handle.version.asked_as(unnoted=True), handle.part, handle.definition, handle.split)
 
 
 def _opened(node: Node, repo: Place | None) -> tuple[Version | SplitView, str]:

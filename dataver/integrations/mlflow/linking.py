@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import TYPE_CHECKING
 
-import mlflow
-
 from dataver.config import author
-from dataver.format.run_record import RUN_ID_DIGITS, RunRecord, Tracker
+from dataver.format.run_record import RUN_ID_DIGITS, RunRecord
 from dataver.integrations.inputs import Input, run_input
-from dataver.integrations.mlflow.client import TRACKER, client_of, foreign, tracker_name
+from dataver.integrations.mlflow.client import client_of, foreign, tracker_name, tracker_of
 from dataver.integrations.mlflow.dataset import DataverDataset, DataverDatasetSource
 from dataver.integrations.mlflow.recording import record_inputs
 from dataver.lineage.linking import Linked, link_inputs
+from dataver.lineage.masking import mask_record
 from dataver.log.run_state import tracked
 
 if TYPE_CHECKING:
@@ -65,23 +64,17 @@ def record_of(client: MlflowClient, run: Run) -> RunRecord:
     """What MLflow knows of a run."""
     info, data = run.info, run.data
     tags = data.tags
-    experiment = client.get_experiment(info.experiment_id)
     ended = info.end_time
-    return RunRecord(
-        _run_bytes(info.run_id).hex(),
-        info.run_name or info.run_id,
-        author(tags.get("mlflow.user") or None),
-        info.start_time * 1000,
-        STATUS.get(info.status, "done"),
-        None if ended is None else ended * 1000,
-        params=dict(data.params),
-        metrics={name: value if isfinite(value) else str(value) for name, value in data.metrics.items()},
-        trackers=(tracker_of(info.run_id, experiment.name),),
+    return mask_record(
+        RunRecord(
+            _run_bytes(info.run_id).hex(),
+            info.run_name or info.run_id,
+            author(tags.get("mlflow.user") or None),
+            info.start_time * 1000,
+            STATUS.get(info.status, "done"),
+            None if ended is None else ended * 1000,
+            params=dict(data.params),
+            metrics={name: value if isfinite(value) else str(value) for name, value in data.metrics.items()},
+            trackers=(tracker_of(client, run),),
+        )
     )
-
-
-def tracker_of(run_id: str, experiment: str = "") -> Tracker:
-    """How a record names a run of MLflow; the URI is without password and query."""
-    from dataver.store.clients import public_url
-
-    return Tracker(TRACKER, run_id, public_url(mlflow.get_tracking_uri()), experiment)

@@ -1,16 +1,16 @@
-"""Telling MLflow what a run read: inputs, tags, and the link that goes into a model."""
+"""Telling MLflow what a run read: inputs and tags."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Run, RunTag
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
-from dataver.errors import BadInputError
 from dataver.integrations.inputs import Input, find, tags_of
 from dataver.integrations.mlflow.dataset import (
     SOURCE_TYPE,
@@ -18,14 +18,13 @@ from dataver.integrations.mlflow.dataset import (
     DataverDatasetSource,
     from_dataver,
 )
+from dataver.recording import DEFAULT_ROLE
 
 if TYPE_CHECKING:
     from dataver.parts import SplitView
     from dataver.repository import Repository
     from dataver.version import Version
 
-METADATA = "dataver"
-"""The key in the metadata of a model."""
 TAGS_A_BATCH = 100
 
 
@@ -39,9 +38,12 @@ def log_input(
     """Log what the active run of MLflow reads, as `role`: an input, and a tag `dataver.input.ROLE`.
 
     The same in a second role becomes an input with the role in its name, which MLflow alone would drop.
-    Gives the data set back.
+    A run of dataver that is on has it as an input, too. Gives the data set back.
     """
     dataset = from_dataver(ref, path, repo=repo)
+    reads = dataset.version.asked_as(ref=dataset.source.given.node, role=role, declared=True).reads
+    if reads is not None:
+        reads.number()
     run = mlflow.active_run() or mlflow.start_run()
     record_inputs(MlflowClient(), run.info.run_id, [(dataset, role)])
     return dataset
@@ -68,7 +70,7 @@ def _new_inputs(run: Run, inputs: Sequence[tuple[DataverDataset, str]]) -> list[
     for dataset, role in inputs:
         entity = dataset._to_mlflow_entity()
         name, key = entity.name, (entity.name, entity.digest)
-        if roles.get(key, role) != role:
+        if role != DEFAULT_ROLE and roles.get(key, role) != role:
             name = f"{name} as {role}"
             key = (name, entity.digest)
         if key in roles:
@@ -96,8 +98,6 @@ def dataset_of(given: Input) -> DataverDataset:
 
 def inputs_of(run: Run) -> list[Input]:
     """What MLflow has of the versions that a run read. Inputs that are no versions are left out."""
-    import json
-
     found = []
     for there in run.inputs.dataset_inputs:
         if there.dataset.source_type == SOURCE_TYPE:
@@ -105,30 +105,3 @@ def inputs_of(run: Run) -> list[Input]:
             if "id" in document:
                 found.append(Input.from_document(document, _context(there)))
     return found
-
-
-def metadata(
-    inputs: Mapping[str, str | Version | SplitView] | None = None,
-    *,
-    repo: str | Repository | None = None,
-) -> dict[str, Any]:
-    """What a model is to say of its data, for `log_model(…, metadata=dataver.mlflow.metadata())`.
-
-    `inputs` has refs or handles by role; without it, what the active run of MLflow has as inputs.
-    `BadInputError` where there are none.
-    """
-    if inputs is not None:
-        given = [from_dataver(ref, repo=repo).source.given.as_role(role) for role, ref in inputs.items()]
-    else:
-        given = _active_inputs()
-    if not given:
-        raise BadInputError(
-            "there is no active run with inputs to tell a model of: log them first, with "
-            "dataver.mlflow.log_input, or name them, as metadata({'training': 'iris@v3'})"
-        )
-    return {METADATA: {"inputs": [{"role": one.role, **one.document()} for one in given]}}
-
-
-def _active_inputs() -> list[Input]:
-    run = mlflow.active_run()
-    return [] if run is None else inputs_of(MlflowClient().get_run(run.info.run_id))
