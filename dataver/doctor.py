@@ -77,6 +77,9 @@ def _machine() -> Iterator[tuple[str, Work, str]]:
     yield "compiled part", _compiled, "install dataver again"
     yield "pyfastcdc", _chunker, "install it again with its compiled kernel: pip install -U pyfastcdc"
     yield "cache", _cache, "set DATAVER_CACHE_DIR to a folder of yours that can be written"
+    waiting = _waiting_runs()
+    if waiting:
+        yield "waiting runs", partial(_tell_waiting, waiting), "`dataver runs push` records them"
 
 
 def _repository(session: Session) -> Iterator[tuple[str, Work, str]]:
@@ -182,6 +185,25 @@ def _cache() -> str:
             "set DATAVER_CACHE_DIR to a folder of yours that can be written, or give yourself this one",
         ) from error
     return str(folder)
+
+
+def _waiting_runs() -> int:
+    """How many runs wait on this machine to be recorded; only their folders are counted."""
+    from dataver.config import spool_folder
+
+    try:
+        return sum(name.is_dir() for name in os.scandir(spool_folder()))
+    except (OSError, DataverError):
+        return 0
+
+
+def _tell_waiting(count: int) -> str:
+    from dataver.config import spool_folder
+
+    raise _NotOkError(
+        f"{count} of this user's runs wait in {spool_folder()}",
+        "record them with `dataver runs push`; those of other repositories with -R",
+    )
 
 
 def _reachable(session: Session) -> str:

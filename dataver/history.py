@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from dataver.digest import Digest
 from dataver.errors import RefNotFoundError
 from dataver.format.node import Row
-from dataver.format.operations import ALIAS, BRANCH, TAG
+from dataver.format.operations import ALIAS, BRANCH, MADE, READ, TAG
 from dataver.format.version import VersionRecord
+from dataver.log.run_state import runs_of_version
 from dataver.log.state import RefState, State, VersionState
 from dataver.refs import Resolved, is_absent, live_ref, require_dataset, require_version
 from dataver.results import Changes, VersionInfo
@@ -90,6 +91,14 @@ def version_info(
     )
 
 
+def runs_of(state: State, version: VersionState, record: VersionRecord) -> tuple[list[str], list[str]]:
+    """The runs that made a version, and those that read it, as far as they are recorded here."""
+    found = list(runs_of_version(state, version.id))
+    own = [run for run in (version.run, record.run_id) if run]
+    made = dict.fromkeys([*own, *(run for run, how in found if how & MADE)])
+    return [run.hex() for run in made], [run.hex() for run, how in found if how & READ]
+
+
 def absent_parents(state: State, dataset: bytes, record: VersionRecord) -> list[Digest]:
     """The parents of a version that are not here on purpose."""
     return [parent for parent in record.parents if is_absent(state, dataset, parent)]
@@ -108,6 +117,8 @@ def show(session: Session, state: State, found: Resolved) -> VersionInfo:
     dataset, record = found.dataset, session.record(found.version.id, state)
     absent = absent_parents(state, dataset, record)
     info = version_info(found.name, found.version, record, Names.of(state, dataset), absent)
+    made, read = runs_of(state, found.version, record)
+    info = replace(info, runs=list(dict.fromkeys([*made, *read])), read_by=read)
     if record.parents and record.parents[0] in absent:
         return info
     parent = require_version(state, dataset, record.parents[0]) if record.parents else None

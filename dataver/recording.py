@@ -33,6 +33,7 @@ __all__ = [
     "RUN_VARIABLE",
     "Asked",
     "FileReads",
+    "OpenFile",
     "Reads",
     "Recorder",
     "active_run",
@@ -85,6 +86,7 @@ class Recorder:
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
+        self.naming = threading.RLock()
         self._file: int | None = None
         self._count = 0
         for reads in self._reads.values():
@@ -237,12 +239,13 @@ class Reads:
 
     def number(self) -> int:
         """The version's number in this process's notes; at the first call it is noted."""
-        if not self._number:
-            facts = {**self._facts(), "time_ns": time.time_ns()}
-            number = self.recorder.next_number()
-            self.recorder.write(f'["v",{number},{dumps(facts)}]\n')
-            self._number = number
-        return self._number
+        with self.recorder.naming:  # Facts are looked up in the repository, by one thread at a time.
+            if not self._number:
+                facts = {**self._facts(), "time_ns": time.time_ns()}
+                number = self.recorder.next_number()
+                self.recorder.write(f'["v",{number},{dumps(facts)}]\n')
+                self._number = number
+            return self._number
 
     def whole(self, entry: ReadFile) -> None:
         """All of a file is read."""
@@ -302,6 +305,24 @@ class Reads:
             if pending:
                 lines.append(f'["r",{self.number()},{quoted(path.decode())},{dumps(pending)}]\n')
         self.recorder.write("".join(lines))
+
+
+class OpenFile:
+    """Notes the reads of one file that is open."""
+
+    __slots__ = ("_entry", "_reads")
+
+    def __init__(self, reads: Reads, entry: ReadFile) -> None:
+        self._reads = reads
+        self._entry = entry
+
+    def read(self, start: int, stop: int) -> None:
+        """Bytes `start` to `stop` are read."""
+        self._reads.part(self._entry, start, stop)
+
+    def close(self) -> None:
+        """Write what is held back."""
+        self._reads.flush()
 
 
 class FileReads:
@@ -388,6 +409,12 @@ def _flush_at_end() -> None:
     util = sys.modules.get("multiprocessing.util")
     if util is not None:
         util.Finalize(None, _flush, exitpriority=0)
+        # A process that `multiprocessing` forks forgets what was to be done at its end, and then does this.
+        util.register_after_fork(_forked, _finalize_with(util))
+
+
+def _finalize_with(util: Any) -> Callable[[object], None]:
+    return lambda _: util.Finalize(None, _flush, exitpriority=0)
 
 
 def activate(recorder: Recorder | None) -> Recorder | None:

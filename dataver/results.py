@@ -162,7 +162,8 @@ class VersionInfo:
 
     `version` is None where the version was never on `main`. `time` is aware, in UTC. `tags`,
     `aliases` and `branches` are the names that point at it now (or at the moment of `at`), sorted.
-    `changed` is None where it would have to be computed. `runs` are ids of runs that made it.
+    `changed` is None where it would have to be computed. `runs` are ids of runs that made it, and in what
+    `show` gives also those that read it, which are `read_by` too.
     `absent` are those of its parents that are not in this repository, as its history was copied in part.
     """
 
@@ -185,6 +186,7 @@ class VersionInfo:
     runs: list[str] = field(default_factory=list)
     changed: ChangeCounts | None = None
     absent: list[str] = field(default_factory=list)
+    read_by: list[str] = field(default_factory=list)
 
     def to_json(self) -> Json:
         """The document of `dataver show --json`, and one of those in `dataver log --json`."""
@@ -208,6 +210,7 @@ class VersionInfo:
             "runs": list(self.runs),
             "changed": None if self.changed is None else self.changed.to_json(),
             "absent": list(self.absent),
+            "read_by": list(self.read_by),
         }
 
 

@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from tempfile import mkdtemp
 from types import TracebackType
@@ -73,7 +73,9 @@ class Run:
         author: str | None = None,
         command: Sequence[str] | None = None,
         storage_options: Mapping[str, Any] | None = None,
+        opener: Callable[[], Repository] | None = None,
     ) -> None:
+        """`opener` opens the repository where it is not given; only if it is needed, or at the start."""
         if not name.strip() or len(name) > NAME_CHARACTERS_MAX:
             raise BadInputError(f"{name!a:.100} cannot name a run: a text of some characters is expected")
         self.id = secrets.token_hex(16)
@@ -89,6 +91,7 @@ class Run:
         self._options = storage_options
         self._repository = repo if isinstance(repo, Repository) else None
         self._author = author
+        self._opener = opener
         self._command = tuple(command) if command is not None else None
         self._start: RunRecord | None = None
         self._parts: list[bytes] = []
@@ -219,6 +222,8 @@ class Run:
     @property
     def repository(self) -> Repository:
         """The repository of the data. For one thread."""
+        if self._repository is None and self._opener is not None:
+            self._repository = self._opener()
         if self._repository is None:
             place = self._given
             url = None if place is None or isinstance(place, Repository) else os.fspath(place)

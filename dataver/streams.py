@@ -13,6 +13,7 @@ from dataver.reading import Ranges
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from dataver.recording import OpenFile
     from dataver.store.base import View
 
 BUFFER_BYTES = 8 << 10
@@ -41,9 +42,9 @@ class VersionFile(io.BufferedReader):
         path: str,
         size: int,
         again: tuple[Callable[..., Any], Any],
-        note: Callable[[int, int], None] | None = None,
+        note: OpenFile | None = None,
     ) -> None:
-        """`note` is told from where to where it was read."""
+        """`note` is told what is read."""
         super().__init__(_Raw(ranges, path, size, note), BUFFER_BYTES)
         self._turn = threading.RLock()
         self._sought: dict[int, int] = {}
@@ -122,7 +123,7 @@ def _open_again(open_file: Callable[[Any], VersionFile], argument: Any, position
 class _Raw(io.RawIOBase):
     """Reads whole chunks, as only those can be verified, and keeps the last ones as a window."""
 
-    def __init__(self, ranges: Ranges, path: str, size: int, note: Callable[[int, int], None] | None) -> None:
+    def __init__(self, ranges: Ranges, path: str, size: int, note: OpenFile | None) -> None:
         super().__init__()
         self.name = path
         self._note = note
@@ -161,7 +162,7 @@ class _Raw(io.RawIOBase):
         if wanted <= 0:
             return 0
         if self._note is not None:
-            self._note(self._at, self._at + wanted)
+            self._note.read(self._at, self._at + wanted)
         if not self._window_start <= self._at < self._window_stop:
             if wanted >= DIRECT_BYTES_MIN and self._fill(target[:wanted]):
                 return wanted
@@ -173,7 +174,7 @@ class _Raw(io.RawIOBase):
         if self._at == 0:
             exits.read()
             if self._note is not None:
-                self._note(0, self._size)
+                self._note.read(0, self._size)
             data = self._ranges.whole()
             self._at = self._size
             return data
@@ -186,6 +187,8 @@ class _Raw(io.RawIOBase):
     def close(self) -> None:
         self._window = ()
         self._window_start = self._window_stop = 0
+        if self._note is not None:
+            self._note.close()
         self._ranges.close()
         super().close()
 

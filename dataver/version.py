@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 from dataver import recording
@@ -20,7 +19,7 @@ from dataver.paths import safe_spelling
 from dataver.process_reader import ProcessReader, another
 from dataver.progress import Progress
 from dataver.reading import blocks, file_ranges, read_file, read_ranges
-from dataver.recording import Asked, Reads
+from dataver.recording import Asked, OpenFile, Reads
 from dataver.refs import Resolved
 from dataver.results import CheckoutResult, FileEntry, Listing, VersionInfo
 from dataver.streams import VersionFile
@@ -251,7 +250,7 @@ class Version:
         """As `open`, of what `entry` gave for the path; for layers above."""
         reader, reads = self._reader, self.reads
         ranges = file_ranges(entry, reader.objects, reader.lists)
-        note = None if reads is None else partial(reads.part, entry)
+        note = None if reads is None else OpenFile(reads, entry)
         return VersionFile(ranges, path, entry.size, (self.open, path), note)
 
     # Readers

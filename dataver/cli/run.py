@@ -15,7 +15,6 @@ from dataver.cli.session import Session
 from dataver.values import dataclass
 
 if TYPE_CHECKING:
-    from dataver.repository import Repository
     from dataver.running import Run
 
 DOCUMENT = (
@@ -84,15 +83,15 @@ def command(
         [_pair(text, "--model", "NAME=PATH") for text in models],
         metrics_file,
     )
-    repository = session.open()
-    _check(repository, wanted)
     run = Run(
         name or _name(command),
         params=params_of(params, params_file),
-        repo=repository,
+        repo=session.repo,
         author=author,
         command=command,
+        opener=session.open,
     )
+    _check(run, wanted)
     if seed is not None:
         run.log_seeds(seed=seed)
     code = _record(run, command, wanted, session.json, metrics_of)
@@ -137,13 +136,13 @@ def _record(run: Run, command: tuple[str, ...], wanted: Wanted, json: bool, metr
     return 130 if ended.interrupted else ended.code
 
 
-def _check(repository: Repository, wanted: Wanted) -> None:
+def _check(run: Run, wanted: Wanted) -> None:
     """Refuse what must fail before anything runs: names that mean nothing."""
     from dataver.lineage.records import check_model_name
     from dataver.refs import check_dataset_name
 
     for ref, part, _ in wanted.inputs:
-        version = repository.version(ref)
+        version = run.repository.version(ref)
         if part is not None:
             version.split(part)
     for dataset, _ in wanted.outputs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -66,7 +66,7 @@ def command(session: Session, action: str, run: str | None, limit: int | None, *
         info = _find(repository, state, run)
         session.answer(info.to_full_json, lambda: show_lines(info))
         return
-    found = list(islice(_chosen(repository, state, **more), limit))
+    found = list(islice(chain(_waiting(repository, **more), _chosen(repository, state, **more)), limit))
     session.answer(lambda: {"runs": [info.to_json() for info in found]}, lambda: list_lines(found))
 
 
@@ -86,6 +86,31 @@ def _find(repository: Opened, state: State, text: str) -> RunInfo:
         raise
 
 
+def _waiting(repository: Opened, dataset: str | None, status: str | None, model: str | None) -> list[RunInfo]:
+    """The runs that wait for this repository, newest first; of a version, those of its dataset."""
+    from dataver.lineage.listing import RunInfo, status_of
+    from dataver.lineage.spool import waiting
+
+    found = []
+    for kept in waiting():
+        record = kept.end or kept.start
+        info = RunInfo(record, status_of(record, ended=kept.end is not None), waiting=kept.folder)
+        name = None if dataset is None else dataset.partition("@")[0]
+        if kept.repository == repository.repository and _fits(info, name, status, model):
+            found.append(info)
+    return found[::-1]
+
+
+def _fits(info: RunInfo, dataset: str | None, status: str | None, model: str | None) -> bool:
+    record = info.record
+    named = {*(given.dataset for given in record.inputs), *(made.dataset for made in record.outputs)}
+    return (
+        (dataset is None or dataset in named)
+        and status in (None, info.status)
+        and (model is None or any(made.name == model for made in record.models))
+    )
+
+
 def _chosen(
     repository: Opened, state: State, dataset: str | None, status: str | None, model: str | None
 ) -> Iterator[RunInfo]:
@@ -98,14 +123,7 @@ def _chosen(
         wanted = {run.hex() for run in (*both[0], *both[1])}
         dataset = None
     for info in run_infos(state, Records(repository, state)):
-        record = info.record
-        named = {*(given.dataset for given in record.inputs), *(made.dataset for made in record.outputs)}
-        if (
-            (wanted is None or record.run in wanted)
-            and (dataset is None or dataset in named)
-            and status in (None, info.status)
-            and (model is None or any(made.name == model for made in record.models))
-        ):
+        if (wanted is None or info.record.run in wanted) and _fits(info, dataset, status, model):
             yield info
 
 
@@ -114,12 +132,13 @@ def list_lines(found: list[RunInfo]) -> Iterator[str]:
     rows = []
     for info in found:
         record = info.record
-        made = [*info.model_names(), *(f"{o.dataset}@v{o.number}" for o in record.outputs)]
-        read = ", ".join(info.to_json()["inputs"])
-        arrow = f"{read or '-'} -> {', '.join(made) or '-'}"
+        document = info.to_json()
+        read, made = ", ".join(document["inputs"]), ", ".join([*document["models"], *document["outputs"]])
+        arrow = f"{read or '-'} -> {made or '-'}"
         rows.append(
             (
-                output.name(record.run[:12]), output.safe(record.name), status_text(info.status),
+                output.name(record.run[:12]), output.safe(record.name),
+                status_text(info.status) + (", waiting" if info.waiting else ""),
                 output.time_text(info.started), output.safe(arrow),
             )
         )  # fmt: skip

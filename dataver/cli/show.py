@@ -16,10 +16,11 @@ from dataver.results import VersionInfo
 if TYPE_CHECKING:
     from dataver.tables.footer import TableFooter
 
+RUNS_SHOWN = 5
 DOCUMENT = (
     '{"dataset", "version": "v3" or null, "id", "parents": [id…], "tree", "files", "bytes", "new_bytes",\n'
     ' "stored_bytes", "message", "author", "time": RFC 3339 UTC, "tags": […], "aliases": […],\n'
-    ' "branches": […], "meta": {…}, "runs": […],\n'
+    ' "branches": […], "meta": {…}, "runs": [id…], "read_by": [id…],\n'
     ' "changed": {"added", "modified", "deleted", "renamed"} or null, "absent": [id…],\n'
     ' "tables": [{"path", "rows", "columns": [{"name", "type"}…]}…] (only with --tables)}'
 )
@@ -81,6 +82,7 @@ def version_lines(version: VersionInfo) -> Iterator[str]:
     """The name of the version, its facts in two columns, then the message."""
     yield output.name(f"{version.dataset}@{version.version or output.short_id(version.id)}")
     new = f"{output.size_text(version.new_bytes)}, stored {output.size_text(version.stored_bytes)}"
+    readers, more = set(version.read_by), len(version.read_by) - RUNS_SHOWN
     facts = [
         ("id", version.id),
         *(("parent", parent + " (not here)" * (parent in version.absent)) for parent in version.parents),
@@ -93,7 +95,9 @@ def version_lines(version: VersionInfo) -> Iterator[str]:
         ("tags", ", ".join(map(output.safe, version.tags))),
         ("aliases", ", ".join(map(output.safe, version.aliases))),
         ("branches", ", ".join(map(output.safe, version.branches))),
-        *(("run", run) for run in version.runs),
+        *(("made by", f"run {run}") for run in version.runs if run not in readers),
+        *(("read by", f"run {run}") for run in version.read_by[:RUNS_SHOWN]),
+        ("", f"{output.amount(more, 'more run')}; see `dataver runs --dataset`" if more > 0 else ""),
         *(("meta", output.safe(f"{key}={value}")) for key, value in sorted(version.meta.items())),
     ]
     yield from output.columns([(output.dim(key), value) for key, value in facts if value])

@@ -141,7 +141,7 @@ def status_of(record: RunRecord, *, ended: bool) -> str:
 
 def run_infos(state: State, records: Records) -> Iterator[RunInfo]:
     """All runs, newest first."""
-    for run in reversed(list(run_state.runs(state))):
+    for run in run_state.runs(state, newest_first=True):
         yield run_info(state, records, run)
 
 

@@ -53,6 +53,12 @@ _CODE = re.compile(
     r"|[A-Za-z_][\w.]*[(\[{].*|[({\[<*&$].*|[-+*/=].*)"
 )
 
+_NEVER_SECRET = frozenset((
+    "amends", "commit", "dataset", "digest", "metrics", "packages", "parent", "patch", "process", "reads",
+    "repository", "run", "seeds", "split", "status", "tree", "version",
+))  # fmt: skip
+"""Fields of a record that hold digests, numbers, or what is versioned anyway."""
+
 _Record = TypeVar("_Record")
 
 
@@ -135,9 +141,10 @@ def mask_value(value: Any, known: Sequence[str], name: str = "") -> Any:
         return [mask_value(inner, known, name) for inner in value]
     if value is None or isinstance(value, bool):
         return value
-    if name and is_secret_name(name):
-        return MASK
-    return mask_text(value, known) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return MASK if name and is_secret_name(name) else mask_text(value, known)
+    # `token_dim=128` is no secret; `password=128` is.
+    return MASK if name and _SECRET_ANYWHERE.search(name) else value
 
 
 def mask_record(record: _Record, known: Sequence[str] | None = None) -> _Record:
@@ -145,6 +152,8 @@ def mask_record(record: _Record, known: Sequence[str] | None = None) -> _Record:
     known = secret_values() if known is None else known
     changes: dict[str, Any] = {}
     for entry in dataclasses.fields(record):  # type: ignore[arg-type] # records are dataclasses
+        if entry.name in _NEVER_SECRET:
+            continue
         value = getattr(record, entry.name)
         masked = _masked_field(value, known)
         if masked != value:

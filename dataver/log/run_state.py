@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.format.operations import ID_BYTES, NO_DIGEST
@@ -68,10 +68,11 @@ def run_state(run: bytes, value: bytes) -> RunState:
     return RunState(bytes(run), entry, Digest(start), None if end == NO_DIGEST else Digest(end), status)
 
 
-def runs(state: State) -> Iterator[RunState]:
-    """All runs, in the order in which the log has their starts."""
-    for key, _ in state.items(keys.RUN_ORDER):
-        found = run_named(state, key[-ID_BYTES:])
+def runs(state: State, *, newest_first: bool = False) -> Iterator[RunState]:
+    """All runs, in the order in which the log has their starts, or the other way round."""
+    ids: Iterable[bytes] = (key[-ID_BYTES:] for key, _ in state.items(keys.RUN_ORDER))
+    for id in reversed(list(ids)) if newest_first else ids:
+        found = run_named(state, id)
         if found is not None:
             yield found
 

@@ -19,6 +19,8 @@ NAMES = {
     Kind.VERSION: "version",
     Kind.MANIFEST_NODE: "manifest node",
     Kind.CHUNK_LIST: "chunk list",
+    Kind.RUN: "run record",
+    Kind.RUN_PART: "part of a run",
 }
 
 Culprits = tuple[str, ...]
@@ -59,6 +61,15 @@ class Metadata:
             return self.objects.record(kind, digest), ()
         except (DamagedError, NewerFormatError, ObjectMissingError):
             return b"", (self.fault(digest, f"{NAMES[kind]} {Digest(digest)} in it cannot be read"),)
+
+    def present(self, kind: Kind, digest: bytes) -> Culprits:
+        """Who is to blame where a metadata object has no place; it is not read."""
+        place = self._index.find(digest)
+        if place is None:
+            return tuple(self._index.blame(digest, NAMES[kind]))
+        self.packs.add(place.pack)
+        culprit = self._index.culprit(place, digest)
+        return () if culprit is None else (culprit,)
 
     def fault(self, digest: bytes, reason: str) -> str:
         """Blame the pack that holds a metadata object; gives its key."""

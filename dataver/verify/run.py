@@ -32,6 +32,7 @@ from dataver.verify.manifests import FileKey, Manifests
 from dataver.verify.metadata import Metadata
 from dataver.verify.packs import check_ends, check_whole
 from dataver.verify.reader import as_readers_see
+from dataver.verify.runs import check_runs
 from dataver.verify.versions import NamedVersion, all_versions, check_versions
 from dataver.verify.workers import in_order
 
@@ -67,6 +68,7 @@ class Run:
         index = CheckedIndex(self._store, state, self.findings)
         self._packs(index, index.packs())
         self._versions(state, all_versions(state, self.findings), index)
+        self._runs(state, index)
         self.missing = index.missing
 
     def moved_on(self) -> bool:
@@ -161,6 +163,12 @@ class Run:
                 files.check(walked.files, pool, self._progress)
             if files.bad:
                 self._walk(state, versions, index, files.bad)
+
+    def _runs(self, state: State, index: CheckedIndex) -> None:
+        """Check the records of runs, and with `deep` their parts."""
+        metadata = Metadata(Objects(self._store, index), index, self.findings)
+        with self._pool(self._jobs) as pool:
+            check_runs(state, metadata, self.findings, pool, deep=self._deep)
 
     def _walk(
         self,

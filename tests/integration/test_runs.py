@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 
 import dataver
-from dataver import recording
+from dataver import events, recording
 from dataver.errors import BadInputError, PathNotFoundError
 from dataver.format.run_record import RunRecord
+from dataver.keys import pack_key
 from dataver.lineage.listing import RunInfo, run_infos
 from dataver.lineage.model_files import hash_model
 from dataver.lineage.records import Records
+from dataver.log import run_state
 from dataver.repository import Repository
 
 PROJECT = Path(__file__).parents[2]
@@ -338,6 +340,170 @@ def test_what_a_killed_worker_read_is_known(repository: Repository) -> None:
         )
     assert listed(repository, last(repository))["a.csv"] is None
     assert "large.bin" in listed(repository, last(repository))
+
+
+WORKERS = """
+import multiprocessing, os, signal, sys, dataver
+def work(version, ready, number):
+    with version.open("large.bin") as file:
+        file.seek(100_000); file.read(10); file.seek(900_000); file.read(10)
+    version.read("a.csv" if number else "b.csv")
+    ready.put(number)
+    if number:
+        signal.pause()
+if __name__ == "__main__":
+    context = multiprocessing.get_context(sys.argv[1])
+    with dataver.run("train"):
+        version = dataver.resolve("iris")
+        ready = context.SimpleQueue()
+        workers = [context.Process(target=work, args=(version, ready, number)) for number in (0, 1)]
+        for worker in workers: worker.start()
+        for worker in workers: ready.get()
+        workers[1].kill()
+        for worker in workers: worker.join()
+"""
+
+
+@pytest.mark.parametrize("how", ["fork", "spawn"])
+def test_workers_are_recorded_also_when_one_is_killed(repository: Repository, place: Path, how: str) -> None:
+    (place / "workers.py").write_text(WORKERS)
+    subprocess.run([sys.executable, "workers.py", how], check=True, timeout=60)
+    found = listed(repository, last(repository))
+    assert (found["a.csv"], found["b.csv"]) == (None, None)
+    first, second = found["large.bin"]
+    assert (first[0], second[0]) == (100_000, 900_000)
+
+
+def test_show_tells_the_runs_of_a_version(repository: Repository, place: Path) -> None:
+    with dataver.run("clean", repo=repository) as first:
+        repository.version("iris")
+        repository.commit("clean", place / "data")
+    with dataver.run("train", repo=repository) as second:
+        repository.version("clean").read("a.csv")
+    shown = json.loads(program("show", "clean", "--json").stdout)
+    assert (shown["runs"], shown["read_by"]) == ([first.id, second.id], [second.id])
+    text = program("show", "clean").stdout
+    assert f"made by   run {first.id}" in text
+    assert f"read by   run {second.id}" in text
+    assert next(iter(repository.log("clean"))).runs == [first.id]
+
+
+def test_runs_are_listed_and_chosen(repository: Repository, place: Path) -> None:
+    with dataver.run("clean", repo=repository) as first:
+        repository.version("iris")
+        repository.commit("clean", place / "data")
+    second = dataver.run("train", repo=repository).start()
+    repository.version("clean").read("a.csv")
+    second.log_model("churn", place / "data" / "a.csv")
+    second.end("failed", reason="no luck")
+
+    def chosen(*options: str) -> list[str]:
+        return [run["id"] for run in json.loads(program("runs", *options, "--json").stdout)["runs"]]
+
+    assert chosen() == [second.id, first.id]
+    assert chosen("--limit", "1") == [second.id]
+    assert chosen("--status", "failed") == [second.id]
+    assert chosen("--dataset", "iris") == [first.id]
+    assert chosen("--dataset", "clean@v1") == [second.id, first.id]
+    assert chosen("--model", "churn") == [second.id]
+    assert program("runs", "show", first.id[:8]).stdout.startswith(f"run:{first.id}  clean\n")
+    shown = json.loads(program("runs", "show", second.id, "--json").stdout)
+    assert (shown["status"], shown["reason"]) == ("failed", "no luck")
+    assert [(model["name"], model["version"]) for model in shown["models"]] == [("churn", "v1")]
+    assert program("runs", "show", "00000000").returncode == 3
+    assert program("runs", "show").returncode == 2
+    assert program("models", "nothing").returncode == 3
+    assert "churn@v1" in program("models", "churn").stdout
+
+
+def test_hooks_are_told_and_cannot_fail_a_run(repository: Repository, place: Path) -> None:
+    told: list[str] = []
+
+    class Hook:
+        def run_started(self, run: dataver.Run) -> None:
+            told.append(f"started {run.name}")
+
+        def model_logged(self, run: dataver.Run, model: object) -> None:
+            raise RuntimeError("no")
+
+        def run_ended(self, run: dataver.Run) -> None:
+            assert run.record is not None
+            told.append(f"ended {run.record.status} {run.models[0]}")
+
+    hook = Hook()
+    events.register(hook)
+    try:
+        run = dataver.run("train", repo=repository).start()
+        with pytest.warns(UserWarning, match="failed at model_logged"):
+            run.log_model("churn", place / "data")
+        run.end()
+    finally:
+        events.unregister(hook)
+    assert told == ["started train", "ended done churn@v1"]
+
+
+def test_the_code_is_recorded(repository: Repository, place: Path) -> None:
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-c", "user.name=A", "-c", "user.email=a@example.org", *arguments],
+            check=True, capture_output=True, text=True, cwd=place,
+        ).stdout.strip()  # fmt: skip
+
+    git("init", "-qb", "topic")
+    (place / "train.py").write_text("lr = 0.1\n")
+    (place / "uv.lock").write_text("locked\n")
+    git("add", "train.py", "uv.lock")
+    git("commit", "-qm", "first")
+    with dataver.run("clean", repo=repository):
+        pass
+    code = last(repository).code
+    assert code is not None
+    assert (code.commit, code.branch, code.dirty, code.patch) == (
+        git("rev-parse", "HEAD"),
+        "topic",
+        False,
+        None,
+    )
+    (place / "train.py").write_text("lr = 0.2\n")
+    (place / "new.py").write_text("")
+    with dataver.run("dirty", repo=repository):
+        pass
+    record = last(repository)
+    code = record.code
+    assert code is not None
+    assert code.patch is not None
+    assert (code.dirty, code.masked) == (True, False)
+    assert "new.py" in code.untracked
+    patch = Records(repository.session, repository.session.newest()).part(code.patch)
+    git("checkout", "-q", "train.py")
+    (place / "patch").write_bytes(patch)
+    git("apply", "patch")
+    assert (place / "train.py").read_text() == "lr = 0.2\n"
+    assert record.environment is not None
+    assert [lock.path for lock in record.environment.locks] == ["uv.lock"]
+
+
+def test_damage_to_a_run_is_found(repository: Repository, place: Path) -> None:
+    with dataver.run("train", repo=repository) as run:
+        repository.version("iris").read("a.csv")
+        run.log_model("churn", place / "data")
+    assert repository.verify(deep=True).ok
+    state = repository.session.newest()
+    start, end = next((info.start, info.end) for info in run_state.runs(state))
+    assert end is not None
+    for record, harmed in ((start, {f"run:{run.id}"}), (end, {f"run:{run.id}", "model:churn"})):
+        found = repository.session.index().find(record)
+        assert found is not None
+        path = place / ".dataver" / pack_key(found.pack)
+        data = path.read_bytes()
+        path.chmod(0o600)
+        path.unlink()
+        report = repository.verify()
+        path.write_bytes(data)
+        assert not report.ok
+        harms = {harm.dataset for damage in report.damaged for harm in damage.harms}
+        assert harmed <= harms, report.damaged
+    assert repository.verify(deep=True).ok
 
 
 def test_a_fork_writes_notes_of_its_own(repository: Repository) -> None:
