@@ -49,6 +49,12 @@ STYLES = {"good": "green", "bad": "red"}
 @click.option("--depth", type=click.IntRange(min=0), metavar="N", help="So many steps of lineage at most.")
 @click.option("--html", type=PLACE, metavar="FILE", help="Also write the page as HTML, with a picture.")
 @click.option(
+    "--bundle",
+    type=PLACE,
+    metavar="FILE.zip",
+    help="Also write all that proves it, without the data, with a script that checks it.",
+)
+@click.option(
     "--fail-on", type=click.Choice(["warning"]), help="End with exit code 9 where there is any warning."
 )
 @jobs_option
@@ -59,6 +65,7 @@ def command(
     rows: bool,
     depth: int | None,
     html: str | None,
+    bundle: str | None,
     fail_on: str | None,
     jobs: int | None,
 ) -> None:
@@ -82,8 +89,14 @@ def command(
         from dataver.lineage.audit_page import page
 
         output.write_file(html, page(report).encode("utf-8", "replace"))
+    if bundle is not None and report.record is not None and not report.broken:
+        from dataver.lineage.bundle import bundle as made
+
+        output.write_file(bundle, made(report))
     session.answer(report.to_json, lambda: report_lines(report))
     check(report)
+    if bundle is not None and report.record is None:
+        raise RefNotFoundError(f"no run of {report.asked} is recorded here, so there is nothing to bundle")
     if fail_on and report.warnings:
         raise CheckFailedError(f"{report.name} is traced, but {report.warnings[0]}")
 

@@ -64,6 +64,7 @@ class AuditReport:
 
     asked: str
     subject: Subject
+    place: Place
     record: RunRecord | None = None
     recorded: RunModel | None = None
     inputs: list[Input] = field(default_factory=list)
@@ -76,8 +77,6 @@ class AuditReport:
     broken: list[tuple[str, str]] = field(default_factory=list)
     files_checked: int | None = None
     verify: bool = False
-    repository: str = ""
-    url: str = ""
 
     def __bool__(self) -> bool:
         return self.status == TRACED
@@ -113,7 +112,7 @@ class AuditReport:
             "status": self.status,
             "exit_code": self.exit_code,
             "verified": self.verified if self.verify else None,
-            "repository": {"id": self.repository, "url": self.url},
+            "repository": self._repository(),
             "model": self._model(),
             "run": self._run(),
             "code": None if self.record is None or self.record.code is None else asdict(self.record.code),
@@ -131,6 +130,10 @@ class AuditReport:
             "broken": [{"path": path or None, "reason": reason} for path, reason in self.broken],
             "tried": list(self.subject.tried),
         }
+
+    def _repository(self) -> Json:
+        repository = self.place.repository
+        return {"id": repository.id, "url": repository.url}
 
     def _model(self) -> Json | None:
         subject, recorded = self.subject, self.recorded
@@ -193,9 +196,9 @@ def audit(
         raise BadInputError(f"a depth of {depth} leads nowhere; 0 is the least")
     session = repository.session
     known = Known(session, session.state())
-    subject = find_subject(known, model)
-    report = AuditReport(model, subject, verify=verify, repository=repository.id, url=repository.url)
     here = Place(repository, known)
+    subject = find_subject(known, model)
+    report = AuditReport(model, subject, here, verify=verify)
     _trace_run(known, report)
     claims, origin = _claims(report)
     report.inputs = inputs_of(here, claims, open_other or cast(Any, type(repository)), rows or verify)

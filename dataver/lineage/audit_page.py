@@ -22,6 +22,7 @@ def page(report: AuditReport) -> str:
     """The whole page."""
     title = escaped(f"Audit of {report.name}")
     parts = "\n".join(_section(section) for section in sections(report) if section.title != "VERDICT")
+    place = report.place.repository
     drawn = "" if report.lineage is None else f"<h2>Picture of the lineage</h2>\n{picture(report.lineage)}"
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -33,7 +34,7 @@ def page(report: AuditReport) -> str:
 <body>
 <h1>Audit of <bdi>{escaped(report.name)}</bdi></h1>
 <p class="verdict {"good" if report else "bad"}">{escaped(verdict(report))}</p>
-<p class="dim">Repository {escaped(report.repository)} at <bdi>{escaped(report.url)}</bdi></p>
+<p class="dim">Repository {escaped(place.id)} at <bdi>{escaped(place.url)}</bdi></p>
 {parts}
 {drawn}
 </body>

@@ -11,6 +11,7 @@ import pytest
 
 import dataver
 from dataver.format.run_record import RunRecord
+from dataver.lineage import bundle_check
 from tests import runs
 
 if TYPE_CHECKING:
@@ -151,3 +152,10 @@ def test_audit_of_changed_data(trained: RunRecord, run: Callable[..., Result], p
     assert document["status"] == "broken"
     assert "iris@v1!train/b.csv" in [broken["path"] for broken in document["broken"]]
     assert document["broken"][0]["path"] in run("audit", "churn", "--verify").stderr
+
+
+def test_a_bundle_is_written(trained: RunRecord, run: Callable[..., Result], place: Path) -> None:
+    assert run("audit", "churn", "--bundle", "audit.zip").exit_code == 0
+    assert bundle_check.main([str(place / "audit.zip")]) == 0
+    assert run("audit", "none@v1", "--bundle", "none.zip").exit_code == 3
+    assert not (place / "none.zip").exists()
