@@ -6,9 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from dataver.lineage.nodes import ExternalNode
-
 if TYPE_CHECKING:
+    from dataver.lineage.nodes import ExternalNode
     from dataver.running import Run
 
 PREFIXES = ("models:/", "runs:/")
@@ -46,14 +45,19 @@ class RunHook:
         elif os.environ.get("MLFLOW_RUN_ID"):
             run.add_tracker(TRACKER, os.environ["MLFLOW_RUN_ID"], _tracking_uri())
 
+    def run_ending(self, run: Run) -> None:
+        """Take over the parameters and metrics that MLflow has."""
+        if linking() and any(tracker.kind == TRACKER for tracker in run.trackers):
+            from dataver.integrations.mlflow.linked_runs import take_over
+
+            take_over(run)
+
     def run_ended(self, run: Run) -> None:
         """Tell MLflow what was read."""
-        record = run.record
-        if record is None or not any(tracker.kind == TRACKER for tracker in record.trackers):
-            return
-        from dataver.integrations.mlflow.linked_runs import tell
+        if linking() and any(tracker.kind == TRACKER for tracker in run.trackers) and run.record is not None:
+            from dataver.integrations.mlflow.linked_runs import tell
 
-        tell(record)
+            tell(run.record)
 
 
 def _tracking_uri() -> str:

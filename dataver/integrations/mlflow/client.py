@@ -44,6 +44,12 @@ def client_of() -> MlflowClient:
     return MlflowClient()
 
 
+def client_at(uri: str) -> MlflowClient:
+    """A client of the server at the URI of a record, with the password of MLflow's own setting for it."""
+    own = mlflow.get_tracking_uri()
+    return MlflowClient(own if not uri or public_url(own) == uri else uri)
+
+
 @contextmanager
 def foreign(what: str) -> Iterator[None]:
     """MLflow's errors as ours, about `what`."""

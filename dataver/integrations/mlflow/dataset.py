@@ -9,7 +9,6 @@ same name and digest MLflow drops the second, without a word.
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from dataver.folders import split
 from dataver.integrations.inputs import Input, find, open_node
 from dataver.parts import SplitView
 from dataver.repository import Repository
+from dataver.tables.footer import PARQUET_SUFFIXES
 from dataver.version import Version
 
 SOURCE_TYPE = "dataver"
@@ -30,6 +30,8 @@ DIGEST_DIGITS_MAX = 36
 SCHEMA_CHARACTERS_MAX = 1_048_575
 FOOTERS_MAX = 100
 """Of so many Parquet files the footers are read for the schema and the number of rows."""
+PART_ROWS_MAX = 5_000_000
+"""Of so many rows, those of a part are counted, for which the columns that decide are read."""
 
 Node = str | Version | SplitView
 Place = str | Repository
@@ -103,58 +105,76 @@ class DataverDataset(Dataset):  # type: ignore[misc] # MLflow is not there where
     def __init__(
         self,
         source: DataverDatasetSource,
-        handle: Version | SplitView,
+        handle: Version | SplitView | None,
         name: str | None = None,
         digest: str | None = None,
     ) -> None:
-        self._handle = unnoted(handle)
+        """`handle` is what the source leads to, None where its bytes are not at hand."""
+        self._view = handle if isinstance(handle, SplitView) else None
+        # What is read to describe a version is no input of a run that is on.
+        version = handle.version if isinstance(handle, SplitView) else handle
+        self._version = None if version is None else version.asked_as(unnoted=True)
         super().__init__(source, name or source.given.name, digest)
 
     def _compute_digest(self) -> str:
         return str(self.source.given.id[:DIGEST_DIGITS_MAX])
 
-    @property
-    def version(self) -> Version:
-        """The version."""
-        return self._handle.version if isinstance(self._handle, SplitView) else self._handle
+    def declare(self, role: str) -> None:
+        """Name it as an input of the run of dataver that is on, if one is."""
+        if self._version is not None:
+            reads = self._version.asked_as(role=role, declared=True, unnoted=False).reads
+            if reads is not None:
+                reads.number()
 
     @property
     def schema(self) -> Schema | None:
-        """The columns of the Parquet files; None where there are none, or they do not agree."""
+        """The columns of the Parquet files; None where there are none, or they cannot be read."""
         from dataver.integrations.mlflow.schema import schema_of
 
-        tables = self._tables()
+        version, tables = self._version, self._tables()
+        if version is None or not tables:
+            return None
         try:
-            return schema_of(self.version.schema(tables[0])) if tables else None
+            return schema_of(version.schema(tables[0]))
         except BadInputError:
             return None
 
     @property
     def profile(self) -> dict[str, int]:
-        """`num_files`, `num_bytes`, and `num_rows` where the footers of Parquet files say it."""
-        given, version = self.source.given, self.version
+        """`num_files`, `num_bytes`, and `num_rows` where it is known without reading much."""
+        given, version = self.source.given, self._version
+        if version is None:
+            return {}
         if given.path:
             sizes = [entry.size for entry in version.listing(given.path, recursive=True).files]
             found = {"num_files": len(sizes), "num_bytes": sum(sizes)}
         else:
             record = version.repository.session.resolve(f"{given.dataset}@{given.id}").version
             found = {"num_files": record.files, "num_bytes": record.size_bytes}
-        if isinstance(self._handle, SplitView):
-            return {**found, "num_rows": self._handle.num_rows}
+        rows = self._num_rows(version)
+        return found if rows is None else {**found, "num_rows": rows}
+
+    def _num_rows(self, version: Version) -> int | None:
         tables = self._tables()
-        if tables and len(tables) <= FOOTERS_MAX:
-            with suppress(BadInputError):
-                found["num_rows"] = sum(version.num_rows(table) for table in tables)
-        return found
+        if not tables or len(tables) > FOOTERS_MAX:
+            return None
+        try:
+            rows = sum(version.num_rows(table) for table in tables)
+        except BadInputError:
+            return None
+        if self._view is None:
+            return rows
+        if rows > PART_ROWS_MAX:
+            return None
+        return SplitView(version, self._view.part, self._view.definition, self._view.split).num_rows
 
     def _tables(self) -> list[str]:
-        handle = self._handle
-        path = handle.definition.path if isinstance(handle, SplitView) else self.source.given.path
+        path = self.source.given.path if self._view is None else self._view.definition.path
         try:
-            found = self.version.tables(path)
+            found = [] if self._version is None else self._version.tables(path)
         except PathNotFoundError:
             return []
-        return [table for table in found if table.lower().endswith((".parquet", ".pq", ".parq"))]
+        return [table for table in found if table.lower().endswith(PARQUET_SUFFIXES)]
 
     def to_dict(self) -> dict[str, str]:
         """What MLflow stores."""
@@ -184,13 +204,6 @@ def from_dataver(
     handle, below = _opened(ref, repo)
     given = Input.of(handle, path=path or below)
     return DataverDataset(DataverDatasetSource(given), handle, name, digest)
-
-
-def unnoted(handle: Version | SplitView) -> Version | SplitView:
-    """The same, of which a run that is on does not record what is read to describe it."""
-    if isinstance(handle, Version):
-        return handle.asked_as(unnoted=True)
-    return SplitView(handle.version.asked_as(unnoted=True), handle.part, handle.definition, handle.split)
 
 
 def _opened(node: Node, repo: Place | None) -> tuple[Version | SplitView, str]:

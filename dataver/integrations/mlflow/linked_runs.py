@@ -17,15 +17,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import mlflow
-from mlflow.entities import RunTag
 from mlflow.models import Model
 from mlflow.tracking import MlflowClient
 
 from dataver import recording
 from dataver.integrations.inputs import Input
-from dataver.integrations.mlflow.client import TRACKER, tracker_of
+from dataver.integrations.mlflow.client import TRACKER, client_at, tracker_of
 from dataver.integrations.mlflow.links import METADATA, inputs_so_far, link_of
-from dataver.integrations.mlflow.recording import dataset_of, record_inputs
+from dataver.integrations.mlflow.recording import described, record_inputs
 from dataver.integrations.mlflow_plugins import linking
 from dataver.lineage.model_files import hash_model
 
@@ -123,11 +122,20 @@ def began_inside(run: Run) -> None:
     wrap()
 
 
+def take_over(run: Run) -> None:
+    """Log in a run the parameters and metrics that MLflow has and the run has not."""
+    for tracker in run.trackers:
+        if tracker.kind == TRACKER:
+            there = client_at(tracker.uri).get_run(tracker.run_id).data
+            run.log_params({name: value for name, value in there.params.items() if name not in run.params})
+            run.log_metrics({name: value for name, value in there.metrics.items() if name not in run.metrics})
+
+
 def tell(record: RunRecord) -> None:
     """Tell the runs of MLflow that a run names what it read."""
     for tracker in record.trackers:
         if tracker.kind == TRACKER:
-            client = MlflowClient(tracker.uri or None)
-            client.log_batch(tracker.run_id, tags=[RunTag(RUN_TAG, record.run)])
-            inputs = [(dataset_of(Input.from_run(given)), given.role) for given in record.inputs]
+            client = client_at(tracker.uri)
+            client.set_tag(tracker.run_id, RUN_TAG, record.run)
+            inputs = [(described(Input.from_run(given)), given.role) for given in record.inputs]
             record_inputs(client, tracker.run_id, inputs)

@@ -11,6 +11,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Run, RunTag
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
+from dataver.errors import DataverError
 from dataver.integrations.inputs import Input, find, tags_of
 from dataver.integrations.mlflow.dataset import (
     SOURCE_TYPE,
@@ -41,9 +42,7 @@ def log_input(
     A run of dataver that is on has it as an input, too. Gives the data set back.
     """
     dataset = from_dataver(ref, path, repo=repo)
-    reads = dataset.version.asked_as(ref=dataset.source.given.node, role=role, declared=True).reads
-    if reads is not None:
-        reads.number()
+    dataset.declare(role)
     run = mlflow.active_run() or mlflow.start_run()
     record_inputs(MlflowClient(), run.info.run_id, [(dataset, role)])
     return dataset
@@ -91,9 +90,13 @@ def _input_tags(dataset: DataverDataset, role: str) -> dict[str, str]:
     return {**tags, "dataver.tree": given.tree, "dataver.repository": given.repository}
 
 
-def dataset_of(given: Input) -> DataverDataset:
-    """The data set of what a run record names. `NotFoundError` where its bytes are nowhere."""
-    return DataverDataset(DataverDatasetSource(given), find(given))
+def described(given: Input) -> DataverDataset:
+    """The data set of what a run read; without its columns and numbers where the bytes are not at hand."""
+    try:
+        handle = find(given)
+    except DataverError:
+        handle = None
+    return DataverDataset(DataverDatasetSource(given), handle)
 
 
 def inputs_of(run: Run) -> list[Input]:
