@@ -45,6 +45,7 @@ _HOMES = {
     "Version": ("dataver.version", "Version"),
     "errors": ("dataver.errors", None),
     "init": ("dataver.repository", "init"),
+    "mlflow": ("dataver.integrations.mlflow", None),
     "open": ("dataver.repository", "open_repository"),
     "resolve": ("dataver.repository", "resolve"),
     "run": ("dataver.running", "run"),

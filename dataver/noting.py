@@ -44,7 +44,7 @@ def resolve_in_run(
 def reads_of(session: Session, resolved: Resolved, asked: Asked) -> Reads | None:
     """What notes reads of a version in the run that is on; None where none is."""
     recorder = recording.active
-    if recorder is None:
+    if recorder is None or asked.unnoted:
         return None
     part = None if asked.split is None else repr(sorted(asked.split.items(), key=str))
     key = (session.store.url, resolved.name, resolved.version.id, asked.role, part, asked.declared)

@@ -8,7 +8,8 @@ each file, so that what it read is known even if it is killed. Who ends the run 
 A line is a JSON array: `["v", number, version]` numbers a version as `Asked` and its facts; `["f", number,
 path, digest, size]` says that all of a file was read, `["p", number, path, digest, size, start, stop]`
 that a part of it was, and `["r", number, path, [[start, stop]…]]` which other ones were; `["a", number]`
-that the version was handed out as a whole; `["o", version]` that it was made.
+that the version was handed out as a whole; `["o", version]` that it was made; `["m", model]` that a model
+was logged in another tool, and `["t", tracker]` what the run is called there.
 
 Nothing here fails a read: where notes cannot be written, one warning says so.
 """
@@ -57,6 +58,7 @@ class Asked(NamedTuple):
     role: str = DEFAULT_ROLE
     split: dict[str, Any] | None = None
     declared: bool = False
+    unnoted: bool = False
 
 
 class ReadFile(Protocol):
@@ -110,6 +112,14 @@ class Recorder:
         """Note a version that was made, and look its dataset's names up anew from here on."""
         self.write(f'["o",{dumps(version)}]\n')
         self._drop_pins(version["repository"], version["dataset"])
+
+    def model(self, model: dict[str, Any]) -> None:
+        """Note a model: a document as of `RunModel`."""
+        self.write(f'["m",{dumps(model)}]\n')
+
+    def tracker(self, tracker: dict[str, Any]) -> None:
+        """Note what the run is called in another tool: a document as of `Tracker`."""
+        self.write(f'["t",{dumps(tracker)}]\n')
 
     def next_number(self) -> int:
         """A number for a version in this process's notes."""

@@ -173,6 +173,8 @@ class Run:
         except OSError as error:
             gathered = Gathered()
             warnings.warn(f"what run {self.id[:12]} read is not known: {error}", stacklevel=2)
+        self._trackers = list(dict.fromkeys([*self._trackers, *gathered.trackers]))
+        events.emit("run_ending", self)
         record = replace(
             start,
             status=status,
@@ -185,7 +187,7 @@ class Run:
             seeds=dict(self._seeds),
             inputs=gathered.inputs,
             outputs=gathered.outputs,
-            models=tuple(self._logged),
+            models=(*self._logged, *gathered.models),
             trackers=tuple(self._trackers),
         )
         self._parts += gathered.parts
@@ -380,6 +382,11 @@ class Run:
         tracker = Tracker(_key(kind, "tracker"), _key(run_id, "run of a tracker"), uri, experiment)
         if tracker not in self._trackers:
             self._trackers.append(tracker)
+
+    @property
+    def trackers(self) -> tuple[Tracker, ...]:
+        """What it is called in other tools, as far as it is known; from other processes, when it ends."""
+        return tuple(self._trackers)
 
     @property
     def waits(self) -> bool:

@@ -55,6 +55,7 @@ VERBS = {
     "sign": "Vouch for a version or a run with a key.",
     "verify-signature": "Check who signed a version or a run.",
     "trust": "List the keys whose signatures count.",
+    "link": "Say after the fact what a run read.",
     "lock": "Pin what names mean in this folder.",
     "split": "Show how the rows of a version are split into parts.",
     "overlap": "Find what two versions or parts both have.",

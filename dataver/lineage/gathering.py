@@ -12,7 +12,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import field
 from typing import Any, TypeGuard
 
-from dataver.format.run_record import PART_BYTES_MAX, RunInput, RunOutput, part_digest
+from dataver.format.run_record import (
+    PART_BYTES_MAX,
+    ModelFile,
+    RunInput,
+    RunModel,
+    RunOutput,
+    Tracker,
+    part_digest,
+)
 from dataver.recording import NOTES_SUFFIX, FileReads
 from dataver.values import dataclass
 
@@ -24,11 +32,23 @@ Key = tuple[str, str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """What a run read and made, and the parts that the inputs name."""
+    """What a run read and made, the parts that the inputs name, and what it is called in other tools."""
 
     inputs: tuple[RunInput, ...] = ()
     outputs: tuple[RunOutput, ...] = ()
     parts: tuple[bytes, ...] = ()
+    models: tuple[RunModel, ...] = ()
+    trackers: tuple[Tracker, ...] = ()
+
+
+@dataclass(slots=True)
+class _Notes:
+    """What the processes of a run noted, in the order in which their files are read."""
+
+    reads: list[_Read] = field(default_factory=list)
+    made: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
+    models: list[RunModel] = field(default_factory=list)
+    trackers: list[Tracker] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -77,11 +97,11 @@ class _Read:
 
 def gather(folder: str) -> Gathered:
     """Read the notes in a run's folder."""
-    reads: list[_Read] = []
-    made: dict[tuple[str, str, str], dict[str, Any]] = {}
+    notes = _Notes()
     for name in sorted(os.listdir(folder)):
         if name.endswith(NOTES_SUFFIX):
-            _read_notes(os.path.join(folder, name), reads, made)
+            _read_notes(os.path.join(folder, name), notes)
+    reads, made = notes.reads, notes.made
     reads.sort(key=lambda read: int(read.facts.get("time_ns", 0)))
     own = {key for key, output in made.items() if output.get("created")}
     inputs: list[RunInput] = []
@@ -95,17 +115,25 @@ def gather(folder: str) -> Gathered:
     outputs = [
         RunOutput(o["dataset"], o["version"], o["tree"], o["repository"], o["number"]) for o in made.values()
     ]
-    return Gathered(tuple(inputs), tuple(outputs), tuple(parts))
+    return Gathered(
+        tuple(inputs), tuple(outputs), tuple(parts), tuple(notes.models), tuple(dict.fromkeys(notes.trackers))
+    )
 
 
-def _read_notes(path: str, reads: list[_Read], made: dict[tuple[str, str, str], dict[str, Any]]) -> None:
+def _read_notes(path: str, notes: _Notes) -> None:
     versions: dict[int, _Read] = {}
     for kind, *values in _lines(path):
         if kind == "o" and _is_version(values[0]):
-            made.setdefault((values[0]["repository"], values[0]["dataset"], values[0]["version"]), values[0])
+            made = values[0]
+            notes.made.setdefault((made["repository"], made["dataset"], made["version"]), made)
         elif kind == "v" and _is_version(values[1]):
             versions[values[0]] = _Read(values[1])
-            reads.append(versions[values[0]])
+            notes.reads.append(versions[values[0]])
+        elif kind == "m":
+            files = tuple([ModelFile(**file) for file in values[0]["files"]])
+            notes.models.append(RunModel(**{**values[0], "files": files}))
+        elif kind == "t":
+            notes.trackers.append(Tracker(**values[0]))
         elif values and values[0] in versions:
             _note(versions[values[0]], kind, values[1:])
 

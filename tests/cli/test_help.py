@@ -24,7 +24,7 @@ READING_VERBS = {
 }
 WRITING_VERBS = {
     *("init", "commit", "tag", "alias", "branch", "merge", "revert", "rename", "delete"),
-    *("push", "pull", "doctor", "sign", "trust"),
+    *("push", "pull", "doctor", "sign", "trust", "link"),
 }
 HEAVY = {
     *("numpy", "pyarrow", "fsspec", "zstandard", "rich", "pyfastcdc", "pathspec", "pandas", "asyncio"),

@@ -1,0 +1,1 @@
+"""Other tools: what they are told of versions and runs, and what is read from them. Each is an extra."""
