@@ -41,6 +41,8 @@ from dataver.session import Session
 from dataver.store import open_store
 
 if TYPE_CHECKING:
+    from dataver.gc.prune import PruneReport, Retention
+    from dataver.gc.report import GcReport
     from dataver.moments import Time
     from dataver.provenance import SourceLike
     from dataver.settings import Settings
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
     from dataver.version import Version
 
 Place = str | os.PathLike[str]
+GRACE_S = 7 * 86_400.0
+"""How long what is marked waits for its sweep where nobody says how long."""
 
 
 class Repository(Comparisons):
@@ -366,6 +370,46 @@ class Repository(Comparisons):
         return Signatures(self.session)
 
     # Health
+
+    def gc(
+        self, *, yes: bool = False, grace_s: float = GRACE_S, progress: Progress | None = None
+    ) -> GcReport:
+        """Mark what nothing refers to, and delete what was marked longer ago than the grace, in seconds.
+
+        Without `yes` it only says what it would do. What a branch, tag, alias, number, run or hold leads
+        to stays. Others may commit, push and read meanwhile: no data that anything leads to is lost,
+        whatever the grace. `DamagedError` where anything cannot be read; nothing is collected then.
+        """
+        from dataver.gc import collect
+
+        return collect(self.session, yes=yes, grace_s=grace_s, progress=progress)
+
+    def gc_restore(self) -> GcReport:
+        """Take all marks back that are not swept, also of versions that were pruned."""
+        from dataver.gc import restore
+
+        return restore(self.session)
+
+    def prune(self, dataset: str, keep: Retention, *, yes: bool = False) -> PruneReport:
+        """Let versions of `main` go that `keep` does not name; without `yes` only say which.
+
+        Never what a branch ends at, a tag, an alias or a hold names, or a run read or made.
+        """
+        from dataver.gc.prune import prune
+
+        return prune(self.session, dataset, keep, yes=yes)
+
+    def hold(self, ref: str, name: str) -> RefResult:
+        """Keep a version under a name, whatever else lets it go. `AlreadyExistsError` if it keeps another."""
+        from dataver.gc.holds import hold
+
+        return hold(self.session, ref, name)
+
+    def release(self, name: str) -> RefResult:
+        """Let a hold go."""
+        from dataver.gc.holds import release
+
+        return release(self.session, name)
 
     def verify(
         self, ref: str | None = None, *, deep: bool = False, progress: Progress | None = None

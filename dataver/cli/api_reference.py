@@ -16,6 +16,9 @@ from dataver import results, tables
 from dataver.cards.card import Card
 from dataver.format.provenance import DerivedFrom, Source
 from dataver.fs import DataverFileSystem
+from dataver.gc.prune import PruneReport, Retention
+from dataver.gc.report import GcReport, LostVersion
+from dataver.gc.roots import Kept
 from dataver.loading import columns
 from dataver.loading.options import RowOptions, StreamOptions
 from dataver.loading.rows import TorchRows
@@ -71,6 +74,9 @@ def reference() -> str:
     parts += ["## Settings\n", text(Settings), *members(Settings)]
     for found in (Setting, SettingResult):
         parts += [f"### {found.__name__}\n", fields(found), text(found)]
+    parts += ["## Collection\n"]
+    for report in (GcReport, LostVersion, Kept, Retention, PruneReport):
+        parts += [f"### {report.__name__}\n", fields(report), text(report)]
     parts += ["## Where data came from\n"]
     for value in (Source, DerivedFrom, Origins, Card):
         parts += [f"### {value.__name__}\n", fields(value), text(value)]

@@ -39,17 +39,14 @@ def command(session: Session, yes: bool, grace: float, restore: bool) -> None:
     What a branch, tag, alias, version number, run, model or hold leads to stays, with its history. Nothing is
     deleted that was not marked by an earlier entry of the log; writers and readers go on meanwhile.
     """
-    from dataver.gc import collect
-    from dataver.gc import restore as take_back
-
     repository = session.open()
     if restore:
         if yes:
             raise click.UsageError("--restore takes marks back, --yes makes them: choose one.")
-        report = take_back(repository.session)
+        report = repository.gc_restore()
     else:
         with session.watch() as progress:
-            report = collect(repository.session, yes=yes, grace_s=grace, progress=progress)
+            report = repository.gc(yes=yes, grace_s=grace, progress=progress)
     session.answer(report.to_json, lambda: lines(report, restore=restore))
     if report.undeleted:
         output.warn(

@@ -26,14 +26,14 @@ def command(session: Session, ref: str | None, name: str | None, release: str | 
     """Keep the version REF under NAME: no prune and no gc lets it go. Without arguments list the holds."""
     from dataver.gc import holds
 
-    opened = session.open().session
+    repository = session.open()
     if release is not None:
         if ref is not None:
             raise click.UsageError("--release takes the name of a hold, and nothing else.")
-        gone = holds.release(opened, release)
+        gone = repository.release(release)
         session.answer(gone.to_json, lambda: [f"{output.name(release)} released"])
     elif ref is None:
-        found = holds.holds(opened)
+        found = holds.holds(repository.session)
         names = ("name", "dataset", "id")
         session.answer(
             lambda: {"holds": [dict(zip(names, one, strict=True)) for one in found]},
@@ -42,5 +42,5 @@ def command(session: Session, ref: str | None, name: str | None, release: str | 
     elif name is None:
         raise click.UsageError("Name the hold: dataver hold REF NAME.")
     else:
-        made = holds.hold(opened, ref, name)
+        made = repository.hold(ref, name)
         session.answer(made.to_json, lambda: [f"{output.name(name)} holds {output.safe(ref)}  {made.id}"])

@@ -49,10 +49,10 @@ def command(
     Never what a branch ends at, what a tag, an alias or a hold names, or what a run read or made. Until
     the bytes are gone, `dataver gc --restore` brings the versions back.
     """
-    from dataver.gc.prune import Retention, prune
+    from dataver.gc.prune import Retention
 
     keep = Retention(keep_last, keep_daily, keep_weekly, keep_monthly, keep_yearly, keep_tagged)
-    report = prune(session.open().session, dataset, keep, yes=yes)
+    report = session.open().prune(dataset, keep, yes=yes)
     session.answer(report.to_json, lambda: lines(report))
 
 

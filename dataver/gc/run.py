@@ -34,14 +34,13 @@ from dataver.relying import spare_all
 from dataver.session import Session
 from dataver.values import dataclass
 
-GRACE_S = 7 * 86_400.0
 ATTEMPTS_MAX = 20
 
 Operations = tuple[Operation, ...]
 
 
 def collect(
-    session: Session, *, yes: bool = False, grace_s: float = GRACE_S, progress: Progress | None = None
+    session: Session, *, yes: bool = False, grace_s: float, progress: Progress | None = None
 ) -> GcReport:
     """Collect what nothing refers to; without `yes` only say what that is. See `Repository.gc`."""
     watcher = progress or Silent()

@@ -85,7 +85,7 @@ def test_a_report_changes_nothing(world: World) -> None:
     world.commit("d", range(2))
     world.repository.delete_dataset("d")
     before = world.packs(), world.repository.session.log.tail().entry.number
-    report = collect(world.repository.session)
+    report = collect(world.repository.session, grace_s=WEEK)
     assert not report.done
     assert report.marked >= 2
     assert report.marked_bytes > 400_000
@@ -98,10 +98,10 @@ def test_a_deleted_branch_goes_after_the_grace_and_main_stays(world: World) -> N
     lost = world.commit("d", range(5), branch="x")
     world.repository.delete_ref("branch", "d", "x")
     session = world.repository.session
-    first = collect(session, yes=True)
+    first = collect(session, yes=True, grace_s=WEEK)
     assert first.marked
     assert first.swept == 0
-    again = collect(session, yes=True)
+    again = collect(session, yes=True, grace_s=WEEK)
     assert (again.marked, again.swept) == (0, 0)
     assert again.waiting == first.marked
     with pytest.raises(RefNotFoundError):
@@ -119,7 +119,7 @@ def test_a_restore_before_the_sweep_brings_all_back(world: World) -> None:
     world.commit("d", range(2))
     lost = world.commit("d", range(5), branch="x")
     world.repository.delete_ref("branch", "d", "x")
-    collect(world.repository.session, yes=True)
+    collect(world.repository.session, yes=True, grace_s=WEEK)
     with pytest.raises(RefNotFoundError):
         world.repository.tag(f"d@{lost}", "back")
     assert restore(world.repository.session).spared
@@ -134,7 +134,7 @@ def test_a_restore_before_the_sweep_brings_all_back(world: World) -> None:
 def test_a_deleted_dataset_comes_back_until_it_is_swept(world: World) -> None:
     world.commit("d", range(2))
     world.repository.delete_dataset("d")
-    collect(world.repository.session, yes=True)
+    collect(world.repository.session, yes=True, grace_s=WEEK)
     world.repository.undelete_dataset("d")
     assert collect(world.repository.session, yes=True, grace_s=0).swept == 0
     assert world.holds_bytes("d", range(2))
@@ -294,7 +294,7 @@ def test_a_commit_spares_what_it_found_and_was_marked_meanwhile(world: World, ti
 
     def mark() -> None:
         for _ in range(times):
-            assert collect(collector, yes=True).versions or times == 2
+            assert collect(collector, yes=True, grace_s=WEEK).versions or times == 2
 
     _before_entry(writer, mark)
     done = writer.commit("d", world.folder)
@@ -324,7 +324,7 @@ def test_the_upload_of_a_slow_writer_is_spared(world: World) -> None:
     world.commit("d", [9])
     world.fill(range(4))
     writer = world.another()
-    _before_entry(writer, lambda: collect(world.another().session, yes=True))
+    _before_entry(writer, lambda: collect(world.another().session, yes=True, grace_s=WEEK))
     writer.commit("d", world.folder)
     assert world.holds_bytes("d", range(4))
     collect(world.another().session, yes=True, grace_s=0)
@@ -351,7 +351,7 @@ def test_a_commit_made_from_a_version_that_was_condemned_meanwhile_is_refused(wo
 
     def condemn() -> None:
         world.another().delete_ref("branch", "d", "x")
-        collect(world.another().session, yes=True)
+        collect(world.another().session, yes=True, grace_s=WEEK)
 
     _before_entry(writer, condemn)
     with pytest.raises(ConflictError):
@@ -392,7 +392,7 @@ def test_merged_segments_keep_the_place_that_is_not_marked(world: World) -> None
     """Of two packs with the same chunks one is marked; merging must not keep that one's place."""
     world.commit("old", range(3))
     world.repository.delete_dataset("old")
-    collect(world.repository.session, yes=True)
+    collect(world.repository.session, yes=True, grace_s=WEEK)
     world.commit("d", range(3))  # Stored once more, as the first copy is marked.
     for number in range(20):  # Enough segments to be merged, several times.
         world.commit("e", [100 + number])
@@ -422,7 +422,7 @@ def test_prune_keeps_what_is_asked_for_and_what_is_named(world: World) -> None:
     with pytest.raises(RefNotFoundError, match="pruned"):
         world.repository.version("d@v3")
     assert world.another().version("d@paper").read("f2") == random.Random(2).randbytes(200_000)
-    collect(session, yes=True)
+    collect(session, yes=True, grace_s=WEEK)
     assert world.is_whole()
     restore(session)
     assert len(list(world.repository.log("d"))) == 8
@@ -458,11 +458,11 @@ def test_the_environment_may_lie_about_the_time(world: World, monkeypatch: pytes
     world.commit("d", range(2))
     world.repository.delete_dataset("d")
     session = world.repository.session
-    collect(session, yes=True)
+    collect(session, yes=True, grace_s=WEEK)
     import time
 
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + 30 * 86_400)
-    assert collect(session, yes=True).swept == 0
+    assert collect(session, yes=True, grace_s=WEEK).swept == 0
     key = next(iter(sorted(Path(world.url, "log").glob("0*"))))
     assert os.path.getmtime(key) <= real() + 1
