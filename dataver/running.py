@@ -333,6 +333,7 @@ class Run:
 
     def log_param(self, name: str, value: Any) -> None:
         """Record a parameter: what JSON can hold, anything else as text. The last value counts."""
+        self._require_open()
         self._params[_key(name, "parameter")] = _plain(name, value)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
@@ -342,6 +343,7 @@ class Run:
 
     def log_metric(self, name: str, value: float, step: int | None = None) -> None:  # noqa: ARG002 - as trackers have it
         """Record a number that tells how well it went. The last value counts; a tracker keeps the others."""
+        self._require_open()
         number = _plain(name, value)
         if isinstance(number, bool) or not isinstance(number, int | float | str):
             raise BadInputError(f"the metric {name!a:.100} is {value!a:.100}, which is no number")
@@ -372,11 +374,13 @@ class Run:
 
     def log_seeds(self, **seeds: int) -> None:
         """Record seeds by the name of what they are for."""
+        self._require_open()
         for name, value in seeds.items():
             self._seeds[_key(name, "seed")] = _plain(name, value)
 
     def add_tracker(self, kind: str, run_id: str, uri: str = "", experiment: str = "") -> None:
         """Record what this run is called in another tool, so that it is found by that."""
+        self._require_open()
         tracker = Tracker(_key(kind, "tracker"), _key(run_id, "run of a tracker"), uri, experiment)
         if tracker not in self._trackers:
             self._trackers.append(tracker)
@@ -395,6 +399,10 @@ class Run:
     def metrics(self) -> dict[str, Any]:
         """The metrics so far."""
         return dict(self._metrics)
+
+    def _require_open(self) -> None:
+        if self.record is not None:
+            raise BadInputError(f"run {self.id[:12]} has ended, and its record never changes")
 
     def _require_on(self) -> None:
         if self._recorder is None:

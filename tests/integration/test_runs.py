@@ -536,8 +536,9 @@ def test_names_and_values_that_cannot_be_recorded_are_refused(repository: Reposi
             run.log_model("churn", "nothing")
         with pytest.raises(BadInputError):
             run.start()
-    with pytest.raises(BadInputError):
-        run.use("iris@v1")
+    for late in (lambda: run.use("iris@v1"), lambda: run.log_param("lr", 1), lambda: run.log_metric("f1", 1)):
+        with pytest.raises(BadInputError):
+            late()
 
 
 TRAINS = """
