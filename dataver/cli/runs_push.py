@@ -17,7 +17,7 @@ RUNS_REPO_VARIABLE = "DATAVER_RUNS_REPO"
 
 
 def open_runs(session: Session) -> Repository:
-    """The repository that has the runs: found as ever, but `DATAVER_RUNS_REPO` comes before `DATAVER_REPO`."""
+    """The repository that has the runs: as ever, but `DATAVER_RUNS_REPO` comes before `DATAVER_REPO`."""
     if session.repo is None and os.environ.get(RUNS_REPO_VARIABLE):
         session.repo = os.environ[RUNS_REPO_VARIABLE]
     return session.open()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -481,6 +483,25 @@ def test_the_code_is_recorded(repository: Repository, place: Path) -> None:
     assert (place / "train.py").read_text() == "lr = 0.2\n"
     assert record.environment is not None
     assert [lock.path for lock in record.environment.locks] == ["uv.lock"]
+
+
+def test_the_environment_is_that_of_the_command(repository: Repository, place: Path) -> None:
+    other = place / "bin" / "python"
+    other.parent.mkdir()
+    other.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    other.chmod(0o755)
+    variables = {**os.environ, "OMP_NUM_THREADS": "2", "MINE": "yes", "DATAVER_RUN_VARIABLES": "MINE"}
+    done = program("run", "--", str(other), "-c", "pass", env=variables)
+    assert done.returncode == 0, done.stderr
+    environment = last(repository).environment
+    assert environment is not None
+    assert environment.packages is not None
+    assert environment.python == platform.python_version()
+    assert {"MINE": "yes", "OMP_NUM_THREADS": "2"}.items() <= environment.variables.items()
+    assert "PATH" not in environment.variables
+    assert environment.hardware["cores"] == os.cpu_count()
+    listing = Records(repository.session, repository.session.newest()).part(environment.packages).decode()
+    assert f"numpy=={version('numpy')}\n" in listing
 
 
 def test_damage_to_a_run_is_found(repository: Repository, place: Path) -> None:
