@@ -99,6 +99,17 @@ def test_a_run_that_cannot_be_recorded_waits(
     assert repository.verify(deep=True).ok
 
 
+def test_an_end_that_cannot_be_recorded_is_kept_in_any_case(repository: Repository, place: Path) -> None:
+    run = dataver.run("train", repo=repository).start()
+    repository.version("iris").read("a.csv")
+    (place / ".dataver").rename(place / "away")
+    with pytest.warns(UserWarning, match="waits in"):
+        run.end()
+    (place / "away").rename(place / ".dataver")
+    assert [push_one(repository.session, kept) for kept in waiting()] == [True]
+    assert ids(repository) == [run.id]
+
+
 def test_a_run_is_recorded_once_however_often_it_is_pushed(
     repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:

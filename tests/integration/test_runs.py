@@ -428,6 +428,9 @@ def test_hooks_are_told_and_cannot_fail_a_run(repository: Repository, place: Pat
         def model_logged(self, run: dataver.Run, model: object) -> None:
             raise RuntimeError("no")
 
+        def run_ending(self, run: dataver.Run) -> None:
+            run.add_tracker("mlflow", "39a8545a")
+
         def run_ended(self, run: dataver.Run) -> None:
             assert run.record is not None
             told.append(f"ended {run.record.status} {run.models[0]}")
@@ -442,6 +445,21 @@ def test_hooks_are_told_and_cannot_fail_a_run(repository: Repository, place: Pat
     finally:
         events.unregister(hook)
     assert told == ["started train", "ended done churn@v1"]
+    assert [tracker.run_id for tracker in last(repository).trackers] == ["39a8545a"]
+
+
+def test_notes_of_runs_that_died_go(repository: Repository, tmp_path: Path) -> None:
+    script = "import dataver, os\nwith dataver.run('train'): os.kill(os.getpid(), 9)"
+    for _ in range(2):
+        python(script, check=False)
+    old, new = sorted(tmp_path.glob("dataver-run-*"))
+    os.utime(old, (0, 0))
+    with dataver.run("alive", repo=repository) as run:
+        left = set(tmp_path.glob("dataver-run-*"))
+        assert len(left) == 2
+        assert new in left
+        assert run.id[:12] in str(left - {new})
+    assert set(tmp_path.glob("dataver-run-*")) == {new}
 
 
 def test_the_code_is_recorded(repository: Repository, place: Path) -> None:
