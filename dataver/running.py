@@ -11,7 +11,6 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from tempfile import mkdtemp
 from types import TracebackType
 from typing import Any, Self, overload
 
@@ -21,9 +20,7 @@ from dataver.config import find_repository
 from dataver.errors import (
     BadInputError,
     DataverError,
-    EnvironmentFaultError,
     NotPermittedError,
-    RepositoryNotFoundError,
     StoreError,
 )
 from dataver.format.canonical_json import canonical_json
@@ -37,6 +34,7 @@ from dataver.lineage.model_files import hash_model
 from dataver.lineage.processes import this_process
 from dataver.lineage.publishing import end_run, start_run
 from dataver.lineage.records import check_model_name
+from dataver.lineage.run_folders import make_run_folder
 from dataver.log.run_state import ModelState
 from dataver.parts import Definition, SplitView
 from dataver.recording import DEFAULT_ROLE, FOLDER_VARIABLE, RUN_VARIABLE, Recorder
@@ -149,8 +147,13 @@ class Run:
             parent="" if parent is None else parent.run,
         )
         self._start = mask_record(record)
-        self._put(self._start, None)
-        self._switch_on()
+        notes = make_run_folder(self.id, record.process)
+        try:
+            self._put(self._start, None)
+        except BaseException:
+            shutil.rmtree(notes, ignore_errors=True)
+            raise
+        self._switch_on(notes)
         self._process = os.getpid()
         events.emit("run_started", self)
         return self
@@ -167,6 +170,7 @@ class Run:
             raise BadInputError(f"run {self.id[:12]} has not begun")
         if recorder is None or self._process != os.getpid():
             return
+        events.emit("run_ending", self)
         self._switch_off()
         try:
             gathered = gather(recorder.folder)
@@ -198,8 +202,7 @@ class Run:
             shutil.rmtree(recorder.folder, ignore_errors=True)
         events.emit("run_ended", self)
 
-    def _switch_on(self) -> None:
-        folder = mkdtemp(prefix=f"dataver-run-{self.id[:12]}-")
+    def _switch_on(self, folder: str) -> None:
         self._recorder = Recorder(self.id, folder)
         variables = {RUN_VARIABLE: self.id, FOLDER_VARIABLE: folder}
         before = {name: os.environ.get(name) for name in variables}
@@ -246,24 +249,26 @@ class Run:
         return other or given or find_repository() or "", ""
 
     def _put(self, start: RunRecord, end: RunRecord | None) -> None:
-        """Record it; where that is impossible now, put it aside."""
+        """Record it; where that is impossible now, put it aside: an end in any case, as it comes once."""
         try:
             session = self._session()
             if end is None:
                 start_run(session, start, self._parts)
             else:
                 self.models = end_run(session, end, self._parts, start=start)
-        except RepositoryNotFoundError:
-            raise
-        except (NotPermittedError, StoreError, EnvironmentFaultError) as error:
+        except (DataverError, KeyboardInterrupt) as error:
+            if end is None and not isinstance(error, NotPermittedError | StoreError):
+                raise
             url, repository = self._place()
             folder = spool.keep(mask_text(url), repository, start, end, self._parts)
+            self._spooled = True
+            if isinstance(error, KeyboardInterrupt):
+                raise
             if end is not None:
                 warnings.warn(
                     f"run {self.id[:12]} waits in {folder}: {error}. `dataver runs push` records it",
                     stacklevel=3,
                 )
-            self._spooled = True
             return
         if self._spooled:
             spool.drop(self.id)
@@ -335,6 +340,7 @@ class Run:
 
     def log_param(self, name: str, value: Any) -> None:
         """Record a parameter: what JSON can hold, anything else as text. The last value counts."""
+        self._require_open()
         self._params[_key(name, "parameter")] = _plain(name, value)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
@@ -344,6 +350,7 @@ class Run:
 
     def log_metric(self, name: str, value: float, step: int | None = None) -> None:  # noqa: ARG002 - as trackers have it
         """Record a number that tells how well it went. The last value counts; a tracker keeps the others."""
+        self._require_open()
         number = _plain(name, value)
         if isinstance(number, bool) or not isinstance(number, int | float | str):
             raise BadInputError(f"the metric {name!a:.100} is {value!a:.100}, which is no number")
@@ -374,11 +381,13 @@ class Run:
 
     def log_seeds(self, **seeds: int) -> None:
         """Record seeds by the name of what they are for."""
+        self._require_open()
         for name, value in seeds.items():
             self._seeds[_key(name, "seed")] = _plain(name, value)
 
     def add_tracker(self, kind: str, run_id: str, uri: str = "", experiment: str = "") -> None:
         """Record what this run is called in another tool, so that it is found by that."""
+        self._require_open()
         tracker = Tracker(_key(kind, "tracker"), _key(run_id, "run of a tracker"), uri, experiment)
         if tracker not in self._trackers:
             self._trackers.append(tracker)
@@ -402,6 +411,10 @@ class Run:
     def metrics(self) -> dict[str, Any]:
         """The metrics so far."""
         return dict(self._metrics)
+
+    def _require_open(self) -> None:
+        if self.record is not None:
+            raise BadInputError(f"run {self.id[:12]} has ended, and its record never changes")
 
     def _require_on(self) -> None:
         if self._recorder is None:

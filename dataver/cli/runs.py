@@ -51,16 +51,16 @@ def command(session: Session, action: str, run: str | None, limit: int | None, *
 
     A run that began and never ended is `crashed` where its process is gone, `running` where it lives, and
     `unfinished` where another machine would have to tell. push: runs that could not be recorded in their
-    repository wait on this machine; this records those that belong to the repository that is open.
+    repository wait on this machine; this records each where it belongs, with --repo those that belong there.
     """
     if (run is None) == (action == "show"):
         raise click.UsageError("`runs show` takes one RUN, the others none.")
-    if action == "push":
-        from dataver.cli.runs_push import push
+    from dataver.cli.runs_push import open_runs, push
 
+    if action == "push":
         push(session)
         return
-    repository = session.open().session
+    repository = open_runs(session).session
     state = repository.state()
     if action == "show":
         assert run is not None

@@ -57,6 +57,11 @@ _ASSIGNED = re.compile(
     re.IGNORECASE,
 )
 _OPTION = re.compile(rf"""((?<![\w-])--?{_NAME}\s+)("[^"\n]*"|'[^'\n]*'|[^\s-][^\s]*)""", re.IGNORECASE)
+_BRACKETED = re.compile(rf"""((?<![\w]){_NAME}["']?\]?\s*[=:]\s*[({{\[])([^)}}\]\n]*)""", re.IGNORECASE)
+_DEFAULT = re.compile(
+    rf"""(\b(?:environ|env|get\w*|set\w*)\(\s*["']{_NAME}["']\s*,\s*)("[^"\n]*"|'[^'\n]*')""", re.IGNORECASE
+)
+_LITERAL = re.compile(r"""("[^"\n]*"|'[^'\n]*')(?!\s*:)""")
 _QUOTED = re.compile(r"""[bru]{0,2}(["']).*\1""", re.IGNORECASE)
 _CODE = re.compile(
     r"(?:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|None|True|False|null|true|false|str|bytes|int|float|bool|Any|object"
@@ -120,6 +125,8 @@ def mask_listing(text: str) -> str:
 
 def _mask_shapes(text: str) -> str:
     text = _PRIVATE_KEY.sub(MASK, text)
+    text = _BRACKETED.sub(lambda found: found[1] + _LITERAL.sub(f'"{MASK}"', found[2]), text)
+    text = _DEFAULT.sub(rf'\1"{MASK}"', text)
     text = _USER_IN_URL.sub(rf"\1{MASK}@", text)
     text = _BEARER.sub(rf"\1\2{MASK}", text)
     return _KNOWN.sub(MASK, text)

@@ -58,6 +58,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "settings.py").write_text(
         f'debug = False\npassword = "{canary("patch")}"\n'
         f"config = {{'api_key': '{canary('patchdict')}'}}\n"
+        f"DB_PASSWORD={canary('patchenv')}\nsecret: {canary('patchyaml')}\n"
+        f"get(url, auth=('me', '{canary('patchtuple')}'))\n"
+        f"token = os.environ.get('TOKEN', '{canary('patchdefault')}')\n"
         f'url = "https://me:{canary("patchurl")}@host/x?sig={canary("patchsig")}"\n'
         + "\n".join(f"# {line}" for line in KEY.splitlines())
         + "\n"
