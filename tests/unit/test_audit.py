@@ -188,11 +188,13 @@ def test_what_the_tracker_says_is_compared(
     install(
         tmp_path,
         monkeypatch,
+        "from dataver.errors import RefNotFoundError\n"
         "from dataver.lineage.nodes import ClaimedInput, ExternalNode\n"
         "def resolve(text):\n"
         f"    ids = {{'good': '{version}', 'bad': {'ab' * 32!r}}}\n"
         "    name = text.removeprefix('toys:/')\n"
         "    if name == text: return None\n"
+        "    if name == 'gone': raise RefNotFoundError('the tracker has no such model')\n"
         "    inputs = (ClaimedInput(ids[name]),) if name in ids else None\n"
         f"    folder = {str(model)!r} if name == 'files' else ''\n"
         "    names = ('toy:7',) if name != 'new' else ()\n"
@@ -211,6 +213,8 @@ def test_what_the_tracker_says_is_compared(
     assert audit(repository, "toys:/silent").status == TRACED
     assert agreements(audit(repository, "toys:/files"))["model files"] is True
     assert audit(repository, "toys:/new").status == NOT_TRACEABLE
+    report = audit(repository, "toys:/gone")
+    assert (report.status, report.subject.tried) == (NOT_TRACEABLE, ["the tracker has no such model"])
     trained(repository, model, trackers=(Tracker("toy", "7"),))
     assert any("2 runs" in warning for warning in audit(repository, "toys:/good").warnings)
 
