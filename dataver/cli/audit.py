@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -117,15 +117,17 @@ def report_lines(report: AuditReport) -> Iterator[str]:
     from dataver.lineage.audit_sections import sections
 
     for section in sections(report):
-        lines = output.columns(padded([tuple(map(output.safe, row)) for row in section.rows]))
-        for number, (line, state) in enumerate(zip(lines, section.states, strict=True)):
+        for number, (line, state) in enumerate(zip(aligned(section.rows), section.states, strict=True)):
             heading = click.style(f"{section.title if not number else '':<9}", bold=True)
             if state in STYLES:
                 line = click.style(line, fg=STYLES[state])
             yield f"{heading} {output.dim(line) if state == 'head' else line}".rstrip()
 
 
-def padded(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Rows with as many cells each; those with one cell are not aligned with others."""
+def aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """A line for each row; rows of one cell stand as they are, the others in columns."""
     wide = max(map(len, rows))
-    return [(*row, *[""] * (wide - len(row))) for row in rows]
+    several = [tuple(map(output.safe, (*row, *[""] * (wide - len(row))))) for row in rows if len(row) > 1]
+    columns = iter(output.columns(several))
+    for row in rows:
+        yield next(columns) if len(row) > 1 else output.safe(row[0])
