@@ -46,6 +46,7 @@ STYLES = {"good": "green", "bad": "red"}
 @click.option(
     "--rows", is_flag=True, help="Count the rows of parts and compare their keys; --verify does too."
 )
+@click.option("--tracker", is_flag=True, help="Ask the trackers that the run's record names, as MLflow.")
 @click.option("--depth", type=click.IntRange(min=0), metavar="N", help="So many steps of lineage at most.")
 @click.option("--html", type=PLACE, metavar="FILE", help="Also write the page as HTML, with a picture.")
 @click.option(
@@ -63,6 +64,7 @@ def command(
     model: str,
     verify: bool,
     rows: bool,
+    tracker: bool,
     depth: int | None,
     html: str | None,
     bundle: str | None,
@@ -82,7 +84,7 @@ def command(
     repository.session.jobs = jobs or 0
     with session.watch() as progress:
         report = audit(
-            repository, model, verify=verify, rows=rows, depth=depth, progress=progress,
+            repository, model, verify=verify, rows=rows, tracker=tracker, depth=depth, progress=progress,
             open_other=lambda url: dataver.open(url, offline=session.offline),
         )  # fmt: skip
     if html is not None:

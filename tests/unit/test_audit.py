@@ -15,7 +15,7 @@ import pytest
 import dataver
 from dataver.errors import BadInputError, PathNotFoundError
 from dataver.format.run_record import Code, Environment, LockedBy, Process, RunInput, Tracker, part_digest
-from dataver.lineage.audit import BROKEN, NOT_TRACEABLE, TRACED, AuditReport, audit
+from dataver.lineage.audit import BROKEN, NOT_TRACEABLE, TRACED, TRACKED_RUNS, AuditReport, audit
 from dataver.lineage.audit_page import page
 from dataver.lineage.audit_sections import sections
 from dataver.lineage.model_link import link_document, write_link
@@ -208,6 +208,14 @@ def test_what_the_tracker_says_is_compared(
     assert (report.status, report.subject.found_by, report.name) == (TRACED, "tracker", "model:churn@v1")
     assert agreements(report)["tracker"] is True
     assert report.warnings == ["the tracker has an input that is no version: frame"]
+    monkeypatch.setitem(TRACKED_RUNS, "toy", "toys:/bad")
+    assert "not asked" in next(
+        one.detail for one in audit(repository, "churn").evidence if one.source == "tracker"
+    )
+    asked = audit(repository, "churn", tracker=True)
+    assert (asked.status, agreements(asked)["tracker"]) == (BROKEN, False)
+    monkeypatch.setitem(TRACKED_RUNS, "toy", "toys:/gone")
+    assert "in vain" in audit(repository, "churn", tracker=True).warnings[0]
     report = audit(repository, "toys:/bad")
     assert (report.status, agreements(report)["tracker"]) == (BROKEN, False)
     assert audit(repository, "toys:/silent").status == TRACED
