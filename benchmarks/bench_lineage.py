@@ -157,11 +157,12 @@ def ask(place: Path, rounds: int) -> None:
     def walked(node: str, *, up: bool) -> int:
         return len(lineage(dataver.open(url).session, node, up=up, down=not up).nodes)
 
+    weights = model_file(url)
     questions: dict[str, Callable[[], int]] = {
         "`who-used` of a version": lambda: used("bench@v251"),
         "`who-used` of a file of one version, by its digest": lambda: used(once),
         "`who-used` of a file of ten versions": lambda: used(often),
-        "`who-used` of a model's file": lambda: used(model_file(url)),
+        "`who-used` of a model's file": lambda: used(weights),
         "`lineage --up` of a model": lambda: walked("model:model-7@v3", up=True),
         "`lineage --down` of a version, --depth 2": lambda: len(
             lineage(dataver.open(url).session, "bench@v251", up=False, depth=2).nodes

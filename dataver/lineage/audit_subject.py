@@ -62,7 +62,11 @@ def find_subject(known: Known, text: str) -> Subject:
         return subject
     scheme, colon, rest = text.partition(":")
     if colon and not os.path.exists(text):
-        subject.external = external_node(text)
+        try:
+            subject.external = external_node(text)
+        except NotFoundError as error:
+            subject.tried.append(str(error))
+            return subject
         if subject.external is not None:
             _by_tracker(known, subject.external, subject)
             return subject

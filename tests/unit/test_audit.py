@@ -15,7 +15,7 @@ import pytest
 import dataver
 from dataver.errors import BadInputError, PathNotFoundError
 from dataver.format.run_record import Code, Environment, LockedBy, Process, RunInput, Tracker, part_digest
-from dataver.lineage.audit import BROKEN, NOT_TRACEABLE, TRACED, AuditReport, audit
+from dataver.lineage.audit import BROKEN, NOT_TRACEABLE, TRACED, TRACKED_RUNS, AuditReport, audit
 from dataver.lineage.audit_page import page
 from dataver.lineage.audit_sections import sections
 from dataver.lineage.model_link import link_document, write_link
@@ -188,11 +188,13 @@ def test_what_the_tracker_says_is_compared(
     install(
         tmp_path,
         monkeypatch,
+        "from dataver.errors import RefNotFoundError\n"
         "from dataver.lineage.nodes import ClaimedInput, ExternalNode\n"
         "def resolve(text):\n"
         f"    ids = {{'good': '{version}', 'bad': {'ab' * 32!r}}}\n"
         "    name = text.removeprefix('toys:/')\n"
         "    if name == text: return None\n"
+        "    if name == 'gone': raise RefNotFoundError('the tracker has no such model')\n"
         "    inputs = (ClaimedInput(ids[name]),) if name in ids else None\n"
         f"    folder = {str(model)!r} if name == 'files' else ''\n"
         "    names = ('toy:7',) if name != 'new' else ()\n"
@@ -206,11 +208,21 @@ def test_what_the_tracker_says_is_compared(
     assert (report.status, report.subject.found_by, report.name) == (TRACED, "tracker", "model:churn@v1")
     assert agreements(report)["tracker"] is True
     assert report.warnings == ["the tracker has an input that is no version: frame"]
+    monkeypatch.setitem(TRACKED_RUNS, "toy", "toys:/bad")
+    assert "not asked" in next(
+        one.detail for one in audit(repository, "churn").evidence if one.source == "tracker"
+    )
+    asked = audit(repository, "churn", tracker=True)
+    assert (asked.status, agreements(asked)["tracker"]) == (BROKEN, False)
+    monkeypatch.setitem(TRACKED_RUNS, "toy", "toys:/gone")
+    assert "in vain" in audit(repository, "churn", tracker=True).warnings[0]
     report = audit(repository, "toys:/bad")
     assert (report.status, agreements(report)["tracker"]) == (BROKEN, False)
     assert audit(repository, "toys:/silent").status == TRACED
     assert agreements(audit(repository, "toys:/files"))["model files"] is True
     assert audit(repository, "toys:/new").status == NOT_TRACEABLE
+    report = audit(repository, "toys:/gone")
+    assert (report.status, report.subject.tried) == (NOT_TRACEABLE, ["the tracker has no such model"])
     trained(repository, model, trackers=(Tracker("toy", "7"),))
     assert any("2 runs" in warning for warning in audit(repository, "toys:/good").warnings)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
 import zipfile
 from collections.abc import Callable
 from io import BytesIO
@@ -27,9 +26,7 @@ from tests.repositories import memory_repository
 from tests.worlds import noise
 
 PATCH, PACKAGES = b"--- a\n+++ b\n", b"numpy==2.0\n"
-FAILURES = (
-    BundleError, OSError, ValueError, LookupError, TypeError, AttributeError, struct.error, RecursionError,
-)  # fmt: skip
+FAILURES = (BundleError, *bundle_check.FAILURES)
 
 
 @pytest.fixture
@@ -142,6 +139,7 @@ Edit = Callable[[dict[str, Any]], object]
     [
         lambda index: index["run"].update(id="12" * 16),
         lambda index: index["run"].update(end=index["run"]["start"]),
+        lambda index: index["run"].update(end=None),
         lambda index: index["run"].update(start=index["run"]["end"]),
         lambda index: index["model"].update(name="other"),
         lambda index: index["model"].update(number=2),
