@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import pytest
+from typing import TYPE_CHECKING
 
 from tests.integration.test_docs import PROJECT, run, steps
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_commands_do_what_the_page_shows(
