@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,8 @@ def command(session: Session, run: str, refs: tuple[str, ...], role: str) -> Non
     """Say that the RUN, which has ended, read the versions REF, or parts of them.
 
     RUN is a run of dataver, run:ID, or one of MLflow, ID or runs:/ID: it gets inputs and tags there, and
-    the repository a record of it. What is recorded already stays as it is.
+    the repository a record of it, or the one that DATAVER_RUNS_REPO names. What is recorded already stays as
+    it is.
     """
     repository = session.open()
     linked = link(repository, run, refs, role)
@@ -49,15 +51,19 @@ def link(repository: Repository, run: str, refs: Sequence[str], role: str) -> Li
     from dataver.integrations.inputs import Input, open_node, run_input
     from dataver.lineage.linking import link_inputs
     from dataver.lineage.records import RUN_PREFIX, find_run
+    from dataver.repository import open_repository
+    from dataver.running import RUNS_REPO_VARIABLE
 
     reads = [(ref, open_node(ref, repository)) for ref in refs]
+    elsewhere = os.environ.get(RUNS_REPO_VARIABLE)
+    records = (open_repository(elsewhere) if elsewhere else repository).session
     if run.startswith(RUN_PREFIX):
-        found = find_run(repository.session.newest(), run)
+        found = find_run(records.newest(), run)
         inputs = [run_input(Input.of(handle, role=role), ref) for ref, handle in reads]
-        return link_inputs(repository.session, found.id, inputs)
+        return link_inputs(records, found.id, inputs)
     from dataver.integrations.mlflow.linking import link_run
 
-    return link_run(repository, run.removeprefix("runs:/").partition("/")[0], reads, role)
+    return link_run(records, run.removeprefix("runs:/").partition("/")[0], reads, role)
 
 
 def document(linked: Linked) -> dict[str, object]:

@@ -36,6 +36,7 @@ DEFINITION_BYTES_MAX = 16 << 10
 """A definition of a split that takes more is told by its digest alone."""
 INPUT_TAG = "dataver.input."
 ROLE_CHARACTERS_MAX = 200
+_ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +105,7 @@ class Input:
             "path": self.path,
         }
         if self.split:
-            document = self.split.get("definition")
-            long = len(json.dumps(document)) > DEFINITION_BYTES_MAX
-            found["split"] = {**self.split, "definition": None if long else document}
+            found["split"] = short_split(self.split)
         return {name: value for name, value in found.items() if value}
 
     @classmethod
@@ -122,6 +121,8 @@ class Input:
             texts = (found.dataset, found.id, found.tree, found.repository, found.url, found.path, found.part)
             if not all(isinstance(text, str) for text in texts):
                 raise TypeError("a name or digest is no text")
+            if not _ID.fullmatch(found.id):
+                raise ValueError(f"{found.id[:80]!a} is no id of a version")
             return found
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BadInputError(f"what is recorded of a version is malformed: {error}") from error
@@ -174,6 +175,13 @@ def split_document(view: SplitView) -> dict[str, Any]:
         "name": view.split,
         "part": view.part,
     }
+
+
+def short_split(split: Mapping[str, Any]) -> dict[str, Any]:
+    """The document of a split, without a definition that takes much room; its digest stays."""
+    document = split.get("definition")
+    long = len(json.dumps(document)) > DEFINITION_BYTES_MAX
+    return {**split, "definition": None if long else document}
 
 
 def open_node(node: str, repo: str | Repository | None = None) -> Version | SplitView:

@@ -70,7 +70,7 @@ def test_lineage_says_where_it_stops(trained: RunRecord, run: Callable[..., Resu
     [
         (("lineage", "none"), 3),
         (("lineage", "model:none"), 3),
-        (("lineage", "models:/none/1"), 3),
+        (("lineage", "elsewhere:/none/1"), 3),
         (("lineage", "file:iris"), 2),
         (("lineage", "iris", "--depth", "-1"), 2),
         (("who-used", "none"), 3),
@@ -123,7 +123,7 @@ def test_audit(
 
 @pytest.mark.parametrize(
     ("text", "code"),
-    [("none@v1", 3), ("models:/none/1", 3), ("iris", 3), ("./none", 3), ("model:no name", 2)],
+    [("none@v1", 3), ("elsewhere:/none/1", 3), ("iris", 3), ("./none", 3), ("model:no name", 2)],
 )
 def test_audit_of_what_nobody_recorded(iris: Path, run: Callable[..., Result], text: str, code: int) -> None:
     result = run("audit", text, "--json")

@@ -242,6 +242,7 @@ def test_a_long_definition_is_told_by_its_digest(world: World, tmp_path: Path) -
     document = given.document()
     assert document["split"]["definition"] is None
     assert len(json.dumps(document)) < DEFINITION_BYTES_MAX
+    assert len(json.dumps(dataver.mlflow.metadata({"training": view}))) < DEFINITION_BYTES_MAX
     with pytest.raises((BadInputError, ConflictError)):
         mlflow.data.dataset_source_registry.get_dataset_source_from_json(
             json.dumps(document), "dataver"
@@ -250,7 +251,15 @@ def test_a_long_definition_is_told_by_its_digest(world: World, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     "document",
-    [{}, {"id": "a"}, {"dataset": 1, "id": "a", "tree": "b", "repository": "c"}, {"version": 3}, []],
+    [
+        {},
+        {"id": "a"},
+        {"dataset": 1, "id": "a", "tree": "b", "repository": "c"},
+        {"version": 3},
+        [],
+        {"dataset": "iris", "id": "latest", "tree": "b", "repository": "c"},
+        {"dataset": "iris", "id": "a" * 64, "tree": "b", "repository": "c", "split": 3},
+    ],
 )
 def test_a_malformed_source_is_said_to_be_one(document: object) -> None:
     with pytest.raises(BadInputError, match="malformed"):

@@ -9,6 +9,7 @@ import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 
+import dataver
 from dataver.lineage.records import Records, find_run
 from dataver.log.run_state import runs, runs_of_version, tracked
 from dataver.repository import Repository
@@ -90,6 +91,27 @@ def test_what_cannot_be_linked_is_said(world: World, tracking: str) -> None:
     assert "run" in dataver_program("link", "run:" + "f" * 32, "iris@v1", code=3)
     assert "v7" in dataver_program("link", an_ended_run(), "iris@v7", code=3)
     assert "MLflow" in dataver_program("link", "no run at all!", "iris@v1", code=2)
+
+
+def test_the_record_goes_where_runs_are_recorded(
+    world: World, tracking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository, _ = world
+    other = dataver.init(str(tmp_path / "runs"))
+    monkeypatch.setenv("DATAVER_RUNS_REPO", other.url)
+    answer = json.loads(dataver_program("link", an_ended_run(), "iris@v1", "--json"))
+    dataver_program("link", f"run:{answer['run']}", "iris@v1:test", "--role", "testing")
+    (known,) = runs(other.session.newest())
+    record = Records(other.session, other.session.state()).of(known)
+    assert [given.role for given in record.inputs] == ["training", "testing"]
+    assert record.inputs[0].repository == repository.id
+    assert list(runs(repository.session.newest())) == []
+
+
+def test_a_run_that_is_still_on_gets_no_more_inputs(world: World, tracking: str) -> None:
+    with dataver.run("train") as run:
+        assert "ended" in dataver_program("link", f"run:{run.id}", "iris@v1", code=4)
+    dataver_program("link", f"run:{run.id}", "iris@v1")
 
 
 def test_without_a_tracking_uri_no_database_is_made(

@@ -116,7 +116,7 @@ def test_verify_reads_every_byte_and_names_the_file(
 
 
 def test_a_model_that_nobody_recorded(repository: Repository, model: Path, tmp_path: Path) -> None:
-    for text in (str(model), "none@v1", "run:abcd1234", "models:/churn/1"):
+    for text in (str(model), "none@v1", "run:abcd1234", "elsewhere:/churn/1"):
         report = audit(repository, text)
         assert (report.status, report.exit_code) == (NOT_TRACEABLE, 3)
         assert report.subject.tried

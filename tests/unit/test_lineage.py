@@ -133,7 +133,7 @@ def test_a_run_that_made_what_it_read_is_a_circle_that_ends(repository: Reposito
         ("file:iris@v1!", BadInputError),
         ("file:iris@v1!none.csv", PathNotFoundError),
         ("iris@v1:", BadInputError),
-        ("models:/churn/1", RefNotFoundError),
+        ("elsewhere:/churn/1", RefNotFoundError),
         ("models:churn:1", RefNotFoundError),
         ("", BadInputError),
     ],

@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
     from dataver.parts import SplitView
-    from dataver.repository import Repository
+    from dataver.session import Session
     from dataver.version import Version
 
 STATUS = {"FINISHED": "done", "FAILED": "failed", "KILLED": "cancelled"}
 
 
 def link_run(
-    repository: Repository, run_id: str, reads: Sequence[tuple[str, Version | SplitView]], role: str
+    session: Session, run_id: str, reads: Sequence[tuple[str, Version | SplitView]], role: str
 ) -> Linked:
-    """Tell MLflow that a run read `reads`, refs and handles, as `role`, and record the run in `repository`.
+    """Tell MLflow that a run read `reads`, refs and handles, as `role`, and record the run.
 
     A run that the repository knows as this run of MLflow gets the inputs; else one is recorded with the
     parameters, metrics and times of MLflow.
@@ -45,7 +45,6 @@ def link_run(
             for one, (_, handle) in zip(given, reads, strict=True)
         ]
         record_inputs(client, run_id, datasets)
-    session = repository.session
     known = next(tracked(session.newest(), tracker_name(run_id)), None)
     inputs = [run_input(one, ref) for one, (ref, _) in zip(given, reads, strict=True)]
     return link_inputs(session, known or _run_bytes(run_id), inputs, lambda: record_of(client, run))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import mlflow
@@ -11,7 +12,7 @@ from mlflow.tracking import MlflowClient
 from dataver import recording
 from dataver.errors import BadInputError
 from dataver.format.run_record import RunInput, RunRecord
-from dataver.integrations.inputs import Input, open_node, run_input
+from dataver.integrations.inputs import Input, open_node, run_input, short_split
 from dataver.integrations.mlflow.recording import inputs_of
 from dataver.lineage.gathering import gather
 from dataver.lineage.model_link import link_document
@@ -54,7 +55,8 @@ def metadata(
 def link_of(inputs: Sequence[RunInput], run: str) -> dict[str, Any]:
     """The metadata that links a model with inputs, and with the run of this id if it is one."""
     first = inputs[0]
-    record = RunRecord(run, "", "", 0, inputs=tuple(inputs))
+    shorter = [replace(one, split=short_split(one.split)) if one.split else one for one in inputs]
+    record = RunRecord(run, "", "", 0, inputs=tuple(shorter))
     return {METADATA: link_document(record, first.repository, first.url)}
 
 
