@@ -160,7 +160,7 @@ class Recorder:
     def flush(self) -> None:
         """Write what is still held back."""
         for reads in list(self._reads.values()):
-            reads.flush()
+            reads.flush(every_file=True)
 
     def close(self) -> None:
         """Write what is held back, and nothing more after that."""
@@ -226,16 +226,9 @@ class Reads:
     """Notes the reads of one version. For several threads."""
 
     __slots__ = (
-        "_all",
-        "_changed",
-        "_facts",
-        "_files",
-        "_flushed",
-        "_number",
-        "_parts",
-        "_whole",
-        "recorder",
-    )
+        "_additions", "_all", "_changed", "_facts", "_files", "_flushed", "_head", "_number", "_parts",
+        "_whole", "recorder",
+    )  # fmt: skip
 
     def __init__(self, recorder: Recorder, facts: Callable[[], dict[str, Any]]) -> None:
         self.recorder = recorder
@@ -246,10 +239,12 @@ class Reads:
         """Nothing was noted yet."""
         self._number = 0
         self._files = 0
+        self._head = ""
         self._all = False
         self._whole: set[bytes] = set()
         self._parts: dict[bytes, FileReads] = {}
-        self._changed = 0
+        self._changed: dict[bytes, FileReads] = {}
+        self._additions = 0
         self._flushed = time.monotonic()
 
     def number(self) -> int:
@@ -268,7 +263,8 @@ class Reads:
         path = entry.path
         if path not in self._whole and not self._all:
             self._whole.add(path)
-            self.recorder.write(self._line(entry))
+            head = self._head or self._new_head()
+            self.recorder.write(f'{head}{quoted(path.decode())},"{entry.digest.hex()}",{entry.size}]\n')
             if len(self._whole) == self._files:
                 self.everything()
 
@@ -287,8 +283,12 @@ class Reads:
             self._whole, self._parts = set(), {}
 
     def _line(self, entry: ReadFile) -> str:
-        number = self._number or self.number()
-        return f'["f",{number},{quoted(entry.path.decode())},"{entry.digest.hex()}",{entry.size}]\n'
+        head = self._head or self._new_head()
+        return f'{head}{quoted(entry.path.decode())},"{entry.digest.hex()}",{entry.size}]\n'
+
+    def _new_head(self) -> str:
+        self._head = f'["f",{self.number()},'
+        return self._head
 
     def part(self, entry: ReadFile, start: int, stop: int) -> None:
         """Bytes `start` to `stop` of a file are read."""
@@ -308,8 +308,9 @@ class Reads:
                 f'["p",{self._number or self.number()},{name},"{digest}",{entry.size},{start},{stop}]\n'
             )
         elif known.add(start, stop):
-            self._changed += 1
-            if self._changed > PENDING_MAX or time.monotonic() - self._flushed > FLUSH_S:
+            self._changed[path] = known
+            self._additions += 1
+            if self._additions > PENDING_MAX or time.monotonic() - self._flushed > FLUSH_S:
                 self.flush()
 
     def parts(self, entry: ReadFile, ranges: Iterable[tuple[int, int]]) -> None:
@@ -317,14 +318,14 @@ class Reads:
         for start, stop in ranges:
             self.part(entry, max(start, 0), min(stop, entry.size))
 
-    def flush(self) -> None:
-        """Write the ranges that are held back."""
-        if not self._changed:
+    def flush(self, *, every_file: bool = False) -> None:
+        """Write the ranges that are held back; `every_file`: also those that other threads add just now."""
+        if not self._changed and not every_file:
             return
         self._flushed = time.monotonic()
-        self._changed = 0
+        changed, self._changed, self._additions = self._changed, {}, 0
         lines = []
-        for path, known in list(self._parts.items()):
+        for path, known in list((self._parts if every_file else changed).items()):
             pending = known.taken()
             if pending:
                 lines.append(f'["r",{self.number()},{quoted(path.decode())},{dumps(pending)}]\n')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import secrets
 import shutil
@@ -23,7 +22,6 @@ from dataver.errors import (
     NotPermittedError,
     StoreError,
 )
-from dataver.format.canonical_json import canonical_json
 from dataver.format.run_record import RunModel, RunRecord, Tracker
 from dataver.lineage import spool
 from dataver.lineage.code import capture_code
@@ -31,6 +29,7 @@ from dataver.lineage.environment import capture_environment
 from dataver.lineage.gathering import Gathered, gather
 from dataver.lineage.masking import mask_command, mask_record, mask_text
 from dataver.lineage.model_files import hash_model
+from dataver.lineage.plain import KEY_CHARACTERS_MAX, VALUE_BYTES_MAX, checked_key, plain_value
 from dataver.lineage.processes import this_process
 from dataver.lineage.publishing import end_run, start_run
 from dataver.lineage.records import check_model_name
@@ -47,8 +46,6 @@ __all__ = ["CANCELLED", "DONE", "FAILED", "RUNS_REPO_VARIABLE", "Run", "run"]
 
 RUNS_REPO_VARIABLE = "DATAVER_RUNS_REPO"
 NAME_CHARACTERS_MAX = 500
-KEY_CHARACTERS_MAX = 500
-VALUE_BYTES_MAX = 64 << 10
 MODEL_FILES_MAX = 2000
 """The digests of so many of a model's files are in the record, the first by path; the tree is of all."""
 DONE, FAILED, CANCELLED = "done", "failed", "cancelled"
@@ -328,7 +325,7 @@ class Run:
         self._require_on()
         check_model_name(name)
         found = hash_model(path)
-        more = {key: _plain(key, value) for key, value in (meta or {}).items()}
+        more = {key: plain_value(key, value) for key, value in (meta or {}).items()}
         if len(found.files) > MODEL_FILES_MAX:
             more = {**more, "files": len(found.files)}
         model = RunModel(name, found.tree, found.files[:MODEL_FILES_MAX], uri, more)
@@ -341,7 +338,7 @@ class Run:
     def log_param(self, name: str, value: Any) -> None:
         """Record a parameter: what JSON can hold, anything else as text. The last value counts."""
         self._require_open()
-        self._params[_key(name, "parameter")] = _plain(name, value)
+        self._params[checked_key(name, "parameter")] = plain_value(name, value)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Record several parameters."""
@@ -351,12 +348,12 @@ class Run:
     def log_metric(self, name: str, value: float, step: int | None = None) -> None:  # noqa: ARG002 - as trackers have it
         """Record a number that tells how well it went. The last value counts; a tracker keeps the others."""
         self._require_open()
-        number = _plain(name, value)
+        number = plain_value(name, value)
         if isinstance(number, bool) or not isinstance(number, int | float | str):
             raise BadInputError(f"the metric {name!a:.100} is {value!a:.100}, which is no number")
         if isinstance(number, str) and number not in ("nan", "inf", "-inf"):
             raise BadInputError(f"the metric {name!a:.100} is {value!a:.100}, which is no number")
-        self._metrics[_key(name, "metric")] = number
+        self._metrics[checked_key(name, "metric")] = number
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Record several metrics."""
@@ -383,12 +380,14 @@ class Run:
         """Record seeds by the name of what they are for."""
         self._require_open()
         for name, value in seeds.items():
-            self._seeds[_key(name, "seed")] = _plain(name, value)
+            self._seeds[checked_key(name, "seed")] = plain_value(name, value)
 
     def add_tracker(self, kind: str, run_id: str, uri: str = "", experiment: str = "") -> None:
         """Record what this run is called in another tool, so that it is found by that."""
         self._require_open()
-        tracker = Tracker(_key(kind, "tracker"), _key(run_id, "run of a tracker"), uri, experiment)
+        tracker = Tracker(
+            checked_key(kind, "tracker"), checked_key(run_id, "run of a tracker"), uri, experiment
+        )
         if tracker not in self._trackers:
             self._trackers.append(tracker)
 
@@ -450,45 +449,6 @@ def _note(version: Version) -> None:
 def _own_command() -> list[str]:
     """How this process was started."""
     return list(getattr(sys, "orig_argv", None) or sys.argv)
-
-
-def _key(name: object, what: str) -> str:
-    if not isinstance(name, str) or not name or len(name) > KEY_CHARACTERS_MAX:
-        raise BadInputError(f"{name!a:.100} cannot name a {what}: a text of some characters is expected")
-    return name
-
-
-def _plain(name: str, value: Any) -> Any:
-    """A value as JSON holds it. `BadInputError` for one that is too long."""
-    plain = _simple(value, 0)
-    try:
-        size = len(canonical_json(plain))
-    except (TypeError, ValueError) as error:
-        raise BadInputError(f"the value of {name!a:.100} cannot be recorded: {error}") from error
-    if size > VALUE_BYTES_MAX:
-        raise BadInputError(
-            f"the value of {name!a:.100} has {size} bytes, {VALUE_BYTES_MAX} are the most; put it in a file"
-        )
-    return plain
-
-
-def _simple(value: Any, depth: int) -> Any:
-    if depth > 16:
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(key): _simple(inner, depth + 1) for key, inner in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_simple(inner, depth + 1) for inner in value]
-    if value is None or isinstance(value, bool | str):
-        return value
-    if not isinstance(value, int | float) and hasattr(value, "item"):
-        try:
-            return _simple(value.item(), depth + 1)  # A number of NumPy's, or of PyTorch's.
-        except (TypeError, ValueError, RuntimeError):
-            return str(value)
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else str(float(value))
-    return int(value) if isinstance(value, int) else str(value)
 
 
 def _fitting(record: RunRecord) -> RunRecord:

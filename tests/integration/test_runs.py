@@ -319,6 +319,33 @@ def test_signals_reach_the_command(
     assert (record.status, record.inputs[0].files) == (status, 1)
 
 
+def test_ctrl_c_on_a_terminal_reaches_the_command_once(repository: Repository, place: Path) -> None:
+    (place / "child.py").write_text(
+        "import time\n"
+        "try:\n    open('ready', 'w'); time.sleep(60)\n"
+        "except KeyboardInterrupt:\n"
+        "    try:\n        time.sleep(0.5)\n"
+        "    except KeyboardInterrupt:\n        open('twice', 'w')\n"
+        "raise SystemExit(5)\n"
+    )
+    script = (
+        "import os, pty, sys, time\n"
+        "process, terminal = pty.fork()\n"
+        "if not process:\n"
+        "    python = sys.executable\n"
+        "    os.execv(python, [python, '-m', 'dataver.cli', 'run', '--', python, 'child.py'])\n"
+        "while not os.path.exists('ready'): time.sleep(0.02)\n"
+        "time.sleep(0.2); os.write(terminal, b'\\x03')\n"
+        "try:\n"
+        "    while os.read(terminal, 1000): pass\n"
+        "except OSError: pass\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))\n"
+    )
+    assert python(script, check=False).returncode == 130
+    assert not (place / "twice").exists()
+    assert last(repository).status == "cancelled"
+
+
 def test_a_run_whose_process_dies_has_crashed(repository: Repository, place: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "dataver.cli", "run", "--", sys.executable, "-c", SLEEPS],

@@ -57,6 +57,22 @@ def test_files_and_ranges(recorder: Recorder) -> None:
     assert lines(found.parts[0]) == {"a\nä": None, "b": [[10, 30], [50, 60]]}
 
 
+def test_ranges_are_written_in_time_and_once(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = reads_of(recorder)
+    for number in range(300):
+        reads.part(AFile(b"%d" % (number % 3), 10**6), number * 100, number * 100 + 10)
+    written: list[str] = []
+    monkeypatch.setattr(recorder, "write", written.append)
+    reads.flush()
+    assert len("".join(written).splitlines()) == 3
+    reads.flush()
+    assert len(written) == 1
+    monkeypatch.undo()
+    recorder.close()
+    (one,) = gather(recorder.folder).inputs
+    assert one.bytes_read < 3000  # What was written while `write` was replaced is lost.
+
+
 def test_a_file_read_in_parts_is_whole_once_all_of_it_is(recorder: Recorder) -> None:
     reads = reads_of(recorder)
     for start in (50, 0, 25, 75):
