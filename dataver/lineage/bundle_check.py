@@ -1,4 +1,4 @@
-"""Check an audit bundle with nothing but Python's standard library and `blake3` (pip install blake3).
+"""Check an audit bundle with nothing but Python, 3.10 or newer, and `blake3` (pip install blake3).
 
     python verify.py [BUNDLE] [--file PATH VERSION LOCALFILE]...
 
