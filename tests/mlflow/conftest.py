@@ -91,12 +91,17 @@ def quiet() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, quiet: None) -> Iterator[str]:
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the server has its runs."""
+    return tmp_path_factory.mktemp("mlflow-server") / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def server(database: Path, quiet: None) -> Iterator[str]:
     """The URL of a server whose runs are in sqlite."""
-    folder = tmp_path_factory.mktemp("mlflow-server")
-    port = free_port()
+    folder, port = database.parent, free_port()
     command = [
-        sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",
+        sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{database}",
         "--artifacts-destination", str(folder / "artifacts"), "--host", "127.0.0.1", "--port", str(port),
         "--workers", "1",
     ]  # fmt: skip

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,7 +21,7 @@ from dataver.repository import Repository
 from dataver.results import Json
 from dataver.version import Version
 from tests.damage import flip, place_of
-from tests.mlflow.conftest import dataver_program, run_program
+from tests.mlflow.conftest import dataver_program, free_port, run_program
 from tests.mlflow.data import a_repository, log_model, train
 
 World = tuple[Repository, Version]
@@ -173,3 +175,43 @@ def test_inputs_of_autologging_are_named_as_no_versions(world: World, tracking: 
     assert names == {"code", "dataver"}
     report = audit(f"runs:/{run.info.run_id}")
     assert any("no version" in warning for warning in report["warnings"])
+
+
+def test_a_version_without_its_run_is_traced_by_the_model_it_comes_from(
+    world: World, tracking: str, database: Path
+) -> None:
+    _, version = world
+    with mlflow.start_run() as there, dataver.run("train") as run:
+        logged = log_model(train(dataver.resolve("iris@v1")), "irism")
+    client, name = MlflowClient(), f"irism-{uuid4().hex[:8]}"
+    client.create_registered_model(name)
+    for _ in range(2):
+        client.create_model_version(name, logged.model_uri, model_id=logged.model_id)
+    # As older servers have what was registered in their pages; and a run that was deleted for good.
+    with closing(sqlite3.connect(database)) as connection, connection:
+        for number, run_id in enumerate((None, "f" * 32), 1):
+            connection.execute(
+                "UPDATE model_versions SET run_id = ? WHERE name = ? AND version = ?", (run_id, name, number)
+            )
+    assert not client.get_model_version(name, "1").run_id
+    report = audit(f"models:/{name}/1")
+    assert (report["run"]["id"], evidence(report)["tracker"]) == (run.id, True)
+    report = audit(f"models:/{name}/2")
+    assert (report["run"]["id"], report["model"]["found_by"]) == (run.id, "files")
+    assert evidence(report)["tracker"] is None
+    assert there.info.run_id in json.dumps(report["run"]["trackers"])
+    assert [one["id"] for one in report["data"]] == [version.id]
+
+
+def test_a_server_that_does_not_answer_is_told_without_its_password(
+    world: World, quiet: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    mlflow.set_tracking_uri(f"http://ana:canary-pw@127.0.0.1:{free_port()}")
+    try:
+        for arguments in (("audit", "models:/churn/1"), ("link", "f" * 32, "iris@v1")):
+            told = dataver_program(*arguments, code=7)
+            assert "MLflow at http://ana@127.0.0.1" in told
+            assert "canary-pw" not in told
+    finally:
+        mlflow.set_tracking_uri(None)

@@ -276,3 +276,16 @@ def test_files_that_are_no_tables_have_no_schema(tmp_path: Path, monkeypatch: py
     found = mlflow.data.from_dataver("texts").to_dict()
     assert "schema" not in found
     assert json.loads(found["profile"]) == {"num_files": 2, "num_bytes": 18}
+
+
+def test_who_lacks_the_plug_in_is_told_by_mlflow(
+    world: World, tracking: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with mlflow.start_run() as run:
+        dataver.mlflow.log_input("iris@v1", "training")
+    found = mlflow.get_run(run.info.run_id).inputs.dataset_inputs[0]
+    registry = mlflow.data.dataset_source_registry._dataset_source_registry
+    others = [source for source in registry.sources if source._get_source_type() != "dataver"]
+    monkeypatch.setattr(registry, "sources", others)
+    with pytest.raises(MlflowException, match="unrecognized source type: dataver"):
+        get_source(found)

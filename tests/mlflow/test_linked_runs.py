@@ -139,6 +139,15 @@ def test_what_is_logged_as_input_is_one_and_describing_it_reads_nothing(world: W
     assert roles(there.info.run_id) == {"iris": "training", "iris/test": "testing"}
 
 
+def test_a_run_of_mlflow_that_goes_on_is_tied_by_its_inputs(world: World, tracking: str) -> None:
+    with mlflow.start_run() as there:
+        pass
+    with dataver.run("train") as run, mlflow.start_run(run_id=there.info.run_id):
+        dataver.mlflow.log_input("iris@v1", "training")
+    assert [tracker.run_id for tracker in recorded(run).trackers] == [there.info.run_id]
+    assert mlflow.get_run(there.info.run_id).data.tags["dataver.run"] == run.id
+
+
 def test_a_server_that_is_gone_fails_no_run(
     world: World, quiet: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

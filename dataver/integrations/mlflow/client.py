@@ -13,6 +13,7 @@ from mlflow.tracking import MlflowClient
 
 from dataver.errors import BadInputError, NotPermittedError, RefNotFoundError, StoreError
 from dataver.format.run_record import Tracker
+from dataver.lineage.masking import mask_text
 from dataver.store.clients import public_url
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _REFUSED = ("PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
 def tracker_of(client: MlflowClient, run: Run) -> Tracker:
     """How a record names a run of MLflow; the URI is without password and query."""
     experiment = client.get_experiment(run.info.experiment_id)
-    return Tracker(TRACKER, run.info.run_id, public_url(mlflow.get_tracking_uri()), experiment.name)
+    return Tracker(TRACKER, run.info.run_id, public_url(client.tracking_uri), experiment.name)
 
 
 def tracker_name(run_id: str) -> str:
@@ -56,7 +57,7 @@ def foreign(what: str) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        reason = str(error).strip().partition("\n")[0][:300]
+        reason = mask_text(str(error).strip().partition("\n")[0][:300])
         if error.error_code in _ABSENT:
             raise RefNotFoundError(f"{what} is not at {place()}: {reason}") from None
         if error.error_code in _REFUSED:

@@ -15,7 +15,7 @@ import tempfile
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from dataver.errors import BadInputError
+from dataver.errors import BadInputError, RefNotFoundError
 from dataver.integrations.inputs import INPUT_TAG
 from dataver.integrations.mlflow.client import client_of, foreign, tracker_name
 from dataver.integrations.mlflow.dataset import SOURCE_TYPE
@@ -105,10 +105,7 @@ def _logged(client: MlflowClient, id: str, detail: str) -> _Model:
 
 
 def _node(client: MlflowClient, text: str, model: _Model) -> ExternalNode:
-    run = None
-    if model.run:
-        with foreign(f"the run {model.run}"):
-            run = client.get_run(model.run)
+    run = _run(client, model) if model.run else None
     inputs = None if run is None else _claimed(run)
     unversioned = () if run is None else _unversioned(run)
     name = "" if run is None else f"run {run.info.run_name or run.info.run_id}"
@@ -121,6 +118,17 @@ def _node(client: MlflowClient, text: str, model: _Model) -> ExternalNode:
         _folder(model.uri) if model.uri else "",
         ", ".join(filter(None, (model.detail, name))),
     )
+
+
+def _run(client: MlflowClient, model: _Model) -> Run | None:
+    """The run that made a model; None where MLflow has the model and deleted the run."""
+    try:
+        with foreign(f"the run {model.run}"):
+            return client.get_run(model.run)
+    except RefNotFoundError:
+        if not model.uri.startswith("models:/"):
+            raise
+        return None
 
 
 def _claimed(run: Run) -> tuple[ClaimedInput, ...] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import mlflow
@@ -11,14 +12,17 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Run, RunTag
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
+from dataver import recording
 from dataver.errors import DataverError
 from dataver.integrations.inputs import Input, find, tags_of
+from dataver.integrations.mlflow.client import tracker_of
 from dataver.integrations.mlflow.dataset import (
     SOURCE_TYPE,
     DataverDataset,
     DataverDatasetSource,
     from_dataver,
 )
+from dataver.integrations.mlflow_plugins import linking
 from dataver.recording import DEFAULT_ROLE
 
 if TYPE_CHECKING:
@@ -39,12 +43,15 @@ def log_input(
     """Log what the active run of MLflow reads, as `role`: an input, and a tag `dataver.input.ROLE`.
 
     The same in a second role becomes an input with the role in its name, which MLflow alone would drop.
-    A run of dataver that is on has it as an input, too. Gives the data set back.
+    A run of dataver that is on has it as an input, too, and is tied to that of MLflow. Gives the data set.
     """
     dataset = from_dataver(ref, path, repo=repo)
     dataset.declare(role)
     run = mlflow.active_run() or mlflow.start_run()
-    record_inputs(MlflowClient(), run.info.run_id, [(dataset, role)])
+    client = MlflowClient()
+    if recording.active is not None and linking():
+        recording.active.tracker(asdict(tracker_of(client, run)))
+    record_inputs(client, run.info.run_id, [(dataset, role)])
     return dataset
 
 
