@@ -204,10 +204,12 @@ def _data_lines(info: RunInfo) -> Iterator[str]:
         yield "\nread"
     for given in record.inputs:
         part = "" if given.split is None else f":{given.split.get('part', '')}"
-        much = "all files" if given.whole else output.amount(given.files, "file")
+        many = "all files" if given.whole else output.amount(given.files, "file")
+        unseen = given.whole and not given.bytes_read
+        much = "handed out" if unseen else output.size_text(given.bytes_read)
         yield (
             f"  {output.name(f'{given.dataset}@v{given.number}' if given.number else given.version)}{part}"
-            f"  as {output.safe(given.role)}  {much}, {output.size_text(given.bytes_read)}"
+            f"  as {output.safe(given.role)}  {many}, {much}"
         )
     if record.outputs or record.models:
         yield "\nmade"

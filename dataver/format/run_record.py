@@ -79,9 +79,10 @@ class RunInput:
     """A version that the run read. `ref` is as it was asked for, `role` what it was read as.
 
     `split` is the document of the part that was read, with its definition's digest. `whole`: every file
-    was read in full, or the files were handed out as a whole. Otherwise `reads` are the parts that
-    together list what was read, one JSON array a line: path, digest, size, and the ranges as pairs of
-    start and end, or null for all of it. `files` and `bytes_read` count what was.
+    was read in full; or, where `bytes_read` is less than their size, they were handed out as a whole, and
+    nobody saw what was read of them. Otherwise `reads` are the parts that together list what was read, one
+    JSON array a line: path, digest, size, and the ranges as pairs of start and end, or null for all of it.
+    `files` counts what was read or handed out, `bytes_read` what was seen to be read.
     """
 
     role: str

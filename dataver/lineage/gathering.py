@@ -215,12 +215,11 @@ def _same_version(a: _Read, b: _Read) -> bool:
 def _input(read: _Read) -> tuple[RunInput, list[bytes]]:
     facts = read.facts
     files = int(facts.get("files", 0))
-    whole = read.all or (
-        len(read.files) == files > 0 and all(file.settled() is None for file in read.files.values())
-    )
+    each = len(read.files) == files > 0 and all(file.settled() is None for file in read.files.values())
+    whole = read.all or each
     parts = [] if whole else _listed(read)
     counted = files if whole else len(read.files)
-    size = int(facts.get("size_bytes", 0)) if whole else sum(map(_bytes, read.files.values()))
+    size = int(facts.get("size_bytes", 0)) if each else sum(map(_bytes, read.files.values()))
     given = RunInput(
         role=str(facts.get("role") or "input"),
         ref=str(facts.get("ref", "")),

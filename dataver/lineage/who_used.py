@@ -235,6 +235,8 @@ def _how(
     unread: dict[str, str],
 ) -> str | None:
     """Whether an input's record lists one of the files; None where it lists others."""
+    if given.whole and given.bytes_read:
+        return READ_IT
     if given.whole or not given.reads:
         return HAD_ACCESS
     for part in given.reads:

@@ -89,6 +89,13 @@ def test_a_run_that_listed_what_it_read_counts_only_for_that(repository: Reposit
     assert answers(who_used(repository.session, digest(A))) == set()
 
 
+@pytest.mark.parametrize(("size_bytes", "how"), [(0, HAD_ACCESS), (1, READ_IT)])
+def test_all_files_were_read_or_handed_out(repository: Repository, size_bytes: int, how: str) -> None:
+    given = runs.read(repository, "iris@v2", whole=True, bytes_read=size_bytes)
+    run = runs.record(repository, [given])
+    assert answers(who_used(repository.session, digest(B))) == {(run.run, how, "iris@v2")}
+
+
 def test_a_chunk_counts_where_its_bytes_were_read(repository: Repository) -> None:
     version = repository.version("iris@v3")
     rows = list(file_rows(version.entry("large.bin"), version.objects()))
