@@ -193,7 +193,8 @@ def audit(
     `rows`, as `verify`, also counts the rows of parts and compares their keys. `tracker` asks the trackers
     that the record names. `open_other` opens another repository by its URL, where that has some of the data.
 
-    `BadInputError` for what cannot name a model, `PathNotFoundError` for a path where there is nothing.
+    `BadInputError` for what cannot name a model, `NotFoundError` for a path where there is nothing, and for
+    what a tracker does not have.
     """
     if depth is not None and depth < 0:
         raise BadInputError(f"a depth of {depth} leads nowhere; 0 is the least")

@@ -54,7 +54,8 @@ class Subject:
 def find_subject(known: Known, text: str) -> Subject:
     """The subject of an audit. Without a run, a link or inputs of a tracker, it cannot be traced.
 
-    `BadInputError` for what cannot name a model, `PathNotFoundError` for a path where there is nothing.
+    `BadInputError` for what cannot name a model, `NotFoundError` for a path where there is nothing, and for
+    what a tracker does not have.
     """
     subject = Subject(text)
     if text.startswith((RUN_PREFIX, MODEL_PREFIX)):
@@ -62,11 +63,7 @@ def find_subject(known: Known, text: str) -> Subject:
         return subject
     scheme, colon, rest = text.partition(":")
     if colon and not os.path.exists(text):
-        try:
-            subject.external = external_node(text)
-        except NotFoundError as error:
-            subject.tried.append(str(error))
-            return subject
+        subject.external = external_node(text)
         if subject.external is not None:
             _by_tracker(known, subject.external, subject)
             return subject
