@@ -37,6 +37,7 @@ from dataver.results import (
     VerifyReport,
     VersionInfo,
 )
+from dataver.run_queries import RunQueries
 from dataver.session import Session
 from dataver.store import open_store
 
@@ -54,7 +55,7 @@ GRACE_S = 7 * 86_400.0
 """How long what is marked waits for its sweep where nobody says how long."""
 
 
-class Repository(Comparisons):
+class Repository(Comparisons, RunQueries):
     """A repository that is open. Made by `dataver.open` and `dataver.init`.
 
     Every method reads the log's newest entry first, so that it sees what others did. Pickles carry

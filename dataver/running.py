@@ -27,13 +27,15 @@ from dataver.lineage import spool
 from dataver.lineage.code import capture_code
 from dataver.lineage.environment import capture_environment
 from dataver.lineage.gathering import Gathered, gather
+from dataver.lineage.local_model import local_model
 from dataver.lineage.masking import mask_command, mask_record, mask_text
-from dataver.lineage.model_files import hash_model
+from dataver.lineage.model_link import link_models
 from dataver.lineage.plain import KEY_CHARACTERS_MAX, VALUE_BYTES_MAX, checked_key, plain_value
 from dataver.lineage.processes import this_process
 from dataver.lineage.publishing import end_run, start_run
 from dataver.lineage.records import check_model_name
 from dataver.lineage.run_folders import make_run_folder
+from dataver.lineage.seeding import seed_all
 from dataver.log.run_state import ModelState
 from dataver.parts import Definition, SplitView
 from dataver.recording import DEFAULT_ROLE, FOLDER_VARIABLE, RUN_VARIABLE, Recorder
@@ -81,6 +83,8 @@ class Run:
         self._metrics: dict[str, Any] = {}
         self._seeds: dict[str, Any] = {}
         self._logged: list[RunModel] = []
+        self._to_link: dict[int, str] = {}
+        self._recorded_in: tuple[str, str] | None = None
         self._trackers: list[Tracker] = []
         self._given = repo
         self._options = storage_options
@@ -167,7 +171,6 @@ class Run:
             raise BadInputError(f"run {self.id[:12]} has not begun")
         if recorder is None or self._process != os.getpid():
             return
-        events.emit("run_ending", self)
         self._switch_off()
         try:
             gathered = gather(recorder.folder)
@@ -195,6 +198,8 @@ class Run:
         self.record = _fitting(mask_record(record))
         try:
             self._put(start, self.record)
+            if self._to_link:
+                link_models(self.record, self._recorded_in or self._place(), self.models, self._to_link)
         finally:
             shutil.rmtree(recorder.folder, ignore_errors=True)
         events.emit("run_ended", self)
@@ -267,6 +272,7 @@ class Run:
                     stacklevel=3,
                 )
             return
+        self._recorded_in = session.store.url, session.repository
         if self._spooled:
             spool.drop(self.id)
             self._spooled = False
@@ -317,19 +323,25 @@ class Run:
         *,
         uri: str = "",
         meta: Mapping[str, Any] | None = None,
+        link: bool = False,
     ) -> RunModel:
         """Record a model, a folder or a file, by the digests of its files; the bytes stay where they are.
 
-        It gets a version number when the run is recorded. `uri` is where the model can be had.
+        It gets a version number when the run is recorded. `uri` is where the model can be had, by default
+        its path on this machine. `link` has `dataver.json` written into its folder, or beside the file,
+        when the run has ended, so that it can be audited wherever it is copied to.
         """
         self._require_on()
         check_model_name(name)
-        found = hash_model(path)
+        found = local_model(path)
         more = {key: plain_value(key, value) for key, value in (meta or {}).items()}
         if len(found.files) > MODEL_FILES_MAX:
             more = {**more, "files": len(found.files)}
-        model = RunModel(name, found.tree, found.files[:MODEL_FILES_MAX], uri, more)
+        place = os.path.abspath(path)
+        model = RunModel(name, found.trees[-1], found.unlinked[:MODEL_FILES_MAX], uri or place, more)
         self._logged.append(model)
+        if link:
+            self._to_link[len(self._logged) - 1] = place
         events.emit("model_logged", self, model)
         return model
 
@@ -362,18 +374,7 @@ class Run:
 
     def seed(self, value: int) -> int:
         """Seed `random`, and NumPy and PyTorch where they are loaded, and record it; gives the seed."""
-        import random
-
-        random.seed(value)
-        seeded = {"python": value}
-        numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
-        if numpy is not None:
-            numpy.random.seed(value % 2**32)
-            seeded["numpy"] = value % 2**32
-        if torch is not None:
-            torch.manual_seed(value)
-            seeded["torch"] = value
-        self.log_seeds(**seeded)
+        self.log_seeds(**seed_all(value))
         return value
 
     def log_seeds(self, **seeds: int) -> None:

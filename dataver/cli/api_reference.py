@@ -19,6 +19,10 @@ from dataver.fs import DataverFileSystem
 from dataver.gc.prune import PruneReport, Retention
 from dataver.gc.report import GcReport, LostVersion
 from dataver.gc.roots import Kept
+from dataver.lineage.audit import AuditReport
+from dataver.lineage.graph import Lineage
+from dataver.lineage.listing import ModelInfo, RunInfo
+from dataver.lineage.who_used import WhoUsed
 from dataver.loading import columns
 from dataver.loading.options import RowOptions, StreamOptions
 from dataver.loading.rows import TorchRows
@@ -71,6 +75,9 @@ def reference() -> str:
     for cls in (dataver.Repository, dataver.Version):
         parts += [f"## {cls.__name__}\n", text(cls), *members(cls)]
     parts += ["## Run\n", text(dataver.Run), *members(dataver.Run)]
+    parts += ["## Runs and lineage\n"]
+    for told in (RunInfo, ModelInfo, Lineage, WhoUsed, AuditReport):
+        parts += [f"### {told.__name__}\n", fields(told), text(told)]
     parts += ["## Settings\n", text(Settings), *members(Settings)]
     for found in (Setting, SettingResult):
         parts += [f"### {found.__name__}\n", fields(found), text(found)]

@@ -32,6 +32,7 @@ class Wanted:
     outputs: list[tuple[str, str]] = field(default_factory=list)
     models: list[tuple[str, str]] = field(default_factory=list)
     metrics_file: str | None = None
+    link: bool = False
 
 
 @verb(
@@ -49,6 +50,7 @@ class Wanted:
     "--output", "outputs", multiple=True, metavar="DATASET=FOLDER", help="Commit FOLDER when it is done."
 )
 @click.option("--model", "models", multiple=True, metavar="NAME=PATH", help="Record a model when it is done.")
+@click.option("--link", is_flag=True, help="Write dataver.json, which leads back to the run, to each model.")
 @click.option("--param", "params", multiple=True, metavar="KEY=VALUE", help="A parameter; repeatable.")
 @click.option("--params-file", metavar="FILE", help="Parameters, from a JSON or TOML file.")
 @click.option("--metrics-file", metavar="FILE", help="Metrics, from a JSON file that the command writes.")
@@ -61,6 +63,7 @@ def command(
     inputs: tuple[str, ...],
     outputs: tuple[str, ...],
     models: tuple[str, ...],
+    link: bool,
     params: tuple[str, ...],
     params_file: str | None,
     metrics_file: str | None,
@@ -83,6 +86,7 @@ def command(
         [_pair(text, "--output", "DATASET=FOLDER") for text in outputs],
         [_pair(text, "--model", "NAME=PATH") for text in models],
         metrics_file,
+        link,
     )
     run = Run(
         name or _name(command),
@@ -127,7 +131,7 @@ def _record(run: Run, command: tuple[str, ...], wanted: Wanted, json: bool, metr
             for dataset, folder in wanted.outputs:
                 run.log_output(dataset, folder)
             for model, path in wanted.models:
-                run.log_model(model, path)
+                run.log_model(model, path, link=wanted.link)
     except (DataverError, OSError, KeyboardInterrupt) as error:
         status = CANCELLED if isinstance(error, KeyboardInterrupt) else FAILED
         run.end(status, reason=f"{type(error).__name__}: {error}")

@@ -134,7 +134,7 @@ def _by_files(known: Known, path: str, subject: Subject) -> None:
         subject.run = run_named(known.state, bytes.fromhex(link.run))
         if subject.run is not None:
             made = models_of_run(known.state, subject.run.id)
-            named = [model for model in made if not link.model or model.name == link.model]
+            named = [model for model in made if link.model in ("", model.name, str(model))]
             near = _nearest(known, local)
             subject.model = next((model for model in near if model in named), named[-1] if named else None)
             subject.found_by = "metadata"

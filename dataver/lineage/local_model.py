@@ -34,6 +34,11 @@ class LocalModel:
     files: tuple[ModelFile, ...]
     trees: tuple[str, ...]
 
+    @property
+    def unlinked(self) -> tuple[ModelFile, ...]:
+        """The files without the link to the run: those of the last tree."""
+        return tuple(file for file in self.files if file.path != LINK_FILE)
+
 
 def local_model(path: str | os.PathLike[str]) -> LocalModel:
     """Hash a model's folder, or a model that is one file, as a commit would.
@@ -42,7 +47,7 @@ def local_model(path: str | os.PathLike[str]) -> LocalModel:
     """
     place = os.fspath(path)
     if not os.path.exists(place):
-        raise PathNotFoundError(f"there is no model at {safe_spelling(place)!r}")
+        raise PathNotFoundError(f"there is no model at {safe_spelling(place)!r}; name where it was written")
     source = LocalSource(place)
     entries = digest_files(source, source.files()[:], jobs=default_jobs()).entries
     entries = sorted(entries, key=lambda entry: entry.path)

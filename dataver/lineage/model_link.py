@@ -3,7 +3,7 @@
 It is the file `dataver.json` in a model's folder, or `FILE.dataver.json` beside a model that is one
 file, or the same object under `metadata: dataver:` in the file `MLmodel` that MLflow writes:
 
-    {"dataver": 1, "model": name, "run": 32 hex digits, "repository": {"id", "url"},
+    {"dataver": 1, "model": NAME or NAME@vN, "run": 32 hex digits, "repository": {"id", "url"},
      "inputs": [{"role", "ref", "dataset", "version": id, "tree", "split", "repository": {"id", "url"}}…]}
 
 `repository` of an input is there where it is another one than the run's. Whoever reads it trusts none
@@ -15,18 +15,20 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dataver.errors import BadInputError, PathNotFoundError
+from dataver.errors import BadInputError, DataverError, PathNotFoundError
 from dataver.format.run_record import RunRecord
 from dataver.lineage.nodes import ClaimedInput
 from dataver.lineage.small_yaml import parse_block
+from dataver.log.run_state import ModelState
 from dataver.paths import safe_spelling
 from dataver.replacing import replacing
 from dataver.values import dataclass
 
-__all__ = ["LINK_FILE", "LINK_SUFFIX", "ModelLink", "link_document", "read_link", "write_link"]
+__all__ = ["LINK_FILE", "LINK_SUFFIX", "ModelLink", "link_document", "link_models", "read_link", "write_link"]
 
 LINK_FILE, LINK_SUFFIX = "dataver.json", ".dataver.json"
 MLMODEL = "MLmodel"
@@ -71,6 +73,28 @@ def link_document(record: RunRecord, repository: str, url: str, model: str = "")
         "repository": {"id": repository, "url": url},
         "inputs": inputs,
     }
+
+
+def link_models(
+    record: RunRecord, place: tuple[str, str], made: Sequence[ModelState], paths: Mapping[int, str]
+) -> None:
+    """Write the links of models that a run has made, by their positions in its record.
+
+    `place` are the URL and the id of the repository that has the record, `made` its models as they are
+    numbered there, none where the record waits. One that cannot be written is a warning.
+    """
+    url, repository = place
+    numbered = {model.name: iter([one for one in made if one.name == model.name]) for model in record.models}
+    for position, model in enumerate(record.models):
+        known = next(numbered[model.name], None)
+        path = paths.get(position)
+        if path is None:
+            continue
+        document = link_document(record, repository, url, model.name if known is None else str(known))
+        try:
+            write_link(path, document)
+        except (DataverError, OSError) as error:
+            warnings.warn(f"{safe_spelling(path)} does not say which run made it: {error}", stacklevel=4)
 
 
 def write_link(path: str | os.PathLike[str], document: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from dataver.errors import BadInputError, PathNotFoundError
 from dataver.format.run_record import RunRecord
 from dataver.keys import pack_key
 from dataver.lineage.listing import RunInfo, run_infos
-from dataver.lineage.model_files import hash_model
+from dataver.lineage.local_model import local_model
 from dataver.lineage.records import Records
 from dataver.log import run_state
 from dataver.repository import Repository
@@ -186,7 +187,38 @@ def test_what_a_run_makes_is_recorded(repository: Repository, place: Path) -> No
     assert record.inputs == ()  # What it made itself is no input.
     assert repository.show("clean").runs == [run.id]
     as_version = repository.commit("as-version", place / "model")
-    assert model.tree == as_version.tree == hash_model(place / "model").tree
+    assert model.tree == as_version.tree == local_model(place / "model").trees[-1]
+
+
+def test_a_model_leads_back_to_its_run(repository: Repository, place: Path, tmp_path: Path) -> None:
+    folder, file = place / "model", place / "weights.bin"
+    folder.mkdir()
+    (folder / "m.bin").write_bytes(b"1")
+    file.write_bytes(b"2")
+    with dataver.run("train", repo=repository) as run:
+        run.use("iris@v1", role="training").read("a.csv")
+        run.log_model("churn", folder, link=True)
+        run.log_model("other", file, link=True)
+        run.log_model("churn", file)
+    linked = json.loads((folder / "dataver.json").read_text())
+    assert (linked["run"], linked["model"]) == (run.id, "churn@v1")
+    assert json.loads((place / "weights.bin.dataver.json").read_text())["model"] == "other@v1"
+    assert [model.state.name for model in repository.models()] == ["churn", "churn", "other"]
+    (info,) = repository.runs()
+    assert info.record == repository.run(run.id[:8]).record
+    (tmp_path / "elsewhere").mkdir()
+    copied = tmp_path / "elsewhere" / "model"
+    shutil.copytree(folder, copied)
+    assert repository.audit(copied, verify=True).exit_code == 0
+    (copied / "m.bin").write_bytes(b"3")
+    assert repository.audit(copied).exit_code == 5
+    shutil.rmtree(copied)
+    assert repository.audit("churn@v1").exit_code == 0
+    assert [use.run for use in repository.who_used("iris@v1!a.csv").uses] == [run.id]
+    assert f"run:{run.id}" in repository.lineage("model:churn@v1", down=False).nodes
+    # Logged again, what leads to the run is no part of the model.
+    with dataver.run("again", repo=repository) as again:
+        assert again.log_model("churn", folder).tree == info.record.models[0].tree
 
 
 def test_how_a_run_ends_is_recorded(repository: Repository) -> None:

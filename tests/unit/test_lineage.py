@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -17,6 +16,7 @@ import dataver
 from dataver.digest import Digest
 from dataver.errors import BadInputError, PathNotFoundError, RefNotFoundError
 from dataver.format.operations import BranchSet, IndexAdd, VersionAdd
+from dataver.format.provenance import DerivedFrom, Provenance, Source
 from dataver.format.version import VersionRecord
 from dataver.lineage import drawing, nodes
 from dataver.lineage.graph import Lineage, lineage
@@ -197,11 +197,10 @@ def test_what_a_version_says_of_its_sources() -> None:
     def with_body(body: bytes) -> VersionRecord:
         return VersionRecord(Digest(bytes(32)), (), 0, "", "", extensions=((b"srcs", 0, body),))
 
-    said = {
-        "sources": [{"url": "https://x/a", "licence": "CC0"}, {"note": "by hand"}, {}, 3],
-        "derived_from": [{"dataset": "raw", "id": ID, "repository": OTHER}, {"id": "xy"}, {}],
-    }
-    record = with_body(json.dumps(said).encode())
+    said = Provenance(
+        (Source("https://x/a", "CC0"), Source(note="by hand")), (DerivedFrom("raw", ID, TREE, OTHER),)
+    )
+    record = with_body(said.encode())
     assert list(sources(record)) == [
         {"url": "https://x/a", "licence": "CC0"},
         {"url": "by hand", "note": "by hand"},
@@ -214,14 +213,11 @@ def test_what_a_version_says_of_its_sources() -> None:
 
 def test_sources_and_what_data_were_derived_from_are_in_the_graph(repository: Repository) -> None:
     raw = repository.version("raw@v1")
-    said = {
-        "sources": [{"url": "https://example.org/a", "licence": "CC0"}],
-        "derived_from": [
-            {"dataset": "raw", "id": raw.id, "tree": raw.tree, "repository": repository.id},
-            {"dataset": "far", "id": ID, "tree": TREE, "repository": OTHER},
-        ],
-    }
-    publish_with(repository, "iris", json.dumps(said).encode())
+    said = Provenance(
+        (Source("https://example.org/a", "CC0"),),
+        (DerivedFrom("raw", raw.id, raw.tree, repository.id), DerivedFrom("far", ID, TREE, OTHER)),
+    )
+    publish_with(repository, "iris", said.encode())
     found = lineage(repository.session, "iris@v3", down=False)
     assert {
         ("source:https://example.org/a", "iris@v3", "source"),

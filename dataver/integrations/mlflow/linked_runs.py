@@ -26,7 +26,7 @@ from dataver.integrations.mlflow.client import TRACKER, client_at, tracker_of
 from dataver.integrations.mlflow.links import METADATA, inputs_so_far, link_of
 from dataver.integrations.mlflow.recording import described, record_inputs
 from dataver.integrations.mlflow_plugins import linking
-from dataver.lineage.model_files import hash_model
+from dataver.lineage.local_model import local_model
 
 if TYPE_CHECKING:
     from dataver.format.run_record import RunRecord
@@ -103,10 +103,10 @@ def _model_logged(client: MlflowClient, _: Any, model_id: str, local_dir: str, *
     recorder = active()
     if recorder is None or not os.path.isfile(os.path.join(local_dir, MLMODEL)):
         return
-    found = hash_model(local_dir)
+    found = local_model(local_dir)
     name = _NOT_IN_NAMES.sub("-", client.get_logged_model(model_id).name).strip("-.") or "model"
-    files = [asdict(file) for file in found.files[:MODEL_FILES_MAX]]
-    recorder.model({"name": name, "tree": found.tree, "files": files, "uri": f"models:/{model_id}"})
+    files = [asdict(file) for file in found.unlinked[:MODEL_FILES_MAX]]
+    recorder.model({"name": name, "tree": found.trees[-1], "files": files, "uri": f"models:/{model_id}"})
 
 
 # From the run's side
