@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.error import URLError
@@ -61,7 +61,8 @@ def serving(command: list[str], probe: str, folder: Path) -> Iterator[None]:
     finally:
         # The server starts processes of its own, in the group that it leads. It takes its time to end, and
         # has nothing to save.
-        os.killpg(server.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # It may have failed by itself, which is told then.
+            os.killpg(server.pid, signal.SIGKILL)
         server.wait()
 
 

@@ -70,6 +70,14 @@ def test_load_writes_elsewhere_when_told_to(world: World, tmp_path: Path) -> Non
     assert Path(one.load(str(tmp_path / "one"))).read_text() == "irises\n"
     assert [path.name for path in (tmp_path / "one").iterdir()] == ["README.txt"]
 
+    for name in ("a[1].txt", "a1.txt", "a*.txt"):
+        (tmp_path / "data" / name).write_text(name)
+    world[0].commit("iris", tmp_path / "data")
+    for name in ("a[1].txt", "a*.txt"):
+        source = mlflow.data.from_dataver("iris@v2", name).source
+        assert Path(source.load(str(tmp_path / name))).read_text() == name
+        assert [path.name for path in (tmp_path / name).iterdir()] == [name]
+
 
 def test_a_flipped_byte_is_found_by_load(world: World, tracking: str) -> None:
     repository, _ = world
@@ -159,7 +167,10 @@ def test_the_source_depends_on_the_version_alone(world: World) -> None:
 
 def test_the_plug_ins_are_there_whatever_is_imported_first() -> None:
     assert hasattr(mlflow.data, "from_dataver"), "MLflow was imported first here"
-    script = "import dataver.integrations.mlflow.dataset, mlflow.data\nassert mlflow.data.from_dataver"
+    script = (
+        "import sys, dataver.integrations.mlflow.dataset, mlflow.data\nassert mlflow.data.from_dataver\n"
+        "assert 'dataver.version' not in sys.modules"  # Importing MLflow is slow enough.
+    )
     done = subprocess.run(
         [sys.executable, "-W", "error:Failure attempting", "-c", script],
         env=environment({}), capture_output=True, text=True, check=False,

@@ -5,24 +5,26 @@ and the whole id in the source. The parts of a version have names of their own: 
 same name and digest MLflow drops the second, without a word.
 """
 # Annotations are not postponed here: MLflow looks at the class that a constructor says it returns, and
-# would refuse its name.
+# would refuse its name. Whoever imports MLflow imports this, so that what reads versions waits until then.
 
 import json
+import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlflow.data.dataset import Dataset
 from mlflow.data.dataset_source import DatasetSource
 from mlflow.types import Schema
 
 from dataver.errors import BadInputError, PathNotFoundError
-from dataver.folders import split
 from dataver.integrations.inputs import Input, find, open_node
-from dataver.parts import SplitView
-from dataver.repository import Repository
-from dataver.tables.footer import PARQUET_SUFFIXES
-from dataver.version import Version
+
+if TYPE_CHECKING:
+    from dataver.parts import SplitView
+    from dataver.repository import Repository
+    from dataver.version import Version
 
 SOURCE_TYPE = "dataver"
 SCHEME = "dataver://"
@@ -32,9 +34,6 @@ FOOTERS_MAX = 100
 """Of so many Parquet files the footers are read for the schema and the number of rows."""
 PART_ROWS_MAX = 5_000_000
 """Of so many rows, those of a part are counted, for which the columns that decide are read."""
-
-Node = str | Version | SplitView
-Place = str | Repository
 
 
 class DataverDatasetSource(DatasetSource):  # type: ignore[misc] # MLflow is not there where types are checked
@@ -58,7 +57,7 @@ class DataverDatasetSource(DatasetSource):  # type: ignore[misc] # MLflow is not
         """`dataver://iris@v3`, with the path in the version."""
         return self.given.uri
 
-    def open(self, repo: Place | None = None) -> Version | SplitView:
+    def open(self, repo: "str | Repository | None" = None) -> "Version | SplitView":
         """The version, or the part of it: in `repo`, else the repository found here, else where it was."""
         return find(self.given, repo)
 
@@ -67,20 +66,28 @@ class DataverDatasetSource(DatasetSource):  # type: ignore[misc] # MLflow is not
 
         With `dst_path` the files are written below it. Of a part of the rows, a `pyarrow.Table`.
         """
+        from dataver.parts import SplitView
+
         handle = self.open()
         if isinstance(handle, SplitView):
             return handle.to_arrow()
         path = self.given.path.strip("/")
         if dst_path is None:
             return str(handle.path(path))
-        handle.checkout(dst_path, include=[f"/{path}"] if path else ())
+        exactly = re.sub(r"([*?\[\\])", r"\\\1", path)
+        handle.checkout(dst_path, include=[f"/{exactly}"] if path else ())
         return str(Path(dst_path, path))
 
     @staticmethod
     def _can_resolve(raw_source: Any) -> bool:
-        return isinstance(raw_source, Version | SplitView) or (
-            isinstance(raw_source, str) and raw_source.startswith(SCHEME)
-        )
+        if isinstance(raw_source, str):
+            return raw_source.startswith(SCHEME)
+        if "dataver.version" not in sys.modules:
+            return False  # It is no handle on a version then.
+        from dataver.parts import SplitView
+        from dataver.version import Version
+
+        return isinstance(raw_source, Version | SplitView)
 
     @classmethod
     def _resolve(cls, raw_source: Any) -> "DataverDatasetSource":
@@ -105,11 +112,13 @@ class DataverDataset(Dataset):  # type: ignore[misc] # MLflow is not there where
     def __init__(
         self,
         source: DataverDatasetSource,
-        handle: Version | SplitView | None,
+        handle: "Version | SplitView | None",
         name: str | None = None,
         digest: str | None = None,
     ) -> None:
         """`handle` is what the source leads to, None where its bytes are not at hand."""
+        from dataver.parts import SplitView
+
         self._view = handle if isinstance(handle, SplitView) else None
         # What is read to describe a version is no input of a run that is on.
         version = handle.version if isinstance(handle, SplitView) else handle
@@ -154,7 +163,7 @@ class DataverDataset(Dataset):  # type: ignore[misc] # MLflow is not there where
         rows = self._num_rows(version)
         return found if rows is None else {**found, "num_rows": rows}
 
-    def _num_rows(self, version: Version) -> int | None:
+    def _num_rows(self, version: "Version") -> int | None:
         tables = self._tables()
         if not tables or len(tables) > FOOTERS_MAX:
             return None
@@ -166,9 +175,12 @@ class DataverDataset(Dataset):  # type: ignore[misc] # MLflow is not there where
             return rows
         if rows > PART_ROWS_MAX:
             return None
-        return SplitView(version, self._view.part, self._view.definition, self._view.split).num_rows
+        view = self._view
+        return type(view)(version, view.part, view.definition, view.split).num_rows
 
     def _tables(self) -> list[str]:
+        from dataver.tables.footer import PARQUET_SUFFIXES
+
         path = self.source.given.path if self._view is None else self._view.definition.path
         try:
             found = [] if self._version is None else self._version.tables(path)
@@ -188,10 +200,10 @@ class DataverDataset(Dataset):  # type: ignore[misc] # MLflow is not there where
 
 
 def from_dataver(
-    ref: Node,
+    ref: "str | Version | SplitView",
     path: str = "",
     *,
-    repo: Place | None = None,
+    repo: "str | Repository | None" = None,
     name: str | None = None,
     digest: str | None = None,
 ) -> DataverDataset:
@@ -206,8 +218,12 @@ def from_dataver(
     return DataverDataset(DataverDatasetSource(given), handle, name, digest)
 
 
-def _opened(node: Node, repo: Place | None) -> tuple[Version | SplitView, str]:
+def _opened(
+    node: "str | Version | SplitView", repo: "str | Repository | None"
+) -> "tuple[Version | SplitView, str]":
     """The handle, and the path behind the ref of a URL `dataver://REF/PATH`."""
+    from dataver.folders import split
+
     if not isinstance(node, str):
         return node, ""
     text = node.removeprefix(SCHEME).rstrip("/")
