@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import secrets
 import shutil
@@ -26,7 +25,6 @@ from dataver.errors import (
     RepositoryNotFoundError,
     StoreError,
 )
-from dataver.format.canonical_json import canonical_json
 from dataver.format.run_record import RunModel, RunRecord, Tracker
 from dataver.lineage import spool
 from dataver.lineage.code import capture_code
@@ -37,10 +35,20 @@ from dataver.lineage.model_files import hash_model
 from dataver.lineage.processes import this_process
 from dataver.lineage.publishing import end_run, start_run
 from dataver.lineage.records import check_model_name
+from dataver.lineage.run_values import (
+    KEY_CHARACTERS_MAX,
+    VALUE_BYTES_MAX,
+    fitting,
+    key,
+    metric,
+    own_command,
+    plain,
+)
 from dataver.log.run_state import ModelState
 from dataver.parts import Definition, SplitView
 from dataver.recording import DEFAULT_ROLE, FOLDER_VARIABLE, RUN_VARIABLE, Recorder
 from dataver.repository import Repository, open_repository
+from dataver.reproduced import Plan, plan_for, take
 from dataver.results import CommitResult
 from dataver.session import Session
 from dataver.version import Version
@@ -49,8 +57,6 @@ __all__ = ["CANCELLED", "DONE", "FAILED", "RUNS_REPO_VARIABLE", "Run", "run"]
 
 RUNS_REPO_VARIABLE = "DATAVER_RUNS_REPO"
 NAME_CHARACTERS_MAX = 500
-KEY_CHARACTERS_MAX = 500
-VALUE_BYTES_MAX = 64 << 10
 MODEL_FILES_MAX = 2000
 """The digests of so many of a model's files are in the record, the first by path; the tree is of all."""
 DONE, FAILED, CANCELLED = "done", "failed", "cancelled"
@@ -74,8 +80,12 @@ class Run:
         command: Sequence[str] | None = None,
         storage_options: Mapping[str, Any] | None = None,
         opener: Callable[[], Repository] | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
-        """`opener` opens the repository where it is not given; only if it is needed, or at the start."""
+        """`opener` opens the repository where it is not given; only if it is needed, or at the start.
+
+        `options` are those of the record.
+        """
         if not name.strip() or len(name) > NAME_CHARACTERS_MAX:
             raise BadInputError(f"{name!a:.100} cannot name a run: a text of some characters is expected")
         self.id = secrets.token_hex(16)
@@ -93,6 +103,8 @@ class Run:
         self._author = author
         self._opener = opener
         self._command = tuple(command) if command is not None else None
+        self._options_given = dict(options or {})
+        self._plan: Plan | None = None
         self._start: RunRecord | None = None
         self._parts: list[bytes] = []
         self._recorder: Recorder | None = None
@@ -136,17 +148,23 @@ class Run:
         environment, environment_parts = capture_environment(folder, command or ())
         self._parts = [*code_parts, *environment_parts]
         parent = recording.active
+        self._plan, planned = plan_for(parent)
+        if self._plan is not None and planned:
+            self.id = self._plan.id
+            self.log_seeds(**self._plan.seeds)
         record = RunRecord(
             self.id,
             self.name,
             default_author(self._author),
             time.time_ns() // 1000,
-            command=mask_command(_own_command() if command is None else command),
+            command=mask_command(own_command() if command is None else command),
             process=this_process(),
             code=code,
             environment=environment,
             params=dict(self._params),
             parent="" if parent is None else parent.run,
+            reproduces=self._plan.run if self._plan is not None and planned else "",
+            options=self._options_given,
         )
         self._start = mask_record(record)
         self._put(self._start, None)
@@ -191,7 +209,7 @@ class Run:
             trackers=tuple(self._trackers),
         )
         self._parts += gathered.parts
-        self.record = _fitting(mask_record(record))
+        self.record = fitting(self._tied(mask_record(record)))
         try:
             self._put(start, self.record)
         finally:
@@ -205,6 +223,8 @@ class Run:
         before = {name: os.environ.get(name) for name in variables}
         os.environ.update(variables)
         self._before = recording.activate(self._recorder), before
+        if self._plan is not None:
+            take(self._plan, self._recorder)
 
     def _switch_off(self) -> None:
         assert self._before is not None
@@ -218,6 +238,12 @@ class Run:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+    def _tied(self, record: RunRecord) -> RunRecord:
+        """The record; it names the run that it repeats within the one that was told to."""
+        plan = self._plan
+        same = plan is not None and (plan.inside, plan.params) == (record.name, record.params)
+        return record if plan is None or not same else replace(record, reproduces=plan.run)
 
     # Where it is recorded
 
@@ -323,7 +349,7 @@ class Run:
         self._require_on()
         check_model_name(name)
         found = hash_model(path)
-        more = {key: _plain(key, value) for key, value in (meta or {}).items()}
+        more = {name: plain(name, value) for name, value in (meta or {}).items()}
         if len(found.files) > MODEL_FILES_MAX:
             more = {**more, "files": len(found.files)}
         model = RunModel(name, found.tree, found.files[:MODEL_FILES_MAX], uri, more)
@@ -335,7 +361,7 @@ class Run:
 
     def log_param(self, name: str, value: Any) -> None:
         """Record a parameter: what JSON can hold, anything else as text. The last value counts."""
-        self._params[_key(name, "parameter")] = _plain(name, value)
+        self._params[key(name, "parameter")] = plain(name, value)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Record several parameters."""
@@ -344,12 +370,8 @@ class Run:
 
     def log_metric(self, name: str, value: float, step: int | None = None) -> None:  # noqa: ARG002 - as trackers have it
         """Record a number that tells how well it went. The last value counts; a tracker keeps the others."""
-        number = _plain(name, value)
-        if isinstance(number, bool) or not isinstance(number, int | float | str):
-            raise BadInputError(f"the metric {name!a:.100} is {value!a:.100}, which is no number")
-        if isinstance(number, str) and number not in ("nan", "inf", "-inf"):
-            raise BadInputError(f"the metric {name!a:.100} is {value!a:.100}, which is no number")
-        self._metrics[_key(name, "metric")] = number
+        number = metric(name, value)
+        self._metrics[key(name, "metric")] = number
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Record several metrics."""
@@ -375,11 +397,11 @@ class Run:
     def log_seeds(self, **seeds: int) -> None:
         """Record seeds by the name of what they are for."""
         for name, value in seeds.items():
-            self._seeds[_key(name, "seed")] = _plain(name, value)
+            self._seeds[key(name, "seed")] = plain(name, value)
 
     def add_tracker(self, kind: str, run_id: str, uri: str = "", experiment: str = "") -> None:
         """Record what this run is called in another tool, so that it is found by that."""
-        tracker = Tracker(_key(kind, "tracker"), _key(run_id, "run of a tracker"), uri, experiment)
+        tracker = Tracker(key(kind, "tracker"), key(run_id, "run of a tracker"), uri, experiment)
         if tracker not in self._trackers:
             self._trackers.append(tracker)
 
@@ -432,64 +454,3 @@ def _note(version: Version) -> None:
     reads = version.reads
     assert reads is not None
     reads.number()
-
-
-def _own_command() -> list[str]:
-    """How this process was started."""
-    return list(getattr(sys, "orig_argv", None) or sys.argv)
-
-
-def _key(name: object, what: str) -> str:
-    if not isinstance(name, str) or not name or len(name) > KEY_CHARACTERS_MAX:
-        raise BadInputError(f"{name!a:.100} cannot name a {what}: a text of some characters is expected")
-    return name
-
-
-def _plain(name: str, value: Any) -> Any:
-    """A value as JSON holds it. `BadInputError` for one that is too long."""
-    plain = _simple(value, 0)
-    try:
-        size = len(canonical_json(plain))
-    except (TypeError, ValueError) as error:
-        raise BadInputError(f"the value of {name!a:.100} cannot be recorded: {error}") from error
-    if size > VALUE_BYTES_MAX:
-        raise BadInputError(
-            f"the value of {name!a:.100} has {size} bytes, {VALUE_BYTES_MAX} are the most; put it in a file"
-        )
-    return plain
-
-
-def _simple(value: Any, depth: int) -> Any:
-    if depth > 16:
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(key): _simple(inner, depth + 1) for key, inner in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_simple(inner, depth + 1) for inner in value]
-    if value is None or isinstance(value, bool | str):
-        return value
-    if not isinstance(value, int | float) and hasattr(value, "item"):
-        try:
-            return _simple(value.item(), depth + 1)  # A number of NumPy's, or of PyTorch's.
-        except (TypeError, ValueError, RuntimeError):
-            return str(value)
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else str(float(value))
-    return int(value) if isinstance(value, int) else str(value)
-
-
-def _fitting(record: RunRecord) -> RunRecord:
-    """The record, without what makes it too long: better one with less than none."""
-    try:
-        record.encode()
-    except BadInputError as error:
-        warnings.warn(f"{error}; the files of models, and then parameters, are left out", stacklevel=4)
-    else:
-        return record
-    models = tuple([replace(model, files=()) for model in record.models])
-    shorter = replace(record, models=models)
-    try:
-        shorter.encode()
-    except BadInputError:
-        return replace(shorter, params={}, command=(), reason=record.reason[:1000])
-    return shorter
