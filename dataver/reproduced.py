@@ -29,11 +29,10 @@ class Named(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """How `run` is repeated, by the run `id`.
+    """How `run` is repeated, by the run `id` and those inside it.
 
     `names` mean what they meant; any other name means what it did at the entry of its repository in
-    `entries`. `inside` and `params` tell the run, begun by the command itself, that was recorded; empty where
-    the run was that of `dataver run`. Commits go to `branch`.
+    `entries`. Commits go to `branch`. `seeds` are recorded.
     """
 
     run: str
@@ -42,8 +41,6 @@ class Plan(NamedTuple):
     names: tuple[Named, ...] = ()
     entries: Mapping[str, int] = {}
     seeds: Mapping[str, Any] = {}
-    inside: str = ""
-    params: Mapping[str, Any] = {}
 
     def encode(self) -> str:
         """The file's text."""

@@ -163,7 +163,7 @@ class Run:
             environment=environment,
             params=dict(self._params),
             parent="" if parent is None else parent.run,
-            reproduces=self._plan.run if self._plan is not None and planned else "",
+            reproduces="" if self._plan is None else self._plan.run,
             options=self._options_given,
         )
         self._start = mask_record(record)
@@ -209,7 +209,7 @@ class Run:
             trackers=tuple(self._trackers),
         )
         self._parts += gathered.parts
-        self.record = fitting(self._tied(mask_record(record)))
+        self.record = fitting(mask_record(record))
         try:
             self._put(start, self.record)
         finally:
@@ -238,12 +238,6 @@ class Run:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-    def _tied(self, record: RunRecord) -> RunRecord:
-        """The record; it names the run that it repeats within the one that was told to."""
-        plan = self._plan
-        same = plan is not None and (plan.inside, plan.params) == (record.name, record.params)
-        return record if plan is None or not same else replace(record, reproduces=plan.run)
 
     # Where it is recorded
 

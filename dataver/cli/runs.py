@@ -64,8 +64,8 @@ def command(
 ) -> None:
     """List the runs, newest first; show one; tell what differs between two; or record those that wait.
 
-    diff: RUN is the id of a run, or the model NAME@vN that it made. It tells the first ingredient that differs,
-    then all: data, code, parameters, environment, seeds, and last the results.
+    diff: RUN is the id of a run, or the model NAME@vN that it made. It tells the first ingredient that
+    differs, then all: data, code, parameters, environment, seeds, and last the results.
 
     A run that began and never ended is `crashed` where its process is gone, `running` where it lives, and
     `unfinished` where another machine would have to tell. push: runs that could not be recorded in their

@@ -187,8 +187,8 @@ class RunRecord:
 
     `status` is `running`, or one of `RUN_STATUS`. `exit_code` is that of the command; `signal` the
     number of what killed it, or 0. `amends` is the digest of the record that this one stands for.
-    `reproduces` is the run that this one repeats, empty for none; `options` what `dataver run` was given
-    beside the command: `inputs` as written, `models` and `outputs` as pairs of name and path,
+    `reproduces` is the run that this one, or the one around it, repeats; `options` what `dataver run`
+    was given beside the command: `inputs` as written, `models` and `outputs` as pairs of name and path,
     `metrics_file`. Both are in the bytes only where they say something: other records keep their digests.
     """
 

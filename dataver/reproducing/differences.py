@@ -1,4 +1,4 @@
-"""What differs between two runs: the ingredients in the order in which one looks for a cause, then results."""
+"""What differs between two runs: the ingredients in the order in which one looks for a cause."""
 
 from __future__ import annotations
 
