@@ -48,7 +48,7 @@ VERBS = {
     "rename": "Give a dataset another name.",
     "delete": "Delete a dataset, or bring it back.",
     "run": "Run a command, and record what it read and made.",
-    "runs": "List the runs, show or compare them, or record those that wait.",
+    "runs": "List, show and compare runs; record those that wait.",
     "repro": "Do a run again, and compare what it makes.",
     "models": "List the models that runs made.",
     "push": "Copy to another repository what it lacks.",
