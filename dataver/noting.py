@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from dataver import recording
@@ -9,11 +10,12 @@ from dataver.errors import DataverError, RefNotFoundError
 from dataver.format.version import VersionRecord
 from dataver.log.state import State, VersionState
 from dataver.pins import same
-from dataver.recording import Asked, Reads
-from dataver.refs import Ref, Resolved, is_exact, parse_ref
+from dataver.recording import Asked, Reads, Recorder
+from dataver.refs import MAIN, Ref, Resolved, is_exact, parse_ref
+from dataver.reproduced import plan_of
 from dataver.session import Session
 
-__all__ = ["note_made", "reads_of", "resolve_in_run"]
+__all__ = ["kept_apart", "note_made", "reads_of", "resolve_in_run"]
 
 
 def resolve_in_run(
@@ -30,7 +32,7 @@ def resolve_in_run(
     name = str(same(ref))
     id = recorder.pinned(session.repository, name)
     if id is None:
-        found = session.resolve(text, state, require_signed=require_signed)
+        found = _then(session, recorder, ref) or session.resolve(text, state, require_signed=require_signed)
         id = recorder.pin(session.repository, found.name, name, str(found.version.id))
         if id == str(found.version.id):
             return found
@@ -39,6 +41,24 @@ def resolve_in_run(
         return session.resolve(pinned, state, require_signed=require_signed)
     except RefNotFoundError:  # It is newer than the state that was given.
         return session.resolve(pinned, require_signed=require_signed)
+
+
+def _then(session: Session, recorder: Recorder, ref: Ref) -> Resolved | None:
+    """What a name meant when the run began that is repeated; None where none is, or it meant nothing then."""
+    plan = plan_of(recorder)
+    entry = None if plan is None else plan.entries.get(session.repository)
+    if entry is None:
+        return None
+    try:
+        return session.resolve_ref(ref, session.log.state_at(entry))
+    except RefNotFoundError:
+        return None
+
+
+def kept_apart(branch: str, tags: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """Where a commit goes, and its tags: a run that repeats another one moves no names that others use."""
+    plan = None if recording.active is None else plan_of(recording.active)
+    return (branch, tags) if plan is None else (plan.branch, ())
 
 
 def reads_of(session: Session, resolved: Resolved, asked: Asked) -> Reads | None:
@@ -88,3 +108,6 @@ def note_made(
             "created": created,
         }
         recorder.made(made)
+        if plan_of(recorder) is not None:
+            # It went to a branch of its own; who commits and reads back expects what was committed.
+            recorder.pin(session.repository, dataset, str(Ref(dataset, MAIN)), str(version.id))

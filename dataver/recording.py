@@ -84,6 +84,8 @@ class Recorder:
         self.run = run
         self.folder = folder
         self.failed: str | None = None
+        self.plan: object = self
+        """That of `dataver.reproduced`; this recorder itself before it was looked for."""
         self._reads: dict[object, Reads] = {}
         self._begin()
 

@@ -164,12 +164,13 @@ class Repository(Comparisons, RunQueries):
         for a tag that is taken, `BadInputError` for files that cannot be in a version.
         """
         from dataver.commit import CommitOptions, Committer
+        from dataver.noting import kept_apart
         from dataver.outcome import make_label
         from dataver.source import open_source
 
         check_dataset_name(dataset)
         require_place(source, "source")
-        self.session.set_jobs(jobs)
+        branch, tags = kept_apart(branch, tags)
         self.session.set_jobs(jobs)
         provenance = None
         if sources or derived_from:

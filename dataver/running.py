@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -35,11 +34,13 @@ from dataver.lineage.processes import this_process
 from dataver.lineage.publishing import end_run, start_run
 from dataver.lineage.records import check_model_name
 from dataver.lineage.run_folders import make_run_folder
+from dataver.lineage.run_values import fitting, metric, own_command
 from dataver.lineage.seeding import seed_all
 from dataver.log.run_state import ModelState
 from dataver.parts import Definition, SplitView
 from dataver.recording import DEFAULT_ROLE, FOLDER_VARIABLE, RUN_VARIABLE, Recorder
 from dataver.repository import Repository, open_repository
+from dataver.reproduced import Plan, plan_for, take
 from dataver.results import CommitResult
 from dataver.session import Session
 from dataver.version import Version
@@ -71,8 +72,12 @@ class Run:
         command: Sequence[str] | None = None,
         storage_options: Mapping[str, Any] | None = None,
         opener: Callable[[], Repository] | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
-        """`opener` opens the repository where it is not given; only if it is needed, or at the start."""
+        """`opener` opens the repository where it is not given; only if it is needed, or at the start.
+
+        `options` are those of the record.
+        """
         if not name.strip() or len(name) > NAME_CHARACTERS_MAX:
             raise BadInputError(f"{name!a:.100} cannot name a run: a text of some characters is expected")
         self.id = secrets.token_hex(16)
@@ -92,6 +97,8 @@ class Run:
         self._author = author
         self._opener = opener
         self._command = tuple(command) if command is not None else None
+        self._options_given = dict(options or {})
+        self._plan: Plan | None = None
         self._start: RunRecord | None = None
         self._parts: list[bytes] = []
         self._recorder: Recorder | None = None
@@ -135,17 +142,23 @@ class Run:
         environment, environment_parts = capture_environment(folder, command or ())
         self._parts = [*code_parts, *environment_parts]
         parent = recording.active
+        self._plan, planned = plan_for(parent)
+        if self._plan is not None and planned:
+            self.id = self._plan.id
+            self.log_seeds(**self._plan.seeds)
         record = RunRecord(
             self.id,
             self.name,
             default_author(self._author),
             time.time_ns() // 1000,
-            command=mask_command(_own_command() if command is None else command),
+            command=mask_command(own_command() if command is None else command),
             process=this_process(),
             code=code,
             environment=environment,
             params=dict(self._params),
             parent="" if parent is None else parent.run,
+            reproduces="" if self._plan is None else self._plan.run,
+            options=self._options_given,
         )
         self._start = mask_record(record)
         notes = make_run_folder(self.id, record.process)
@@ -195,7 +208,7 @@ class Run:
             trackers=tuple(self._trackers),
         )
         self._parts += gathered.parts
-        self.record = _fitting(mask_record(record))
+        self.record = fitting(mask_record(record))
         try:
             self._put(start, self.record)
             if self._to_link:
@@ -210,6 +223,8 @@ class Run:
         before = {name: os.environ.get(name) for name in variables}
         os.environ.update(variables)
         self._before = recording.activate(self._recorder), before
+        if self._plan is not None:
+            take(self._plan, self._recorder)
 
     def _switch_off(self) -> None:
         assert self._before is not None
@@ -360,12 +375,7 @@ class Run:
     def log_metric(self, name: str, value: float, step: int | None = None) -> None:  # noqa: ARG002 - as trackers have it
         """Record a number that tells how well it went. The last value counts; a tracker keeps the others."""
         self._require_open()
-        number = plain_value(name, value)
-        if isinstance(number, bool) or not isinstance(number, int | float | str):
-            raise BadInputError(f"the metric {name!a:.100} is {value!a:.100}, which is no number")
-        if isinstance(number, str) and number not in ("nan", "inf", "-inf"):
-            raise BadInputError(f"the metric {name!a:.100} is {value!a:.100}, which is no number")
-        self._metrics[checked_key(name, "metric")] = number
+        self._metrics[checked_key(name, "metric")] = metric(name, value)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Record several metrics."""
@@ -445,25 +455,3 @@ def _note(version: Version) -> None:
     reads = version.reads
     assert reads is not None
     reads.number()
-
-
-def _own_command() -> list[str]:
-    """How this process was started."""
-    return list(getattr(sys, "orig_argv", None) or sys.argv)
-
-
-def _fitting(record: RunRecord) -> RunRecord:
-    """The record, without what makes it too long: better one with less than none."""
-    try:
-        record.encode()
-    except BadInputError as error:
-        warnings.warn(f"{error}; the files of models, and then parameters, are left out", stacklevel=4)
-    else:
-        return record
-    models = tuple([replace(model, files=()) for model in record.models])
-    shorter = replace(record, models=models)
-    try:
-        shorter.encode()
-    except BadInputError:
-        return replace(shorter, params={}, command=(), reason=record.reason[:1000])
-    return shorter

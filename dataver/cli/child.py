@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
@@ -40,14 +40,22 @@ class Ended:
         return f"exit code {self.code}" if self.code else ""
 
 
-def run_child(command: Sequence[str], *, to_stderr: bool) -> Ended:
+def run_child(
+    command: Sequence[str],
+    *,
+    to_stderr: bool,
+    folder: str | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> Ended:
     """Run a command to its end. `to_stderr`: what it prints goes to standard error.
+
+    In `folder` and with `variables` for its environment, where they are given, else as this program is.
 
     `PathNotFoundError` and `NotPermittedError` where it cannot be started.
     """
     sys.stdout.flush()
     try:
-        child = subprocess.Popen(command, stdout=2 if to_stderr else None)
+        child = subprocess.Popen(command, stdout=2 if to_stderr else None, cwd=folder, env=variables)
     except FileNotFoundError as error:
         raise PathNotFoundError(f"there is no program {safe_spelling(command[0])!r} to run") from error
     except OSError as error:

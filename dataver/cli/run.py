@@ -95,6 +95,7 @@ def command(
         author=author,
         command=command,
         opener=session.open,
+        options=_options(inputs, wanted),
     )
     _check(run, wanted)
     if seed is not None:
@@ -109,6 +110,17 @@ def command(
 
 
 command.allow_interspersed_args = False
+
+
+def _options(inputs: tuple[str, ...], wanted: Wanted) -> dict[str, Any]:
+    """What it takes to do the same again, as the record has it."""
+    found = {
+        "inputs": list(inputs),
+        "outputs": [list(pair) for pair in wanted.outputs],
+        "models": [list(pair) for pair in wanted.models],
+        "metrics_file": wanted.metrics_file,
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def _record(run: Run, command: tuple[str, ...], wanted: Wanted, json: bool, metrics_of: Any) -> int:

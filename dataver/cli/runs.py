@@ -25,8 +25,11 @@ DOCUMENT = (
     ' "inputs": ["DATASET@vN"…], "outputs": […], "models": ["NAME@vN"…], "params", "metrics", "waiting"}…]}\n'
     'show: all of the record: also "command", "code", "environment", "seeds", "trackers", "reason";\n'
     ' "inputs": [{"role", "ref", "dataset", "version", "tree", "split", "whole", "files", "bytes_read"…}…]\n'
+    'diff: {"a": id, "b": id, "first": a difference or null, "differences": [{"ingredient": data, code,\n'
+    '   parameters, environment, seeds or results, "name", "before", "after", "detail"}…], "unknown": […]}\n'
     'push: {"pushed": [id…], "waiting": [id…]}'
 )
+TAKES = {"show": 1, "diff": 2}
 STATUS = ("done", "failed", "cancelled", "running", "crashed", "unfinished")
 
 
@@ -35,26 +38,46 @@ STATUS = ("done", "failed", "cancelled", "running", "crashed", "unfinished")
     "dataver runs",
     "dataver runs --dataset iris@v3 --status done",
     "dataver runs show 39a8545a",
+    "dataver runs diff 39a8545a 7c1e4d5f",
+    "dataver runs diff churn@v1 churn@v2 --fail-on difference",
     "dataver runs push",
     document=DOCUMENT,
 )
-@click.argument("action", type=click.Choice(["list", "show", "push"]), default="list")
-@click.argument("run", required=False, metavar="[RUN]")
+@click.argument("action", type=click.Choice(["list", "show", "diff", "push"]), default="list")
+@click.argument("named", nargs=-1, metavar="[RUN]...")
 @click.option("--limit", "-n", type=click.IntRange(min=1), metavar="N", help="list: so many at most.")
 @click.option(
     "--dataset", type=REF, metavar="REF", help="list: those that read or made this version or dataset."
 )
 @click.option("--status", type=click.Choice(STATUS), help="list: those that ended so.")
 @click.option("--model", metavar="NAME", help="list: those that made this model.")
-def command(session: Session, action: str, run: str | None, limit: int | None, **more: Any) -> None:
-    """List the runs, newest first; show one; or record those that wait on this machine.
+@click.option(
+    "--fail-on", type=click.Choice(["difference"]), help="diff: end with exit code 9 where anything differs."
+)
+def command(
+    session: Session,
+    action: str,
+    named: tuple[str, ...],
+    limit: int | None,
+    fail_on: str | None,
+    **more: Any,
+) -> None:
+    """List the runs, newest first; show one; tell what differs between two; or record those that wait.
+
+    diff: RUN is the id of a run, or the model NAME@vN that it made. It tells the first ingredient that
+    differs, then all: data, code, parameters, environment, seeds, and last the results.
 
     A run that began and never ended is `crashed` where its process is gone, `running` where it lives, and
     `unfinished` where another machine would have to tell. push: runs that could not be recorded in their
     repository wait on this machine; this records each where it belongs, with --repo those that belong there.
     """
-    if (run is None) == (action == "show"):
-        raise click.UsageError("`runs show` takes one RUN, the others none.")
+    if len(named) != TAKES.get(action, 0):
+        raise click.UsageError("`runs show` takes one RUN, `runs diff` two, the others none.")
+    if action == "diff":
+        from dataver.cli.runs_diff import diff
+
+        diff(session, named[0], named[1], fail_on)
+        return
     from dataver.cli.runs_push import open_runs, push
 
     if action == "push":
@@ -63,8 +86,7 @@ def command(session: Session, action: str, run: str | None, limit: int | None, *
     repository = open_runs(session).session
     state = repository.state()
     if action == "show":
-        assert run is not None
-        info = _find(repository, state, run)
+        info = _find(repository, state, named[0])
         session.answer(info.to_full_json, lambda: show_lines(info))
         return
     found = list(islice(chain(_waiting(repository, **more), _chosen(repository, state, **more)), limit))
@@ -175,6 +197,7 @@ def show_lines(info: RunInfo) -> Iterator[str]:
         ("ended", "" if info.ended is None else output.time_text(info.ended)),
         ("command", output.safe(" ".join(record.command))),
         ("parent", record.parent),
+        ("reproduces", record.reproduces),
         ("host", output.safe(record.process.host)),
         (
             "code",

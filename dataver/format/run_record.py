@@ -59,6 +59,7 @@ DONE, FAILED, CANCELLED = 0, 1, 2
 RUN_STATUS = ("done", "failed", "cancelled")
 """The names of the numbers that the log gives to how a run ended."""
 
+_LATER = ("reproduces", "options")
 _HEAD = RUN_MAGIC + bytes([RUN_RECORD_VERSION])
 _Value = TypeVar("_Value")
 
@@ -188,6 +189,9 @@ class RunRecord:
 
     `status` is `running`, or one of `RUN_STATUS`. `exit_code` is that of the command; `signal` the
     number of what killed it, or 0. `amends` is the digest of the record that this one stands for.
+    `reproduces` is the run that this one, or the one around it, repeats; `options` what `dataver run`
+    was given beside the command: `inputs` as written, `models` and `outputs` as pairs of name and path,
+    `metrics_file`. Both are in the bytes only where they say something: other records keep their digests.
     """
 
     run: str
@@ -212,11 +216,21 @@ class RunRecord:
     trackers: tuple[Tracker, ...] = ()
     parent: str = ""
     amends: str | None = None
+    reproduces: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """What the bytes say."""
+        document = dataclasses.asdict(self)
+        for name in _LATER:
+            if not document[name]:
+                del document[name]
+        return document
 
     def encode(self) -> bytes:
         """The canonical bytes. `BadInputError` for what no record can hold."""
         try:
-            data = _HEAD + canonical_json(dataclasses.asdict(self))
+            data = _HEAD + canonical_json(self.document())
         except (TypeError, ValueError) as error:
             raise BadInputError(f"run {self.run[:12]} cannot be recorded: {error}") from error
         if len(data) > RUN_RECORD_BYTES_MAX:
@@ -285,6 +299,7 @@ _PLAIN: dict[str, tuple[type, ...]] = {
 _HEX = {
     "run": RUN_ID_DIGITS,
     "parent": RUN_ID_DIGITS,
+    "reproduces": RUN_ID_DIGITS,
     "repository": RUN_ID_DIGITS,
     "version": DIGEST_DIGITS,
     "tree": DIGEST_DIGITS,

@@ -39,9 +39,11 @@ def _capture(folder: str) -> tuple[Code, list[bytes]]:
     parts: list[bytes] = []
     reason, masked = "", False
     if changed:
+        # Whatever the user set for `git diff`, the patch is one that `git apply` takes.
         raw = _git(
-            top, "diff", "HEAD", "--binary", "--full-index", "--no-color", "--no-ext-diff", "--no-textconv"
-        )
+            top, "diff", "HEAD", "--binary", "--full-index", "--no-color", "--no-ext-diff", "--no-textconv",
+            "--no-relative", "--src-prefix=a/", "--dst-prefix=b/",
+        )  # fmt: skip
         text = raw.decode("utf-8", "surrogateescape")
         if len(raw) > PATCH_BYTES_MAX:
             reason = f"the changes have {len(raw)} bytes, more than the {PATCH_BYTES_MAX} that are recorded"

@@ -70,7 +70,7 @@ _CODE = re.compile(
 
 _NEVER_SECRET = frozenset((
     "amends", "commit", "dataset", "digest", "metrics", "packages", "parent", "patch", "process", "reads",
-    "repository", "run", "seeds", "split", "status", "tree", "version",
+    "repository", "reproduces", "run", "seeds", "split", "status", "tree", "version",
 ))  # fmt: skip
 """Fields of a record that hold digests, numbers, or what is versioned anyway."""
 

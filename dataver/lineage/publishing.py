@@ -105,7 +105,8 @@ def _ending(state: State, run: bytes, record: RunRecord, made: list[ModelState])
     numbers: dict[str, int] = {}
     digest = record.digest()
     left = [model.name for model in made]
-    for model in record.models:
+    # A run that repeats another one makes no model that would be the newest of that name.
+    for model in () if record.reproduces else record.models:
         if model.name in left:
             left.remove(model.name)
             continue

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Sequence
 from decimal import Decimal
@@ -334,7 +333,7 @@ def run_records() -> list[Vector]:
         (Tracker("mlflow", "39a8545a", "http://host", "0"),), id_of("parent").hex(), text,
     )  # fmt: skip
     return [
-        vector(name, "run record", record.encode(), record.digest(), record=dataclasses.asdict(record))
+        vector(name, "run record", record.encode(), record.digest(), record=record.document())
         for name, record in (("run at its start", begun), ("run at its end", ended))
     ]
 

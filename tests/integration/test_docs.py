@@ -31,6 +31,7 @@ DOCS = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *sorted((PROJECT / "doc
 GUIDES = [
     PROJECT / "README.md",
     PROJECT / "docs" / "tutorial.md",
+    PROJECT / "docs" / "tutorial-model.md",
     *sorted((PROJECT / "docs" / "howto").glob("*.md")),
 ]
 GUIDES.remove(PROJECT / "docs" / "howto" / "mlflow.md")  # It runs where MLflow is: tests/mlflow.

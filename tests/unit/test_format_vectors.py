@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from base64 import b64decode, b64encode
@@ -140,7 +139,7 @@ def test_chunk_lists(vector: Vector) -> None:
 @pytest.mark.parametrize("vector", of_kind("run record"))
 def test_run_records(vector: Vector) -> None:
     record, document = decode_run(data_of(vector), "it"), vector["fields"]["record"]
-    assert json.loads(json.dumps(dataclasses.asdict(record))) == document
+    assert json.loads(json.dumps(record.document())) == document
     text = json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     assert data_of(vector) == b"DVRN\x01" + text.encode()
 

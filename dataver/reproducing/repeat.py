@@ -1,0 +1,369 @@
+"""`dataver repro`: a run is done again from its code, its environment and its data, and compared."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import field
+from typing import Any, Protocol
+
+from dataver.errors import AlreadyExistsError, BadInputError, CheckFailedError, DamagedError, RefNotFoundError
+from dataver.format.run_record import Environment, RunRecord
+from dataver.lineage.records import Records
+from dataver.paths import safe_spelling
+from dataver.repository import Repository
+from dataver.reproduced import PLAN_VARIABLE, Plan
+from dataver.reproducing.code_copy import copy_code, top_of
+from dataver.reproducing.commands import again, is_python
+from dataver.reproducing.differences import RunDifference, compare, packages
+from dataver.reproducing.inputs import Opener, Places, damage_of, declared, entries, names
+from dataver.reproducing.interpreters import Interpreter, lock_of, new_environment, variables_of
+from dataver.reproducing.naming import Found, begun_within, find, recorded
+from dataver.reproducing.outcome import DIFFERENT, Result, results_of, verdict
+from dataver.running import RUNS_REPO_VARIABLE
+from dataver.values import dataclass
+
+__all__ = ["AUTO", "KEEP", "VENV", "Repeated", "Wanted", "repeat"]
+
+AUTO, KEEP, VENV = "auto", "keep", "venv"
+REPO_VARIABLE = "DATAVER_REPO"
+
+
+class Launched(Protocol):
+    """How a command ended."""
+
+    @property
+    def code(self) -> int:
+        """As a shell tells it."""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C did it."""
+
+
+Launch = Callable[[Sequence[str], str, Mapping[str, "str | None"]], Launched]
+"""Runs a command in a folder with these variables set, or unset where they are None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the user asks for: `command` in place of the recorded one, `code` where git has the commit."""
+
+    environment: str = AUTO
+    tolerances: Mapping[str, float] = field(default_factory=dict)
+    keep: str | None = None
+    code: str | None = None
+    take: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    without_patch: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """Both runs and how they compare. `reason` says why the new one made nothing to compare, if it did."""
+
+    original: RunRecord
+    run: RunRecord
+    status: str
+    results: tuple[Result, ...]
+    difference: RunDifference
+    code: str
+    environment: str
+    kept: str | None = None
+    notes: tuple[str, ...] = ()
+    reason: str = ""
+
+    def __bool__(self) -> bool:
+        return self.status != DIFFERENT
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of `dataver repro --json`."""
+        compared = self.difference.to_json()
+        return {
+            "original": self.original.run,
+            "run": self.run.run,
+            "status": self.status,
+            "reason": self.reason,
+            "results": [result.to_json() for result in self.results],
+            "first": compared["first"],
+            "differences": compared["differences"],
+            "code": {"commit": self.original.code.commit if self.original.code else "", "from": self.code},
+            "environment": self.environment,
+            "kept": self.kept,
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """The code: the `top` of the copy, the folder `inner` where the command ran, and where it came from."""
+
+    top: str
+    inner: str
+    origin: str
+
+
+def repeat(
+    repository: Repository,
+    named: str,
+    wanted: Wanted,
+    *,
+    launch: Launch,
+    opener: Opener,
+    tell: Callable[[str], None],
+    options: Sequence[str] = (),
+) -> Repeated:
+    """Do the run that `named` means again, record that, and compare.
+
+    `RefNotFoundError` where something that it takes is not there, `DamagedError` where data are damaged.
+    `options` are those of the program before the verb, for the run that records.
+    """
+    state = repository.session.newest()
+    records = Records(repository.session, state)
+    found = find(state, records, named)
+    original = found.record
+    _check(found, wanted)
+    places = Places(repository, opener)
+    patch, notes = _patch(records, original, wanted)
+    plan = _plan(found, repository, places)
+    with _folder(wanted.keep) as folder:
+        copy = _copy(original, patch, wanted, folder, tell)
+        interpreter = _interpreter(original.environment, records, wanted, copy.inner, folder, tell)
+        tell(f"environment: {interpreter.how}")
+        command = _command(original, wanted, copy, interpreter)
+        data = places.data(original)
+        program = [sys.executable, "-P", "-m", "dataver.cli", "--repo", data.url, *options]
+        ended = launch(
+            [*program, *_run_options(original, folder), "--", *command],
+            copy.inner,
+            _variables(original, interpreter, repository, data, _write(folder, "plan.json", plan.encode())),
+        )
+    if ended.interrupted:
+        raise KeyboardInterrupt
+    if ended.code:
+        damage = damage_of(original, places)
+        if damage is not None:
+            raise DamagedError(f"the run cannot be repeated, as its data are damaged: {damage}")
+    run, reason = _new_run(repository, plan, original)
+    reason = f"the command ended with exit code {ended.code}" if ended.code else reason
+    results = tuple(results_of(original, run, wanted.tolerances))
+    status = DIFFERENT if reason else verdict(results)
+    newest = Records(repository.session, repository.session.state())
+    difference = compare(repository, newest, original, run)
+    return Repeated(
+        original, run, status, results, difference, copy.origin, interpreter.how, wanted.keep,
+        tuple(notes), reason,
+    )  # fmt: skip
+
+
+def _copy(
+    record: RunRecord, patch: bytes | None, wanted: Wanted, folder: str, tell: Callable[[str], None]
+) -> _Copy:
+    """The code, and what is brought along."""
+    code = record.code
+    assert code is not None
+    top = os.path.join(folder, "code")
+    origin = copy_code(code, patch, wanted.code, top)
+    tell(f"code: commit {code.commit[:12]} from {origin}{' with its changes' if patch else ''}")
+    inner = os.path.normpath(os.path.join(top, code.folder))
+    _take(wanted.take, inner)
+    if not os.path.isdir(inner):
+        raise RefNotFoundError(f"commit {code.commit} has no folder {safe_spelling(code.folder)}")
+    return _Copy(top, inner, origin)
+
+
+def _command(record: RunRecord, wanted: Wanted, copy: _Copy, interpreter: Interpreter) -> list[str]:
+    if not wanted.command:
+        there = top_of(wanted.code or os.getcwd())
+        return again(record, copy.inner, copy.top, there, interpreter.python)
+    program, *arguments = wanted.command
+    return [interpreter.python if interpreter.python and is_python(program) else program, *arguments]
+
+
+def _variables(
+    record: RunRecord, interpreter: Interpreter, repository: Repository, data: Repository, plan: str
+) -> dict[str, str | None]:
+    found = variables_of(record.environment, interpreter.python)
+    found |= {REPO_VARIABLE: data.url, PLAN_VARIABLE: plan}
+    if data.id != repository.id:
+        found[RUNS_REPO_VARIABLE] = repository.url
+    return found
+
+
+def _check(found: Found, wanted: Wanted) -> None:
+    """Refuse what cannot be repeated, or could not be compared."""
+    record, short = found.record, found.record.run[:12]
+    if found.info.status != "done":
+        raise RefNotFoundError(
+            f"run {short} is {found.info.status}, so what it would have made is not known; only runs that "
+            "are done can be repeated and compared"
+        )
+    if not (record.models or record.outputs or record.metrics):
+        raise RefNotFoundError(
+            f"run {short} recorded no model, no version and no metric, so there is nothing to compare; if "
+            "a run inside it did, name that one, as `dataver runs` lists it"
+        )
+    if record.code is None or not record.code.commit:
+        reason = "" if record.code is None else f": {record.code.reason}"
+        raise RefNotFoundError(
+            f"the code of run {short} is not on record{reason}; record a run of code in git"
+        )
+    unknown = [name for name in wanted.tolerances if name not in record.metrics]
+    if unknown:
+        there = ", ".join(sorted(record.metrics)) or "none"
+        raise BadInputError(f"run {short} has no metric {unknown[0]!a:.100}; it has {there}")
+    if wanted.environment == VENV and record.environment is None:
+        raise RefNotFoundError(f"the environment of run {short} is not on record; take --env keep")
+
+
+def _patch(records: Records, record: RunRecord, wanted: Wanted) -> tuple[bytes | None, list[str]]:
+    """The changes that were not committed, and what is to be said of them."""
+    code = record.code
+    assert code is not None
+    notes = []
+    if code.untracked:
+        names = ", ".join(map(safe_spelling, code.untracked[:5]))
+        more = ", …" if len(code.untracked) > 5 else ""
+        notes.append(f"files that git did not know were there, and are not now: {names}{more}")
+    if not code.dirty:
+        return None, notes
+    if wanted.without_patch:
+        return None, [*notes, "the changes that were not committed were left out"]
+    if code.masked:
+        raise RefNotFoundError(
+            f"the changes of run {record.run[:12]} that were not committed hold secrets, which were "
+            "recorded as ***, so they cannot be applied; --without-patch leaves all of them out"
+        )
+    if code.patch is None:
+        if not code.reason:
+            return None, notes  # What differs is inside of submodules.
+        raise RefNotFoundError(
+            f"the changes of run {record.run[:12]} that were not committed are not on record: {code.reason}; "
+            "--without-patch leaves them out"
+        )
+    return records.part(code.patch), notes
+
+
+def _plan(found: Found, repository: Repository, places: Places) -> Plan:
+    record = found.record
+    data = places.data(record)
+    id = secrets.token_hex(16)
+    logs: list[tuple[Repository, int | None]] = [(repository, found.state.entry)]
+    if data.id != repository.id:
+        logs.append((data, None))
+    return Plan(
+        record.run,
+        id,
+        f"repro-{id[:12]}",
+        tuple(names(record, places)),
+        entries(record, logs),
+        {} if _is_own(record) else dict(record.seeds),
+    )
+
+
+def _is_own(record: RunRecord) -> bool:
+    """Whether the command began the run itself: `dataver run` records the exit code."""
+    return record.exit_code is None and not record.options
+
+
+@contextmanager
+def _folder(keep: str | None) -> Iterator[str]:
+    """A folder to work in, that is kept only if it was asked for."""
+    if keep is None:
+        folder = tempfile.mkdtemp(prefix="dataver-repro-")
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return
+    if os.path.exists(keep) and (not os.path.isdir(keep) or os.listdir(keep)):
+        raise AlreadyExistsError(
+            f"{safe_spelling(keep)} is there already; --keep takes a new or empty folder"
+        )
+    os.makedirs(keep, exist_ok=True)
+    yield os.path.abspath(keep)
+
+
+def _take(paths: Sequence[str], inner: str) -> None:
+    """Bring along what git does not have, as it is now."""
+    for path in paths:
+        if os.path.isabs(path) or os.path.normpath(path).startswith(".."):
+            raise BadInputError(
+                f"--take takes files of this folder and below, and {safe_spelling(path)} is none"
+            )
+        target = os.path.join(inner, path)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        if os.path.isdir(path):
+            shutil.copytree(path, target, symlinks=True, dirs_exist_ok=True)
+        elif os.path.isfile(path):
+            shutil.copy2(path, target)
+        else:
+            raise RefNotFoundError(f"there is no {safe_spelling(path)} here to take along")
+
+
+def _interpreter(
+    environment: Environment | None,
+    records: Records,
+    wanted: Wanted,
+    inner: str,
+    folder: str,
+    tell: Callable[[str], None],
+) -> Interpreter:
+    how = wanted.environment
+    if how == AUTO:
+        how = KEEP if lock_of(environment, inner) is None else VENV
+    if how == KEEP or environment is None:
+        return Interpreter(None, "the Python that is here")
+    target = os.path.join(folder, "venv")
+    return new_environment(environment, packages(records, environment), inner, target, tell)
+
+
+def _write(folder: str, name: str, text: str) -> str:
+    path = os.path.join(folder, name)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    return path
+
+
+def _run_options(record: RunRecord, folder: str) -> list[str]:
+    """What `dataver run` is given to do the same; for a run that the command began, nothing but a name."""
+    if _is_own(record):
+        return ["run", "--name", f"repro {record.name}"]
+    found = ["run", "--name", record.name]
+    for text in declared(record):
+        found += ["--input", text]
+    for option, pairs in (("--output", "outputs"), ("--model", "models")):
+        for name, path in record.options.get(pairs, ()):
+            found += [option, f"{name}={path}"]
+    if record.options.get("metrics_file"):
+        found += ["--metrics-file", str(record.options["metrics_file"])]
+    if record.params:
+        found += ["--params-file", _write(folder, "params.json", json.dumps(dict(record.params)))]
+    return found
+
+
+def _new_run(repository: Repository, plan: Plan, original: RunRecord) -> tuple[RunRecord, str]:
+    """The record to compare, of the new run or of one that the command began in it; and what is wrong."""
+    state = repository.session.newest()
+    records = Records(repository.session, state)
+    outer = recorded(state, records, plan.id)
+    if outer is None:
+        raise CheckFailedError(
+            f"run {plan.run[:12]} was begun again, and nothing was recorded of it; what it printed says why"
+        )
+    if not _is_own(original):
+        return outer.record, ""
+    inside = [info.record for info in begun_within(state, records, plan.id)]
+    named = [record for record in inside if record.name == original.name]
+    # A script may begin several runs of one name, which differ in their parameters.
+    same = [record for record in named if record.params == original.params]
+    chosen = next(iter([*same, *named]), None)
+    if chosen is None:
+        return outer.record, f"the command began no run that is called {original.name!a:.100}"
+    return chosen, ""
