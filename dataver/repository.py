@@ -368,12 +368,22 @@ class Repository(Comparisons):
     # Health
 
     def verify(
-        self, ref: str | None = None, *, deep: bool = False, progress: Progress | None = None
+        self,
+        ref: str | None = None,
+        *,
+        deep: bool = False,
+        part: str | None = None,
+        progress: Progress | None = None,
     ) -> VerifyReport:
-        """Check what `ref` reaches, or the whole repository; `deep` reads and compares every byte."""
-        from dataver.verify import verify
+        """Check what `ref` reaches, or the whole repository; `deep` reads and compares every byte.
 
-        return verify(self.session, ref, deep=deep, progress=progress)
+        `part` is `K/N`: of packs and whole files a deep verification reads one part of N. All parts together,
+        one after the other, read everything, whatever is added between.
+        """
+        from dataver.verify import Part, verify
+
+        chosen = None if part is None else Part.parse(part)
+        return verify(self.session, ref, deep=deep, part=chosen, progress=progress)
 
     def doctor(self) -> list[Check]:
         """Check the environment and the repository, in seconds."""
