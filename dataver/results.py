@@ -401,7 +401,7 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What was looked at (`objects`, `bytes` read), of which `part`, and all that is damaged; `ok` is: none."""
+    """What was looked at (`objects`, `bytes` read; `part`) and every damaged object; `ok` is: none."""
 
     ok: bool
     objects: int
