@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from dataver.cli import output
-from dataver.cli.options import verb
-from dataver.cli.session import Session
+from dataver.cli.options import jobs_option, verb
+from dataver.cli.session import Session, key_values
+from dataver.cli.types import PLACE
 from dataver.cli.verify import harm_row
 from dataver.errors import DamagedError
 
@@ -24,21 +25,62 @@ DOCUMENT = (
 )
 
 
-@verb("repair", "dataver repair", "dataver repair --yes", document=DOCUMENT)
+@verb(
+    "repair",
+    "dataver repair",
+    "dataver repair --yes",
+    "dataver repair --from az://backup/ml --folder data --yes",
+    document=DOCUMENT,
+)
 @click.option("--yes", is_flag=True, help="Do it; without this only a report is made.")
+@click.option(
+    "--from",
+    "sources",
+    metavar="URL",
+    type=PLACE,
+    multiple=True,
+    help="A repository that may have what is lost; repeatable.",
+)
+@click.option(
+    "--from-option", metavar="KEY=VALUE", multiple=True, help="An option of its file system; repeatable."
+)
+@click.option(
+    "--folder",
+    "folders",
+    metavar="FOLDER",
+    multiple=True,
+    help="A folder or URL with files that may be lost, under any names; repeatable.",
+)
 @click.option("--quick", is_flag=True, help="Take packs whose ends are well formed to be whole.")
-def command(session: Session, yes: bool, quick: bool) -> None:
+@jobs_option
+def command(
+    session: Session,
+    yes: bool,
+    sources: tuple[str, ...],
+    from_option: tuple[str, ...],
+    folders: tuple[str, ...],
+    quick: bool,
+    jobs: int | None,
+) -> None:
     """Find what is damaged or missing, and make it whole from what there is.
 
-    The index is built again from the packs; what is whole in damaged packs is copied into new ones. Nothing
-    is deleted: damaged objects are marked, and `dataver gc` collects them after its grace. What is still
-    lost is listed by dataset, version and path; the exit code is 5 then.
+    The index is built again from the packs; what is whole in damaged packs is copied into new ones, and what
+    is lost is brought from other repositories and folders. Nothing is deleted: damaged objects are marked,
+    and `dataver gc` collects them after its grace. What is still lost is listed by dataset, version and
+    path; the exit code is 5 then.
     """
-    from dataver.repair import repair
-
+    options = key_values(from_option, "--from-option")
     repository = session.open()
     with session.watch() as progress:
-        report = repair(repository.session, yes=yes, deep=not quick, progress=progress)
+        report = repository.repair(
+            yes=yes,
+            deep=not quick,
+            sources=sources,
+            folders=folders,
+            progress=progress,
+            jobs=jobs,
+            storage_options=options or None,
+        )
     session.answer(report.to_json, lambda: lines(report))
     if not report.ok:
         still = output.amount(len(report.lost) + len(report.left), "object")

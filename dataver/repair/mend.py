@@ -7,7 +7,8 @@ collected as any other garbage is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.errors import DamagedError, NewerFormatError, ObjectMissingError
@@ -24,10 +25,9 @@ from dataver.repair.lost import Lost, find_lost
 from dataver.repair.mended import MendedIndex
 from dataver.repair.rows import Listed, Rows
 from dataver.repair.salvage import salvage
-from dataver.repair.sources import HealingSource
+from dataver.repair.sources import HealingSource, Take
 from dataver.repair.writers import Writers
 from dataver.session import Session
-from dataver.transfer.copying import Verified
 from dataver.verify.findings import Findings, Reads
 from dataver.verify.index import CheckedIndex
 from dataver.verify.packs import Claim, check_bytes
@@ -104,12 +104,16 @@ class Mending:
         for name in sorted(self.bad_packs):
             data = self.bytes_of(name)
             if data is not None:
-                objects, size_bytes = self._write(salvage(name, data, self.claims(name), self.index.lacks))
+                objects, size_bytes = self._write(partial(self._salvage, name, data))
                 self.salvaged += objects
                 self.salvaged_bytes += size_bytes
         for place in self.index.find_many(dropped):
             if place is not None:
                 self._relied.add(place.pack)
+
+    def _salvage(self, name: bytes, data: bytes, take: Take) -> None:
+        for frame in salvage(name, data, self.claims(name), self.index.lacks):
+            take(frame)
 
     def claims(self, pack: bytes) -> Sequence[Claim]:
         """What the segments that are whole say of a pack."""
@@ -123,7 +127,7 @@ class Mending:
         while brought and lost.missing:
             brought = False
             for source in every:
-                objects, size_bytes = self._write(source.find(lost))
+                objects, size_bytes = self._write(partial(source.heal, lost))
                 if objects:
                     brought = True
                     self.sources[source.name] = self.sources.get(source.name, 0) + objects
@@ -199,12 +203,11 @@ class Mending:
         self.index.add(data)
         self._made.append(data)
 
-    def _write(self, frames: Iterable[Verified]) -> tuple[int, int]:
-        """Store frames; how many objects, and how many bytes, have a place now."""
+    def _write(self, give: Callable[[Take], None]) -> tuple[int, int]:
+        """Store the frames that are given; how many objects, and how many bytes, have a place now."""
         writers = Writers(self._session)
         try:
-            for frame in frames:
-                writers.add(frame)
+            give(writers.add)
             packs = writers.close()
         finally:
             writers.abandon()

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from dataver.errors import ConflictError, DamagedError, NewerFormatError, RepositoryNotFoundError
+from dataver.config import default_jobs
+from dataver.errors import (
+    BadInputError,
+    ConflictError,
+    DamagedError,
+    NewerFormatError,
+    RepositoryNotFoundError,
+)
 from dataver.format.operations import Operation
 from dataver.keys import pack_key, segment_key
 from dataver.log.state import State
@@ -15,9 +23,11 @@ from dataver.repair.lost import Lost
 from dataver.repair.mend import Mending, Output
 from dataver.repair.overlay import writing_nothing
 from dataver.repair.report import RepairReport
-from dataver.repair.sources import FromCache, HealingSource
+from dataver.repair.scan import FromDamagedPacks
+from dataver.repair.sources import FromCache, FromFolder, FromRepository, HealingSource
 from dataver.results import Damage
 from dataver.session import Session
+from dataver.source import open_source
 from dataver.store.cached import cache_of
 from dataver.verify.run import Run
 
@@ -26,29 +36,51 @@ ATTEMPTS_MAX = 20
 
 def repair(
     session: Session,
-    sources: Sequence[HealingSource] = (),
+    repositories: Sequence[Session] = (),
+    folders: Sequence[str | os.PathLike[str]] = (),
     *,
     yes: bool = False,
     deep: bool = True,
     progress: Progress | None = None,
 ) -> RepairReport:
-    """Mend what is damaged, also from `sources`; without `yes` only say what that is.
+    """Mend what is damaged, also from other places; without `yes` only say what that is.
 
     Not `deep`: packs whose ends are well formed are taken to be whole. What is lost for good is in the
     report and is no error. `ConflictError` where others always made the next entry.
     """
     watcher = progress or Silent()
-    cache = cache_of(session.store)
-    every = [*([] if cache is None else [FromCache(cache)]), *sources]
+    sources = _sources(session, repositories, folders, watcher)
     for _ in range(ATTEMPTS_MAX):
         with _writing_to(session, yes) as working:
-            report = _attempt(session, working, every, yes, deep, watcher)
+            report = _attempt(session, working, sources, yes, deep, watcher)
         if report is not None:
             return report
     raise ConflictError(
         f"{session.store.url} changed during each of {ATTEMPTS_MAX} attempts; nothing was repaired. "
         "Repeat it when fewer write"
     )
+
+
+def _sources(
+    session: Session,
+    repositories: Sequence[Session],
+    folders: Sequence[str | os.PathLike[str]],
+    progress: Progress,
+) -> list[HealingSource]:
+    """The places to look in, those first that cost least. What cannot be opened is an error at once."""
+    found: list[HealingSource] = []
+    cache = cache_of(session.store)
+    if cache is not None:
+        found.append(FromCache(cache))
+    for other in repositories:
+        if other.repository == session.repository and other.store.identity == session.store.identity:
+            raise BadInputError(f"{other.store.url} is the repository that is to be repaired; name another")
+        found.append(FromRepository(other))
+    jobs = session.jobs or default_jobs()
+    for folder in folders:
+        source = open_source(folder)
+        found.append(FromFolder(source, session.store, session.parameters(), jobs, progress))
+    return found
 
 
 @contextmanager
@@ -76,7 +108,8 @@ def _attempt(
     unreadable = _unreadable(session, state)
     mending = Mending(working, state, checked, deep, progress)
     mending.mend()
-    lost = mending.heal(sources, session.readers())
+    scan = FromDamagedPacks(lambda: mending.bad_packs, mending.bytes_of, mending.claims, working.parameters())
+    lost = mending.heal([scan, *sources], session.readers())
     report = _report(mending, lost, run.findings.report().damaged, done=yes and not unreadable)
     output = mending.output()
     if not report.done or output is None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dataver.digest import Digest
+from dataver.errors import BadInputError
 from dataver.format.pack import HEADER_BYTES, TRAILER_BYTES
 from dataver.keys import PACK_PREFIX, SEGMENT_PREFIX, pack_key, segment_key
 from dataver.repair import RepairReport, repair
@@ -18,6 +19,10 @@ from tests.repositories import memory_repository
 from tests.worlds import noise, text
 
 FILES = {"a": noise(1, 300_000), "b": noise(2, 9_000), "c": text(3, 400_000), "d": b"d\n"}
+
+
+LAST_DIGEST = TRAILER_BYTES + 9
+"""So far before its end the last digest of a pack ends."""
 
 
 @pytest.fixture
@@ -58,11 +63,8 @@ def keys(repository: Repository, prefix: str) -> list[str]:
 
 
 def data_pack(repository: Repository, path: str) -> str:
-    entry = repository.version("iris").entry(path)
-    digest = entry.digest if entry.chunks is None else entry.chunks
-    place = repository.session.index().find(digest)
-    assert place is not None
-    return pack_key(place.pack)
+    """The pack of the chunk that a file is."""
+    return place_of(repository, path)[0]
 
 
 def test_nothing_is_done_where_all_is_whole(repository: Repository) -> None:
@@ -116,9 +118,7 @@ def test_what_is_whole_in_a_damaged_pack_is_copied_and_the_rest_is_told(reposito
         pytest.param(lambda data: b"x" + data[1:], id="first byte"),
         pytest.param(lambda data: data[: HEADER_BYTES + 1] + b"x" + data[HEADER_BYTES + 2 :], id="header"),
         pytest.param(lambda data: data[:-1] + b"x", id="last byte"),
-        pytest.param(
-            lambda data: data[: -TRAILER_BYTES - 9] + b"x" + data[-TRAILER_BYTES - 8 :], id="footer"
-        ),
+        pytest.param(lambda data: data[:-LAST_DIGEST] + b"x" + data[1 - LAST_DIGEST :], id="footer"),
         pytest.param(lambda data: data[:-TRAILER_BYTES], id="no trailer"),
     ],
 )
@@ -149,7 +149,7 @@ def test_a_missing_pack_is_told_by_what_it_harms_and_what_is_committed_again_is_
 
 
 def is_whole_but_for_names(repository: Repository) -> bool:
-    """Every version, whatever the newest one has."""
+    """Every version, whatever files the newest one has."""
     report = opened(repository).verify(deep=True)
     assert report.ok, report.damaged
     return True
@@ -176,13 +176,13 @@ def test_what_another_pack_has_as_well_is_found_there(repository: Repository, tm
 
 def copy_of(repository: Repository, name: bytes) -> Digest:
     """A pack with the same chunks and another nonce, which no segment names."""
-    from dataver.gc.repack import _frames
+    from dataver.gc.repack import frames_of
     from dataver.packs import PackWriter, read_footer
 
     store = repository.session.store
     footer, _ = read_footer(store, name)
     writer = PackWriter(store, footer.kind)
-    for found in _frames(footer):
+    for found in frames_of(footer):
         stored = store.get_ranges(pack_key(name), [(found.frame.offset, found.frame.stored_bytes)])[0]
         writer.add(found.frame.codec, [bytes(stored)], found.frame.raw_bytes, found.digests, found.lengths)
     (pack,) = writer.close()
@@ -213,3 +213,111 @@ def test_index_and_footer_of_one_pack_may_be_damaged_at_once_and_others_are_not_
 
 def pack_key_in(repository: Repository, segment: bytes, key: str) -> bool:
     return key in map(pack_key, repository.session.index().segment(segment).packs())
+
+
+# From elsewhere
+
+
+def wreck(repository: Repository) -> None:
+    """Take every pack away, data and metadata."""
+    for key in keys(repository, PACK_PREFIX):
+        change(repository.session.store, key, None)
+
+
+def another(repository: Repository) -> Repository:
+    """Another repository with all that this one has."""
+    other = memory_repository()
+    repository.push(to=other)
+    return other
+
+
+def test_another_repository_has_all_that_is_lost(repository: Repository) -> None:
+    other = another(repository)
+    wreck(repository)
+    report = mend(repository, [other.session])
+    assert report.ok
+    assert report.sources == {other.url: report.healed}
+    assert is_whole(repository)
+
+
+def test_what_is_damaged_there_too_is_not_taken_and_the_rest_is(repository: Repository) -> None:
+    other = another(repository)
+    key, offset = place_of(other, "b")
+    flip(other.session.store, key, offset)
+    wreck(repository)
+    report = mend(repository, [opened(other).session])
+    assert [harm.path for harm in report.lost[0].harms] == ["b", "b"]
+    assert opened(repository).version("iris").read("c") == FILES["c"]
+
+
+def test_two_repositories_that_have_parts_make_one_whole(repository: Repository, tmp_path: Path) -> None:
+    one, two = memory_repository(), memory_repository()
+    repository.push(["iris@v1"], to=one)
+    commit(two, tmp_path / "other", c=FILES["c"], d=FILES["d"])
+    for key in {data_pack(repository, "b"), data_pack(repository, "d")}:
+        change(repository.session.store, key, None)
+    assert not repair(opened(repository).session, [one.session]).ok
+    report = mend(repository, [one.session, two.session])
+    assert report.ok
+    assert report.sources.keys() == {one.url, two.url}
+    assert is_whole(repository)
+
+
+def test_a_folder_with_the_files_under_other_names_heals_their_chunks(
+    repository: Repository, tmp_path: Path
+) -> None:
+    for key in {data_pack(repository, "b"), data_pack(repository, "d")}:
+        change(repository.session.store, key, None)
+    folder = tmp_path / "elsewhere" / "deep"
+    folder.mkdir(parents=True)
+    for name, data in {**FILES, "unrelated": noise(77, 200_000)}.items():
+        (folder / f"{name}.old").write_bytes(data)
+    report = mend(repository, (), [folder.parent])
+    assert report.ok
+    assert report.sources == {str(folder.parent): report.healed}
+    assert report.healed_bytes == sum(map(len, FILES.values()))
+    assert is_whole(repository)
+
+
+def test_the_very_folder_of_a_version_heals_manifest_and_lists_of_chunks_too(
+    repository: Repository, tmp_path: Path
+) -> None:
+    """The nodes are cut as they were, so that they are the very same."""
+    entry = repository.version("iris").entry("c")
+    assert entry.chunks is not None
+    newest = repository.session.resolve("iris").version.manifest
+    index = repository.session.index()
+    for pack in {place.pack for place in map(index.find, (entry.chunks, newest)) if place is not None}:
+        change(repository.session.store, pack_key(pack), None)
+    report = mend(repository, (), [tmp_path / "data"])
+    # The record of the version, with its time and author, is in no folder.
+    assert [damage.object.split()[0] for damage in report.lost] == ["version"]
+    assert report.healed == 2
+
+
+def test_frames_that_neither_index_nor_footer_knows_are_found_by_their_headers(
+    repository: Repository,
+) -> None:
+    store = repository.session.store
+    for key in {data_pack(repository, "b"), data_pack(repository, "d")}:
+        change(store, key, store.get(key)[: -TRAILER_BYTES - 20])
+    for key in keys(repository, SEGMENT_PREFIX):
+        change(store, key, None)
+    report = mend(repository)
+    assert report.ok, report.lost
+    assert is_whole(repository)
+
+
+def test_records_too_are_found_by_the_headers_of_their_frames(repository: Repository) -> None:
+    store = repository.session.store
+    for key in (*keys(repository, SEGMENT_PREFIX), *keys(repository, PACK_PREFIX)):
+        data = store.get(key)
+        change(store, key, data[:-TRAILER_BYTES])
+    report = mend(repository)
+    assert report.ok, report.lost
+    assert is_whole(repository)
+
+
+def test_the_repository_itself_is_no_source(repository: Repository) -> None:
+    with pytest.raises(BadInputError, match="to be repaired"):
+        repair(repository.session, [opened(repository).session])
