@@ -16,6 +16,7 @@ from dataver.format.operations import GcMark, IndexAdd, IndexReplace, Operation
 from dataver.format.pack import PackKind
 from dataver.format.segment import Segment
 from dataver.gc.listing import list_contents
+from dataver.hashing import blake3_digest
 from dataver.keys import pack_key, segment_key
 from dataver.log.state import SEGMENT_NAME, State
 from dataver.packs import StoredPack, put_segment, read_footer, segment_over
@@ -74,6 +75,16 @@ class Mending:
                 bad.add(name)
         return bad
 
+    def was_read_wrong(self) -> bool:
+        """Whether a segment that seemed damaged reads as it should, so that all has to be looked at again."""
+        for name in self._checked.bad_segments - self._checked.whole().keys():
+            try:
+                if blake3_digest(self._store.get(segment_key(name))) == name:
+                    return True
+            except ObjectMissingError:
+                continue
+        return False
+
     def _naming(self, pack: bytes) -> list[bytes]:
         return [name for name, segment in self._checked.whole().items() if pack in segment.packs()]
 
@@ -99,8 +110,12 @@ class Mending:
     def mend(self) -> None:
         """Save what this repository has itself, in this order: other packs, then the damaged ones."""
         dropped = self._keep_rows()
-        if self.bad_segments or any(self.index.lacks(dropped)):
-            self._read_footers(dropped)
+        if self.bad_segments:
+            self._read_footers(None)
+        elif any(self.index.lacks(dropped)):
+            self._read_footers(
+                {dropped[at : at + DIGEST_BYTES] for at in range(0, len(dropped), DIGEST_BYTES)}
+            )
         for name in sorted(self.bad_packs):
             data = self.bytes_of(name)
             if data is not None:
@@ -123,6 +138,10 @@ class Mending:
         """Bring what is still lost from elsewhere, again and again: what is below is known only then."""
         every = list(sources)
         lost = self.lost(jobs)
+        if lost.missing:
+            # A pack may have it though no segment says so, as where a repair was given a wrong read.
+            self._read_footers(set(lost.missing))
+            lost = self.lost(jobs)
         brought = True
         while brought and lost.missing:
             brought = False
@@ -153,11 +172,8 @@ class Mending:
             self._search(rows)
         return dropped
 
-    def _read_footers(self, dropped: bytes) -> None:
-        """Name what packs have and no segment says: all of it where segments are lost, else `dropped`."""
-        asked = None
-        if not self.bad_segments:
-            asked = {dropped[at : at + DIGEST_BYTES] for at in range(0, len(dropped), DIGEST_BYTES)}
+    def _read_footers(self, asked: set[bytes] | None) -> None:
+        """Name what packs have and no segment says: all of it, or what is asked for."""
         rows = Rows()
         names = [name for name in self._contents.packs if name not in self.bad_packs | self._swept]
         marked = self._state.marked()
@@ -181,6 +197,11 @@ class Mending:
             rows.add_pack(name, listed, wanted)
             self._relied.add(name)
             self.found += sum(wanted)
+
+    def unnamed(self) -> set[bytes]:
+        """The packs that are there and no segment leads to any more, with those that are damaged."""
+        named = {bytes(pack) for segment in self._checked.whole().values() for pack in segment.packs()}
+        return {name for name in self._contents.packs if name not in named | self._swept} | self.bad_packs
 
     def _listed(self, name: bytes) -> Listed | None:
         """What a pack says that it holds; None where that is not to be believed, or not for the index."""

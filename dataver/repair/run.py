@@ -23,7 +23,7 @@ from dataver.repair.lost import Lost
 from dataver.repair.mend import Mending, Output
 from dataver.repair.overlay import writing_nothing
 from dataver.repair.report import RepairReport
-from dataver.repair.scan import FromDamagedPacks
+from dataver.repair.scan import FromUnnamedPacks
 from dataver.repair.sources import FromCache, FromFolder, FromRepository, HealingSource
 from dataver.results import Damage
 from dataver.session import Session
@@ -107,8 +107,10 @@ def _attempt(
         return None
     unreadable = _unreadable(session, state)
     mending = Mending(working, state, checked, deep, progress)
+    if mending.was_read_wrong():
+        return None
     mending.mend()
-    scan = FromDamagedPacks(lambda: mending.bad_packs, mending.bytes_of, mending.claims, working.parameters())
+    scan = FromUnnamedPacks(mending.unnamed, mending.bytes_of, mending.claims, working.parameters())
     lost = mending.heal([scan, *sources], session.readers())
     report = _report(mending, lost, run.findings.report().damaged, done=yes and not unreadable)
     output = mending.output()

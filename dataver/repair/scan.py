@@ -1,6 +1,7 @@
-"""Frames of damaged packs that neither index nor footer knows any more: found by their record headers.
+"""Packs that no segment names, or that are damaged: what of them is lost elsewhere.
 
-How long the chunks in them are is not said there. So the lengths of what is lost are tried where a chunk may
+Frames that neither index nor footer knows any more are found by their record headers. How long the chunks
+in them are is not said there. So the lengths of what is lost are tried where a chunk may
 begin, and records are known by how they begin; the digest decides.
 """
 
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from dataver.chunking import ChunkerParameters
 from dataver.chunking.fastcdc import cuts
+from dataver.digest import DIGEST_BYTES
 from dataver.format.chunk_list import LIST_MAGIC
 from dataver.format.node import NODE_MAGIC
 from dataver.format.pack import PackKind
@@ -17,7 +19,7 @@ from dataver.format.run_record import RUN_MAGIC
 from dataver.format.version import VERSION_MAGIC
 from dataver.hashing import Kind, blake3_digest, kind_digest
 from dataver.repair.lost import Lost
-from dataver.repair.salvage import packed, unlisted
+from dataver.repair.salvage import packed, salvage, unlisted
 from dataver.repair.sources import Take
 from dataver.verify.packs import Claim
 
@@ -27,10 +29,10 @@ Claims = Callable[[bytes], Sequence[Claim]]
 Read = Callable[[bytes], "bytes | None"]
 
 
-class FromDamagedPacks:
-    """Damaged packs, by name: `read` gives their bytes, `claims` what the index says of them."""
+class FromUnnamedPacks:
+    """Packs by name: `read` gives their bytes, `claims` what the index says of them."""
 
-    name = "damaged packs"
+    name = "packs that no segment names"
 
     def __init__(
         self, packs: Callable[[], Iterable[bytes]], read: Read, claims: Claims, parameters: ChunkerParameters
@@ -44,11 +46,18 @@ class FromDamagedPacks:
         lengths = sorted(set(lost.lengths.values()), reverse=True)
         for name in sorted(self._packs()):
             data = self._read(name) or b""
+            for frame in salvage(name, data, self._claims(name), lambda digests: _are_lost(digests, lost)):
+                take(frame)
             for _, plain in unlisted(data, self._claims(name)):
                 for digest, part in _chunks(plain, lengths, lost, self._parameters):
                     take(packed(PackKind.DATA, [digest], [part]))
                 for digest, part in _records(plain, lost):
                     take(packed(PackKind.META, [digest], [part]))
+
+
+def _are_lost(digests: bytes, lost: Lost) -> list[bool]:
+    each = (digests[at : at + DIGEST_BYTES] for at in range(0, len(digests), DIGEST_BYTES))
+    return [digest in lost.missing for digest in each]
 
 
 def _chunks(
