@@ -13,6 +13,7 @@ from dataver.cli.session import Session, key_values
 from dataver.cli.types import PLACE
 from dataver.cli.verify import harm_row
 from dataver.errors import DamagedError
+from dataver.keys import LOG_PREFIX
 
 if TYPE_CHECKING:
     from dataver.repair import RepairReport
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 DOCUMENT = (
     '{"done": bool, "ok": bool, "segments", "found", "salvaged", "salvaged_bytes",\n'
-    ' "healed", "healed_bytes", "sources": {name: objects…}, "marked": [key…],\n'
+    ' "healed", "healed_bytes", "sources": {name: objects…}, "restored": [key…],\n'
+    ' "renewed", "marked": [key…],\n'
     ' "damaged", "lost", "left": [{"object", "reason", "harms": [{"dataset", "version", "path"}]}]}'
 )
 
@@ -81,16 +83,21 @@ def command(
             jobs=jobs,
             storage_options=options or None,
         )
-    session.answer(report.to_json, lambda: lines(report))
+    session.answer(report.to_json, lambda: lines(report, yes=yes))
     if not report.ok:
         still = output.amount(len(report.lost) + len(report.left), "object")
+        if not report.lost and all(damage.object.startswith(LOG_PREFIX) for damage in report.left):
+            raise DamagedError(
+                f"{still} of the log cannot be made again; take what is damaged away, and repeat it with "
+                "--from URL of a copy of this repository, or put the same bytes back from a backup"
+            )
         raise DamagedError(
             f"{still} cannot be made whole from what there is; give --from URL of a repository or --folder "
             "of files that have them, or put them back from a backup under the same names, and repeat it"
         )
 
 
-def lines(report: RepairReport) -> Iterator[str]:
+def lines(report: RepairReport, *, yes: bool) -> Iterator[str]:
     """What was found, what was or would be done about it, and what is still lost."""
     will = "" if report.done else "would be "
     for damage in report.damaged:
@@ -98,6 +105,10 @@ def lines(report: RepairReport) -> Iterator[str]:
     for heading, some in (("lost", report.lost), ("not mended", report.left)):
         for damage in some:
             yield from _with_harms(heading, damage)
+    if report.restored:
+        yield f"{will}put back  {output.amount(len(report.restored), 'object')} of the log"
+    if report.renewed:
+        yield f"{will}written   the newest state, in {report.renewed} log entries"
     if report.segments:
         yield f"{will}replaced  {output.amount(report.segments, 'index segment')}"
     if report.found:
@@ -110,7 +121,9 @@ def lines(report: RepairReport) -> Iterator[str]:
     if report.marked:
         yield f"{will}marked    {output.amount(len(report.marked), 'damaged object')}, left where they are"
     yield click.style("all whole", fg="green") if report.ok else _red("something is still lost")
-    if not report.done and (report.segments or report.found or report.healed):
+    if not report.done and yes:
+        yield "no entry was made, as the newest state cannot be read"
+    elif not report.done and report.would_change:
         yield "nothing was changed; `dataver repair --yes` does it"
 
 

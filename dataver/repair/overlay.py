@@ -38,6 +38,9 @@ class Overlay(Wrapper):
         self._written.add(key)
         return self._upper.put_new(key, data, barrier=barrier)
 
+    def put_hint(self, key: str, data: Data) -> None:
+        """Nothing: the hint of the store stays as it is."""
+
 
 @contextmanager
 def writing_nothing(store: Store) -> Iterator[Store]:

@@ -10,6 +10,7 @@ import pytest
 from dataver.digest import Digest
 from dataver.errors import BadInputError
 from dataver.format.pack import HEADER_BYTES, TRAILER_BYTES
+from dataver.gc import collect
 from dataver.keys import PACK_PREFIX, SEGMENT_PREFIX, pack_key, segment_key
 from dataver.repair import RepairReport, repair
 from dataver.repository import Repository
@@ -213,6 +214,55 @@ def test_index_and_footer_of_one_pack_may_be_damaged_at_once_and_others_are_not_
 
 def pack_key_in(repository: Repository, segment: bytes, key: str) -> bool:
     return key in map(pack_key, repository.session.index().segment(segment).packs())
+
+
+def test_what_was_marked_is_collected_after_its_grace_and_what_was_saved_stays(
+    repository: Repository,
+) -> None:
+    key = data_pack(repository, "b")
+    store = repository.session.store
+    change(store, key, store.get(key)[:-1] + b"x")
+    assert mend(repository).marked == [key]
+    collect(opened(repository).session, yes=True)
+    assert key in keys(repository, PACK_PREFIX)
+    assert collect(opened(repository).session, yes=True, grace_s=0).swept >= 1
+    assert key not in keys(repository, PACK_PREFIX)
+    assert is_whole(repository)
+
+
+def test_a_pack_that_comes_back_from_a_backup_is_named_again(repository: Repository) -> None:
+    key = data_pack(repository, "b")
+    store = repository.session.store
+    data = store.get(key)
+    change(store, key, None)
+    assert not mend(repository).ok
+    assert store.put_new(key, data)
+    report = mend(repository)
+    assert report.ok
+    assert report.found > 0
+    assert is_whole(repository)
+
+
+def test_what_is_lost_stays_in_a_marked_pack_until_that_is_collected(repository: Repository) -> None:
+    """As where a repair was given a wrong read: the next one looks there again."""
+    key, offset = place_of(repository, "b")
+    store = repository.session.store
+    flip(store, key, offset)
+    assert not mend(repository).ok
+    flip(store, key, offset)
+    report = mend(repository)
+    assert report.ok
+    assert is_whole(repository)
+
+
+def test_quick_finds_what_the_ends_of_packs_tell(repository: Repository) -> None:
+    key, offset = place_of(repository, "b")
+    flip(repository.session.store, key, offset)
+    assert repair(repository.session, deep=False).damaged == []
+    change(repository.session.store, key, repository.session.store.get(key)[:-1])
+    report = mend(repository, deep=False)
+    assert [damage.object for damage in report.damaged] == [key]
+    assert [harm.path for damage in report.lost for harm in damage.harms] == ["b", "b"]
 
 
 # From elsewhere
