@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from dataver.gc.report import GcReport
     from dataver.moments import Time
     from dataver.provenance import SourceLike
+    from dataver.repair import RepairReport
     from dataver.settings import Settings
     from dataver.signatures import Signatures
     from dataver.version import Version
@@ -414,12 +415,46 @@ class Repository(Comparisons, RunQueries):
         return release(self.session, name)
 
     def verify(
-        self, ref: str | None = None, *, deep: bool = False, progress: Progress | None = None
+        self,
+        ref: str | None = None,
+        *,
+        deep: bool = False,
+        part: str | None = None,
+        progress: Progress | None = None,
     ) -> VerifyReport:
-        """Check what `ref` reaches, or the whole repository; `deep` reads and compares every byte."""
-        from dataver.verify import verify
+        """Check what `ref` reaches, or the whole repository; `deep` reads and compares every byte.
 
-        return verify(self.session, ref, deep=deep, progress=progress)
+        `part` is `K/N`: of packs and whole files a deep verification reads one part of N. All parts together,
+        one after the other, read everything, whatever is added between.
+        """
+        from dataver.verify import Part, verify
+
+        chosen = None if part is None else Part.parse(part)
+        return verify(self.session, ref, deep=deep, part=chosen, progress=progress)
+
+    def repair(
+        self,
+        *,
+        yes: bool = False,
+        deep: bool = True,
+        sources: Sequence[str | os.PathLike[str] | Repository] = (),
+        folders: Sequence[str | os.PathLike[str]] = (),
+        progress: Progress | None = None,
+        jobs: int | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> RepairReport:
+        """Make whole what is damaged; without `yes` only say what would be done.
+
+        The index is built again from packs, and what is whole in damaged packs is copied into new ones. What
+        is lost is looked for in the repositories `sources` (opened with `storage_options`) and in the files
+        of `folders`. Nothing is deleted. What is still lost stands in the report, and is no error.
+        Not `deep`: packs whose ends are well formed are taken to be whole.
+        """
+        from dataver.repair import repair
+
+        self.session.set_jobs(jobs)
+        others = [_other(source, storage_options, self._offline).session for source in sources]
+        return repair(self.session, others, folders, yes=yes, deep=deep, progress=progress)
 
     def doctor(self) -> list[Check]:
         """Check the environment and the repository, in seconds."""

@@ -404,19 +404,21 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What was looked at (`objects`, `bytes` read of them) and every damaged object; `ok` is: none."""
+    """What was looked at (`objects`, `bytes` read; `part`) and every damaged object; `ok` is: none."""
 
     ok: bool
     objects: int
     bytes: int
     damaged: list[Damage] = field(default_factory=list)
+    part: str | None = None
 
     def to_json(self) -> Json:
-        """`{"ok", "objects", "bytes", "damaged": [damage…]}`."""
+        """`{"ok", "objects", "bytes", "part", "damaged": [damage…]}`."""
         return {
             "ok": self.ok,
             "objects": self.objects,
             "bytes": self.bytes,
+            "part": self.part,
             "damaged": [damage.to_json() for damage in self.damaged],
         }
 

@@ -66,6 +66,7 @@ VERBS = {
     "config": "Show or change the settings of the repository.",
     "audit": "Show which data, code and environment made a model.",
     "verify": "Check that every object is there and whole.",
+    "repair": "Make whole what is damaged.",
     "gc": "Reclaim what nothing refers to.",
     "prune": "Let old versions go that nobody named.",
     "hold": "Keep a version, whatever else lets it go.",

@@ -14,29 +14,43 @@ from dataver.errors import DamagedError
 from dataver.results import Harm, VerifyReport
 
 DOCUMENT = (
-    '{"ok": bool, "objects", "bytes",\n'
+    '{"ok": bool, "objects", "bytes", "part": "K/N" or null,\n'
     ' "damaged": [{"object", "reason", "harms": [{"dataset", "version", "path"}]}]}'
 )
 
 
-@verb("verify", "dataver verify", "dataver verify iris@v3 --deep", reads=True, document=DOCUMENT)
+@verb(
+    "verify",
+    "dataver verify",
+    "dataver verify iris@v3 --deep",
+    "dataver verify --deep --part 3/7",
+    reads=True,
+    document=DOCUMENT,
+)
 @click.argument("ref", required=False, type=REF)
 @click.option("--deep", is_flag=True, help="Read every byte and compare its digest.")
-def command(session: Session, ref: str | None, deep: bool) -> None:
+@click.option(
+    "--part",
+    metavar="K/N",
+    help="With --deep: read part K of N in full; all N together read everything.",
+)
+def command(session: Session, ref: str | None, deep: bool, part: str | None) -> None:
     """Check what REF reaches, or the whole repository.
 
     Without --deep: all objects exist and are well formed. Every damaged object is listed with each
     dataset, version and path that it harms; the exit code is 5 then.
     """
+    if part is not None and not deep:
+        raise click.UsageError("--part divides what --deep reads: give --deep as well.")
     repository = session.open()
     with session.watch() as progress:
-        report = repository.verify(ref, deep=deep, progress=progress)
+        report = repository.verify(ref, deep=deep, part=part, progress=progress)
     session.answer(report.to_json, lambda: report_lines(report))
     if not report.ok:
         damaged = output.amount(len(report.damaged), "object")
         raise DamagedError(
-            f"{damaged} of {report.objects:,} damaged; restore the objects listed from another copy of the"
-            " repository"
+            f"{damaged} of {report.objects:,} damaged; `dataver repair` mends what can be mended, also from"
+            " another copy of the data"
         )
 
 
@@ -48,6 +62,8 @@ def report_lines(report: VerifyReport) -> Iterator[str]:
         yield from output.columns([harm_row(harm) for harm in damage.harms])
     total = f"{output.amount(report.objects, 'object')}, {output.size_text(report.bytes)}"
     verdict = f"{len(report.damaged):,} damaged" if not report.ok else "all whole"
+    if report.part is not None:
+        total += f", part {report.part} read in full"
     yield f"{total}: {click.style(verdict, fg='green' if report.ok else 'red')}"
 
 

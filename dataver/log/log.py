@@ -88,7 +88,7 @@ class Log:
         self.store = store
         self.nodes = StateNodes(store)
         self._remembered = Remembered(store.identity)
-        self._accept_rollback = accept_rollback
+        self.accept_rollback = accept_rollback
         self._tail: Tail | None = None
         self._first: Tail | None = None
         self._genesis: Genesis | None = None
@@ -205,7 +205,7 @@ class Log:
             found = self._try(seen.number)
             if found is not None and found.digest == seen.digest:
                 return found
-        if self._accept_rollback:
+        if self.accept_rollback:
             return first
         raise RollbackError(
             f"{self.store.url} is not the repository, or has not the history, that this machine saw "
@@ -338,6 +338,28 @@ class Log:
 
             time.sleep(random.uniform(0, min(2.0, 0.005 * 2 ** min(attempt, 9))))  # noqa: S311 - jitter
 
+    def renew(self, state: State, identity: Identity) -> int:
+        """Append entries that change nothing, up to one that names its state written anew; how many.
+
+        For a newest state that cannot be read any more, though it is known: `state` is that after entry
+        `state.number`, and all of it can be read. No node that was written before is used.
+        """
+        state, made = state.copy(), 0
+        while True:
+            tail = self.tail()
+            for number in range(state.number + 1, tail.entry.number + 1):
+                Applier(state, number, checked=False).apply(self.entry(number).entry.operations)
+                state.number = number
+            whole = State(state.number, state.genesis, self.nodes, None, dict(state.items()))
+            entry = self._next(tail, (), identity, whole)
+            if self._put(entry):
+                made += 1
+                self._tail = _own(entry)
+                self._remember(self._tail)
+                self.put_hint(entry.number)
+                if not entry.since:
+                    return made
+
     def _check_memory(self) -> None:
         """Before each commit: the entry this process last saw is still the very same."""
         if self._tail is None:
@@ -348,12 +370,15 @@ class Log:
                 f"the history of {self.store.url} was rolled back or replaced while it was open"
             )
 
-    def _next(self, tail: Tail, operations: tuple[Operation, ...], identity: Identity) -> Entry:
+    def _next(
+        self, tail: Tail, operations: tuple[Operation, ...], identity: Identity, state: State | None = None
+    ) -> Entry:
+        """The entry after `tail`. A checkpoint's state is written on top of the last one, or is `state`."""
         number = tail.entry.number + 1
         if number % CHECKPOINT_EVERY:
             base, since = tail.entry.base, tail.entry.steps
         else:
-            base, since = self._checkpoint(self.state_of(tail), identity), ()
+            base, since = self._checkpoint(state or self.state_of(tail), identity), ()
         now_us = max(identity.now_us(), tail.entry.time_us)
         repository = tail.entry.repository
         write_id, author = identity.write_id(), identity.author

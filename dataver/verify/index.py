@@ -24,13 +24,30 @@ if TYPE_CHECKING:
 SLICE_ROWS = 1 << 20
 
 
-class CheckedIndex(ChunkIndex):
-    """The segments of a state that are whole, and what is known to be wrong where they lead."""
+class BlamingIndex(ChunkIndex):
+    """An index that can say which object is at fault where something cannot be had."""
+
+    def culprit(self, place: Place, digest: bytes) -> str | None:
+        """The object that keeps the bytes at a place from being read, or None."""
+        raise NotImplementedError
+
+    def blame(self, digest: bytes, what: str) -> list[str]:
+        """The objects at fault where no segment knows a digest; `what` is its kind, in words."""
+        raise NotImplementedError
+
+
+class CheckedIndex(BlamingIndex):
+    """The segments of a state that are whole, and what is known to be wrong where they lead.
+
+    `bad_segments` and `bad_packs` are the names of those at fault.
+    """
 
     def __init__(self, store: Reads, state: State, findings: Findings) -> None:
         self._findings = findings
         skipped = [name for name, kind in state.swept().items() if kind != SEGMENT_NAME]
         self.at_fault: list[str] = []
+        self.bad_segments: set[bytes] = set()
+        self.bad_packs: set[bytes] = set()
         self.missing = False
         self._whole: dict[bytes, Segment] = {}
         self._places: dict[bytes, list[tuple[bytes, int]]] = {}
@@ -51,6 +68,10 @@ class CheckedIndex(ChunkIndex):
         """One of the segments that are whole."""
         return self._whole[name]
 
+    def whole(self) -> dict[bytes, Segment]:
+        """The segments that are whole, in the order in which readers search them."""
+        return self._whole
+
     def packs(self) -> list[bytes]:
         """Every pack that a segment names and that is not about to be deleted."""
         return list(self._places)
@@ -69,8 +90,10 @@ class CheckedIndex(ChunkIndex):
                 raise DamagedError("it has not the keys and bytes that the log says")
         except ObjectMissingError:
             self.missing = True
+            self.bad_segments.add(state.name)
             self.at_fault.append(self._findings.add(key, "it is missing"))
         except (DamagedError, NewerFormatError) as error:
+            self.bad_segments.add(state.name)
             self.at_fault.append(self._findings.add(key, plain(error)))
         else:
             self._whole[state.name], self._counts[state.name] = segment, counts
@@ -94,6 +117,8 @@ class CheckedIndex(ChunkIndex):
             self.missing = self.missing or check.missing
             if check.unusable:
                 self._unusable.add(check.name)
+            if check.problems:
+                self.bad_packs.add(check.name)
             for digest in check.lost:
                 self._lost[check.name, digest] = key
         if check.footer is None:
@@ -114,6 +139,10 @@ class CheckedIndex(ChunkIndex):
             object, reason = pack_key(check.name), f"it does not hold what {segment_key(name)} says"
         self._findings.add(object, reason)
         with self._guard:
+            if check.proven:
+                self.bad_segments.add(name)
+            else:
+                self.bad_packs.add(check.name)
             for row in set(_rows_of(segment, number)) - set(agreeing.tolist()):
                 self._lost.setdefault((check.name, _key(segment, row)), object)
 

@@ -13,7 +13,7 @@ from dataver.hashing import Kind
 from dataver.keys import pack_key
 from dataver.objects import Objects
 from dataver.verify.findings import Findings, plain
-from dataver.verify.index import CheckedIndex
+from dataver.verify.index import BlamingIndex
 
 NAMES = {
     Kind.VERSION: "version",
@@ -41,7 +41,7 @@ class Metadata:
     `packs` are all that anything led to.
     """
 
-    def __init__(self, objects: Objects, index: CheckedIndex, findings: Findings) -> None:
+    def __init__(self, objects: Objects, index: BlamingIndex, findings: Findings) -> None:
         self.objects = objects
         self.packs: set[bytes] = set()
         self._index = index

@@ -31,6 +31,7 @@ from dataver.verify.index import CheckedIndex
 from dataver.verify.manifests import FileKey, Manifests
 from dataver.verify.metadata import Metadata
 from dataver.verify.packs import check_ends, check_whole
+from dataver.verify.part import ALL, Part
 from dataver.verify.reader import as_readers_see
 from dataver.verify.runs import check_runs
 from dataver.verify.versions import NamedVersion, all_versions, check_versions
@@ -46,18 +47,25 @@ class Run:
     `tail` is the number of the newest entry that was looked at.
     """
 
-    def __init__(self, session: Session, deep: bool, progress: Progress) -> None:
+    def __init__(self, session: Session, deep: bool, progress: Progress, part: Part = ALL) -> None:
         self.findings = Findings()
         self.missing = False
         self.tail = -1
         self._session = session
         self._deep = deep
+        self._part = part
         self._progress = progress
         self._jobs = session.readers()
         self._store = Reads(session.store, self.findings)
 
     def everything(self) -> None:
         """The log, every pack and segment that counts, and every version of every dataset."""
+        state, index = self.objects()
+        self._versions(state, all_versions(state, self.findings), index)
+        self._runs(state, index)
+
+    def objects(self) -> tuple[State, CheckedIndex]:
+        """The log, and every pack and segment that counts, by themselves and against each other."""
         newer = self._check_memory()
         history = History(self._store, self.findings, self._jobs)
         history.check(self._progress)
@@ -67,9 +75,8 @@ class Run:
         state = history.state
         index = CheckedIndex(self._store, state, self.findings)
         self._packs(index, index.packs())
-        self._versions(state, all_versions(state, self.findings), index)
-        self._runs(state, index)
         self.missing = index.missing
+        return state, index
 
     def moved_on(self) -> bool:
         """Whether others have made entries since."""
@@ -135,7 +142,7 @@ class Run:
 
         def check(name: bytes) -> int:
             self.findings.looked_at()
-            if self._deep:
+            if self._deep and self._part.has(name):
                 found = check_whole(self._store, name, index.claims)
             else:
                 found = check_ends(self._store, name)
@@ -157,10 +164,12 @@ class Run:
             walked = self._walk(state, versions, index, {})
         finally:
             self._progress.end()
-        if self._deep and walked.files:
+        # A file is named by its digest, which is its key's first member.
+        wanted = {key: entry for key, entry in walked.files.items() if self._part.has(key[0])}
+        if self._deep and wanted:
             files = Files(walked.metadata, self.findings)
             with self._pool(min(self._jobs, WHOLE_PACKS_IN_FLIGHT)) as pool:
-                files.check(walked.files, pool, self._progress)
+                files.check(wanted, pool, self._progress)
             if files.bad:
                 self._walk(state, versions, index, files.bad)
 

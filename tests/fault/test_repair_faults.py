@@ -1,0 +1,145 @@
+"""A repair that fails at any call harms nothing, and the next one completes; others may work meanwhile."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from dataver.errors import ConflictError, DataverError
+from dataver.gc import collect
+from dataver.keys import SEGMENT_PREFIX
+from dataver.repair import repair
+from dataver.repository import Repository
+from dataver.store.base import Store
+from dataver.testing.stores import Call, CallWrapper, Fault, FaultyStore
+from tests.damage import change, commit, flip, place_of
+from tests.repositories import memory_repository, over
+from tests.worlds import noise, text
+
+T = TypeVar("T")
+A, B, C = noise(1, 30_000), noise(2, 9_000), text(3, 90_000)
+
+
+def damaged(folder: Path) -> Repository:
+    """Two versions; a chunk of the first is lost, and the segment of the second is."""
+    repository = memory_repository()
+    commit(repository, folder, a=A, b=B)
+    first = repository.session.state().segments()[0].name
+    commit(repository, folder, c=C)
+    flip(repository.session.store, *place_of(repository, "b"))
+    for key in [info.key for info in repository.session.store.list(SEGMENT_PREFIX)]:
+        if not key.endswith(first.hex()):
+            change(repository.session.store, key, None)
+    return repository
+
+
+def has_the_rest(store: Store) -> bool:
+    """Whether a repair left nothing lost but the chunk that is nowhere."""
+    report = over(store).verify(deep=True)
+    paths = {harm.path for damage in report.damaged for harm in damage.harms}
+    assert paths == {"b"}, report.damaged
+    version = over(store).version("iris")
+    return (version.read("a"), version.read("c")) == (A, C)
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_every_call_may_fail(tmp_path: Path, fault: Fault) -> None:
+    number = failures = 0
+    while True:
+        number += 1 if number < 30 else 3
+        store = damaged(tmp_path / f"{number}").session.store
+        faulty = FaultyStore(store, {number: fault})
+        try:
+            repair(over(faulty).session, yes=True)
+        except DataverError:
+            failures += 1
+            faulty.land()
+        assert over(store).version("iris@v1").read("a") == A, "what was whole is not any more"
+        assert not repair(over(store).session, yes=True).ok
+        assert has_the_rest(store)
+        if faulty.made < number:
+            break
+    assert failures or fault in (Fault.CORRUPT, Fault.SHORT)
+    assert number > 40
+
+
+class _Meanwhile(CallWrapper):
+    """Does something else at one of the calls."""
+
+    def __init__(self, inner: Store, number: int, action: Callable[[], object]) -> None:
+        super().__init__(inner)
+        self.made = 0
+        self._number = number
+        self._action = action
+        self._lock = threading.Lock()
+
+    def around(self, call: Call, run: Callable[[], T]) -> T:
+        with self._lock:
+            self.made += 1
+            if self.made == self._number:
+                self._action()
+        return run()
+
+
+def commit_more(store: Store, folder: Path) -> None:
+    """Another dataset, as what is lost of this one stands in the way of its next version."""
+    folder.mkdir()
+    (folder / "d").write_bytes(noise(4, 20_000))
+    (folder / "a").write_bytes(A)
+    over(store).commit("other", folder)
+
+
+def repair_too(store: Store, folder: Path) -> None:
+    del folder
+    repair(over(store).session, yes=True)
+
+
+def collect_now(store: Store) -> None:
+    collect(over(store).session, yes=True, grace_s=0)
+
+
+@pytest.mark.parametrize("action", [commit_more, repair_too])
+def test_others_work_meanwhile(tmp_path: Path, action: Callable[[Store, Path], None]) -> None:
+    number = 0
+    while True:
+        number += 1 if number < 10 else 4
+        store = damaged(tmp_path / f"{number}").session.store
+        other = tmp_path / f"other{number}"
+        watched = _Meanwhile(store, number, partial(action, store, other))
+        repair(over(watched).session, yes=True)
+        assert has_the_rest(store)
+        if action is commit_more and watched.made >= number:
+            assert over(store).version("other").read("d") == noise(4, 20_000)
+            assert over(store).version("other").read("a") == A
+        if watched.made < number:
+            break
+    assert number > 40
+
+
+def test_a_collection_meanwhile_takes_nothing_that_was_saved(tmp_path: Path) -> None:
+    """Where nothing is lost a collection goes through, and may mark what the repair has just put."""
+    number = 0
+    while True:
+        number += 2
+        repository = memory_repository()
+        store = repository.session.store
+        commit(repository, tmp_path / f"{number}", a=A, b=B)
+        key = place_of(repository, "b")[0]
+        change(store, key, store.get(key)[:-1] + b"x")
+        watched = _Meanwhile(store, number, partial(collect_now, store))
+        try:
+            repair(over(watched).session, yes=True)
+        except ConflictError:
+            repair(over(store).session, yes=True)
+        assert over(store).verify(deep=True).ok
+        collect(over(store).session, yes=True, grace_s=0)
+        assert over(store).verify(deep=True).ok
+        assert over(store).version("iris").read("b") == B
+        if watched.made < number:
+            break
+    assert number > 20

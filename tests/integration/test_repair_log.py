@@ -1,0 +1,155 @@
+"""The log under repair: what is put back from a copy, and a newest state that is written anew."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import dataver
+from dataver.errors import DamagedError
+from dataver.format.entry import CHECKPOINT_EVERY
+from dataver.format.operations import ConfigSet
+from dataver.keys import entry_key, pack_key
+from dataver.repair import repair
+from dataver.repository import Repository
+from dataver.store.base import Store
+from tests.damage import append, change, commit, flip, opened
+from tests.worlds import noise
+
+DATA = noise(1, 9_000)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    """A little more than one checkpoint of entries."""
+    repository = dataver.init(str(tmp_path / "repository"))
+    commit(repository, tmp_path / "data", a=DATA)
+    for number in range(CHECKPOINT_EVERY + 3):
+        append(repository, ConfigSet(f"k{number % 7}", f"{number}"))
+    return repository
+
+
+@pytest.fixture
+def copy(repository: Repository, tmp_path: Path) -> Repository:
+    """The same repository at another place, byte by byte."""
+    shutil.copytree(tmp_path / "repository", tmp_path / "copy")
+    return dataver.open(str(tmp_path / "copy"))
+
+
+def state_pack(repository: Repository) -> str:
+    base = repository.session.log.tail().entry.base
+    assert base is not None
+    return pack_key(base.pack)
+
+
+def contents(store: Store) -> dict[str, bytes]:
+    return {info.key: store.get(info.key) for info in store.list("")}
+
+
+@pytest.mark.parametrize("number", [5, CHECKPOINT_EVERY, CHECKPOINT_EVERY + 2])
+def test_missing_entries_are_put_back_from_a_copy(
+    repository: Repository, copy: Repository, number: int
+) -> None:
+    store = repository.session.store
+    before = contents(store)
+    for one in (number, number - 1):
+        change(store, entry_key(one), None)
+    assert not repair(opened(repository).session, yes=True).ok
+    forecast = repair(opened(repository).session, [copy.session])
+    assert forecast.ok
+    report = repair(opened(repository).session, [copy.session], yes=True)
+    assert report.restored == forecast.restored == [entry_key(number), entry_key(number - 1)]
+    assert report.ok
+    assert contents(store) == before
+    assert opened(repository).verify(deep=True).ok
+
+
+def test_an_entry_that_is_damaged_stays_and_is_told(repository: Repository, copy: Repository) -> None:
+    store = repository.session.store
+    flip(store, entry_key(9), 50)
+    before = contents(store)
+    report = repair(opened(repository).session, [copy.session], yes=True)
+    assert [damage.object for damage in report.left] == [entry_key(9)]
+    assert contents(store) == before
+    # Taken away by hand, it can be put back.
+    change(store, entry_key(9), None)
+    assert repair(opened(repository).session, [copy.session], yes=True).ok
+
+
+def test_an_entry_of_another_repository_is_not_put_back(repository: Repository, tmp_path: Path) -> None:
+    other = dataver.init(str(tmp_path / "other"))
+    commit(other, tmp_path / "data")
+    change(repository.session.store, entry_key(1), None)
+    report = repair(opened(repository).session, [other.session], yes=True)
+    assert report.restored == []
+    assert [damage.object for damage in report.left] == [entry_key(1)]
+
+
+def test_a_missing_state_is_put_back_from_a_copy(repository: Repository, copy: Repository) -> None:
+    store = repository.session.store
+    key, before = state_pack(repository), contents(store)
+    change(store, key, None)
+    with pytest.raises(DamagedError):
+        opened(repository).datasets()
+    report = repair(opened(repository).session, [copy.session], yes=True)
+    assert (report.restored, report.renewed) == ([key], 0)
+    assert report.ok
+    assert contents(store) == before
+
+
+@pytest.mark.parametrize("how", ["missing", "damaged"])
+def test_a_newest_state_that_is_lost_is_written_anew_from_the_log(repository: Repository, how: str) -> None:
+    store = repository.session.store
+    key, number = state_pack(repository), repository.session.state().number
+    before = contents(store)
+    if how == "missing":
+        change(store, key, None)
+    else:
+        data = store.get(key)
+        change(store, key, data[:40] + bytes(len(data) - 40))
+    with pytest.raises(DamagedError):
+        opened(repository).datasets()
+    forecast = repair(opened(repository).session)
+    report = repair(opened(repository).session, yes=True)
+    assert report.renewed == forecast.renewed == CHECKPOINT_EVERY - number % CHECKPOINT_EVERY
+    assert {**forecast.to_json(), "done": True} == report.to_json()
+    # Nothing that was there was touched, and all can be read again, but the states of then.
+    assert (before.keys() - {key}) <= contents(store).keys()
+    after = opened(repository)
+    assert after.version("iris").read("a") == DATA
+    assert after.session.state().setting("k0") == before_setting(copy_of=number)
+    assert [damage.object for damage in report.left] == [key]
+    assert report.left[0].harms == []
+    assert after.session.log.tail().entry.number == number + report.renewed
+    with pytest.raises(DamagedError):
+        dataver.open(repository.url, at=str(number)).datasets()
+    found = opened(repository).verify(deep=True)
+    assert [(damage.object, damage.harms) for damage in found.damaged] == [(key, [])]
+    # The next ones go on as ever, and a second repair has nothing to do.
+    for more in range(CHECKPOINT_EVERY + 1):
+        append(after, ConfigSet("more", f"{more}"))
+    again = repair(opened(repository).session, yes=True)
+    assert (again.renewed, again.restored, again.segments) == (0, [], 0)
+    assert [damage.object for damage in opened(repository).verify(deep=True).damaged] == [key]
+
+
+def before_setting(copy_of: int) -> str:
+    """What the last of the entries set `k0` to."""
+    last = copy_of - 2
+    return str(max(number for number in range(last + 1) if number % 7 == 0))
+
+
+def test_a_state_that_only_older_entries_need_is_told_and_nothing_is_done(repository: Repository) -> None:
+    key = state_pack(repository)
+    for more in range(CHECKPOINT_EVERY):
+        append(repository, ConfigSet("k", f"{more}"))
+    assert state_pack(repository) != key
+    store = repository.session.store
+    change(store, key, None)
+    number = opened(repository).session.state().number
+    report = repair(opened(repository).session, yes=True)
+    assert opened(repository).session.state().number in (number, number + report.renewed)
+    assert [damage.object for damage in report.left] == [key]
+    assert opened(repository).version("iris").read("a") == DATA
