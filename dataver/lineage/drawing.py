@@ -20,7 +20,7 @@ DRAWN_MAX = 300
 """So many nodes are drawn, the nearest to the start."""
 _BOX_WIDTH, _BOX_HEIGHT = 230, 46
 _GAP_WIDTH, _ROW_HEIGHT, _MARGIN = 90, 66, 14
-_TITLE_SIGNS, _SUBTITLE_SIGNS = 30, 34
+_TITLE_SIGNS, _SUBTITLE_SIGNS = 27, 34
 
 
 def printable(value: object) -> str:

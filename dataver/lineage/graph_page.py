@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataver.lineage.drawing import DRAWN_MAX, escaped, svg
 from dataver.lineage.graph import Lineage
-from dataver.lineage.labels import CAME_OF, subtitle
+from dataver.lineage.labels import edge_words, subtitle
 
 __all__ = ["HEAD", "PICTURE_STYLE", "STYLE", "page", "picture"]
 
@@ -91,8 +91,7 @@ def picture(found: Lineage) -> str:
 def _table(found: Lineage) -> str:
     into: dict[str, list[str]] = {}
     for edge in found.edges:
-        words = CAME_OF.get(edge.kind, edge.kind) + (f" as {edge.role}" if edge.role else "")
-        line = f"<bdi>{escaped(edge.source)}</bdi> {escaped(words)} this"
+        line = f"{escaped(edge_words(edge, up=True))} <bdi>{escaped(edge.source)}</bdi>"
         into.setdefault(edge.target, []).append(line)
     rows = "".join(
         f'<tr id="node-{number}"><td><code><bdi>{escaped(id)}</bdi></code></td>'
