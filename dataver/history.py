@@ -14,7 +14,6 @@ from dataver.errors import RefNotFoundError
 from dataver.format.node import Row
 from dataver.format.operations import ALIAS, BRANCH, MADE, READ, TAG
 from dataver.format.version import VersionRecord
-from dataver.log.run_state import runs_of_version
 from dataver.log.state import RefState, State, VersionState
 from dataver.refs import Resolved, is_absent, live_ref, require_dataset, require_version
 from dataver.results import Changes, VersionInfo
@@ -93,6 +92,8 @@ def version_info(
 
 def runs_of(state: State, version: VersionState, record: VersionRecord) -> tuple[list[str], list[str]]:
     """The runs that made a version, and those that read it, as far as they are recorded here."""
+    from dataver.log.run_state import runs_of_version
+
     found = list(runs_of_version(state, version.id))
     own = [run for run in (version.run, record.run_id) if run]
     made = dict.fromkeys([*own, *(run for run, how in found if how & MADE)])

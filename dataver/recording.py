@@ -24,7 +24,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from json import JSONDecodeError, dumps, loads
 from json.encoder import encode_basestring_ascii as quoted
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from dataver.notes import NotesFile
 
 __all__ = [
     "DEFAULT_ROLE",
@@ -87,7 +90,7 @@ class Recorder:
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self.naming = threading.RLock()
-        self._file: int | None = None
+        self._file: NotesFile | None = None
         self._count = 0
         for reads in self._reads.values():
             reads.forget()
@@ -95,7 +98,7 @@ class Recorder:
     def forked(self) -> None:
         """Begin a file of this process's own: the one that is open is its parent's."""
         if self._file is not None:
-            os.close(self._file)
+            self._file.leave()
         self._begin()
 
     def reads(self, key: object, facts: Callable[[], dict[str, Any]]) -> Reads:
@@ -133,17 +136,17 @@ class Recorder:
             try:
                 if self._file is None:
                     self._file = self._open()
-                if os.write(self._file, data) != len(data):
-                    self._fail("no space left")
+                self._file.append(data)
             except FileNotFoundError:
                 self.failed = "the run has ended"
             except OSError as error:
                 self._fail(error.strerror or str(error))
 
-    def _open(self) -> int:
+    def _open(self) -> NotesFile:
+        from dataver.notes import NotesFile
+
         name = f"{os.getpid()}-{os.urandom(8).hex()}{NOTES_SUFFIX}"
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        return os.open(os.path.join(self.folder, name), flags, 0o600)
+        return NotesFile(os.path.join(self.folder, name))
 
     def _fail(self, reason: str) -> None:
         self.failed = reason
@@ -157,7 +160,7 @@ class Recorder:
     def flush(self) -> None:
         """Write what is still held back."""
         for reads in list(self._reads.values()):
-            reads.flush()
+            reads.flush(every_file=True)
 
     def close(self) -> None:
         """Write what is held back, and nothing more after that."""
@@ -165,7 +168,7 @@ class Recorder:
         with self._lock:
             self.failed = self.failed or "the run has ended"
             if self._file is not None:
-                os.close(self._file)
+                self._file.close()
                 self._file = None
 
     # What names mean in the run
@@ -222,7 +225,10 @@ class Recorder:
 class Reads:
     """Notes the reads of one version. For several threads."""
 
-    __slots__ = ("_changed", "_facts", "_flushed", "_number", "_parts", "_whole", "recorder")
+    __slots__ = (
+        "_additions", "_all", "_changed", "_facts", "_files", "_flushed", "_head", "_number", "_parts",
+        "_whole", "recorder",
+    )  # fmt: skip
 
     def __init__(self, recorder: Recorder, facts: Callable[[], dict[str, Any]]) -> None:
         self.recorder = recorder
@@ -232,9 +238,13 @@ class Reads:
     def forget(self) -> None:
         """Nothing was noted yet."""
         self._number = 0
+        self._files = 0
+        self._head = ""
+        self._all = False
         self._whole: set[bytes] = set()
         self._parts: dict[bytes, FileReads] = {}
-        self._changed = 0
+        self._changed: dict[bytes, FileReads] = {}
+        self._additions = 0
         self._flushed = time.monotonic()
 
     def number(self) -> int:
@@ -244,37 +254,51 @@ class Reads:
                 facts = {**self._facts(), "time_ns": time.time_ns()}
                 number = self.recorder.next_number()
                 self.recorder.write(f'["v",{number},{dumps(facts)}]\n')
+                self._files = int(facts.get("files", 0))
                 self._number = number
             return self._number
 
     def whole(self, entry: ReadFile) -> None:
         """All of a file is read."""
         path = entry.path
-        if path not in self._whole:
+        if path not in self._whole and not self._all:
             self._whole.add(path)
-            self.recorder.write(self._line(entry))
+            head = self._head or self._new_head()
+            self.recorder.write(f'{head}{quoted(path.decode())},"{entry.digest.hex()}",{entry.size}]\n')
+            if len(self._whole) == self._files:
+                self.everything()
 
     def several(self, entries: Iterable[ReadFile]) -> None:
         """All of each of these files is read."""
-        new = [entry for entry in entries if entry.path not in self._whole]
+        new = [] if self._all else [entry for entry in entries if entry.path not in self._whole]
         self._whole.update(entry.path for entry in new)
         for start in range(0, len(new), 1000):
             self.recorder.write("".join(map(self._line, new[start : start + 1000])))
 
     def everything(self) -> None:
-        """The version is handed out as a whole."""
-        self.recorder.write(f'["a",{self.number()}]\n')
+        """All of the version is read, or handed out; its files need not be kept in mind any more."""
+        if not self._all:
+            self.recorder.write(f'["a",{self.number()}]\n')
+            self._all = True
+            self._whole, self._parts = set(), {}
 
     def _line(self, entry: ReadFile) -> str:
-        number = self._number or self.number()
-        return f'["f",{number},{quoted(entry.path.decode())},"{entry.digest.hex()}",{entry.size}]\n'
+        head = self._head or self._new_head()
+        return f'{head}{quoted(entry.path.decode())},"{entry.digest.hex()}",{entry.size}]\n'
+
+    def _new_head(self) -> str:
+        self._head = f'["f",{self.number()},'
+        return self._head
 
     def part(self, entry: ReadFile, start: int, stop: int) -> None:
         """Bytes `start` to `stop` of a file are read."""
         path = entry.path
+        if start <= 0 and stop >= entry.size:
+            self.whole(entry)
+            return
         known = self._parts.get(path)
         if known is None:
-            if path in self._whole:
+            if self._all or path in self._whole:
                 return
             known = self._parts[path] = FileReads()
             known.add(start, stop)
@@ -284,8 +308,9 @@ class Reads:
                 f'["p",{self._number or self.number()},{name},"{digest}",{entry.size},{start},{stop}]\n'
             )
         elif known.add(start, stop):
-            self._changed += 1
-            if self._changed > PENDING_MAX or time.monotonic() - self._flushed > FLUSH_S:
+            self._changed[path] = known
+            self._additions += 1
+            if self._additions > PENDING_MAX or time.monotonic() - self._flushed > FLUSH_S:
                 self.flush()
 
     def parts(self, entry: ReadFile, ranges: Iterable[tuple[int, int]]) -> None:
@@ -293,14 +318,14 @@ class Reads:
         for start, stop in ranges:
             self.part(entry, max(start, 0), min(stop, entry.size))
 
-    def flush(self) -> None:
-        """Write the ranges that are held back."""
-        self._flushed = time.monotonic()
-        if not self._changed:
+    def flush(self, *, every_file: bool = False) -> None:
+        """Write the ranges that are held back; `every_file`: also those that other threads add just now."""
+        if not self._changed and not every_file:
             return
-        self._changed = 0
+        self._flushed = time.monotonic()
+        changed, self._changed, self._additions = self._changed, {}, 0
         lines = []
-        for path, known in list(self._parts.items()):
+        for path, known in list((self._parts if every_file else changed).items()):
             pending = known.taken()
             if pending:
                 lines.append(f'["r",{self.number()},{quoted(path.decode())},{dumps(pending)}]\n')

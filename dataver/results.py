@@ -369,7 +369,10 @@ class CheckoutResult:
 
 @dataclass(frozen=True, slots=True)
 class Harm:
-    """What a damaged object takes with it. `version` is `vN` or an id; None where all of it is harmed."""
+    """What a damaged object takes with it. `version` is `vN` or an id; None where all of it is harmed.
+
+    `dataset` is a dataset's name, or `run:<id>`, or `model:<name>`.
+    """
 
     dataset: str | None
     version: str | None

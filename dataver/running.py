@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import secrets
 import shutil
@@ -11,7 +10,6 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from tempfile import mkdtemp
 from types import TracebackType
 from typing import Any, Self, overload
 
@@ -21,22 +19,21 @@ from dataver.config import find_repository
 from dataver.errors import (
     BadInputError,
     DataverError,
-    EnvironmentFaultError,
     NotPermittedError,
-    RepositoryNotFoundError,
     StoreError,
 )
-from dataver.format.canonical_json import canonical_json
 from dataver.format.run_record import RunModel, RunRecord, Tracker
 from dataver.lineage import spool
 from dataver.lineage.code import capture_code
 from dataver.lineage.environment import capture_environment
-from dataver.lineage.gathering import Gathered, gather
+from dataver.lineage.gathering import Gathered, gather, noted_trackers
 from dataver.lineage.masking import mask_command, mask_record, mask_text
 from dataver.lineage.model_files import hash_model
+from dataver.lineage.plain import KEY_CHARACTERS_MAX, VALUE_BYTES_MAX, checked_key, plain_value
 from dataver.lineage.processes import this_process
 from dataver.lineage.publishing import end_run, start_run
 from dataver.lineage.records import check_model_name
+from dataver.lineage.run_folders import make_run_folder
 from dataver.log.run_state import ModelState
 from dataver.parts import Definition, SplitView
 from dataver.recording import DEFAULT_ROLE, FOLDER_VARIABLE, RUN_VARIABLE, Recorder
@@ -49,8 +46,6 @@ __all__ = ["CANCELLED", "DONE", "FAILED", "RUNS_REPO_VARIABLE", "Run", "run"]
 
 RUNS_REPO_VARIABLE = "DATAVER_RUNS_REPO"
 NAME_CHARACTERS_MAX = 500
-KEY_CHARACTERS_MAX = 500
-VALUE_BYTES_MAX = 64 << 10
 MODEL_FILES_MAX = 2000
 """The digests of so many of a model's files are in the record, the first by path; the tree is of all."""
 DONE, FAILED, CANCELLED = "done", "failed", "cancelled"
@@ -149,8 +144,13 @@ class Run:
             parent="" if parent is None else parent.run,
         )
         self._start = mask_record(record)
-        self._put(self._start, None)
-        self._switch_on()
+        notes = make_run_folder(self.id, record.process)
+        try:
+            self._put(self._start, None)
+        except BaseException:
+            shutil.rmtree(notes, ignore_errors=True)
+            raise
+        self._switch_on(notes)
         self._process = os.getpid()
         events.emit("run_started", self)
         return self
@@ -167,14 +167,13 @@ class Run:
             raise BadInputError(f"run {self.id[:12]} has not begun")
         if recorder is None or self._process != os.getpid():
             return
+        events.emit("run_ending", self)
         self._switch_off()
         try:
             gathered = gather(recorder.folder)
         except OSError as error:
             gathered = Gathered()
             warnings.warn(f"what run {self.id[:12]} read is not known: {error}", stacklevel=2)
-        self._trackers = list(dict.fromkeys([*self._trackers, *gathered.trackers]))
-        events.emit("run_ending", self)
         record = replace(
             start,
             status=status,
@@ -188,7 +187,7 @@ class Run:
             inputs=gathered.inputs,
             outputs=gathered.outputs,
             models=(*self._logged, *gathered.models),
-            trackers=tuple(self._trackers),
+            trackers=tuple(dict.fromkeys([*self._trackers, *gathered.trackers])),
         )
         self._parts += gathered.parts
         self.record = _fitting(mask_record(record))
@@ -198,8 +197,7 @@ class Run:
             shutil.rmtree(recorder.folder, ignore_errors=True)
         events.emit("run_ended", self)
 
-    def _switch_on(self) -> None:
-        folder = mkdtemp(prefix=f"dataver-run-{self.id[:12]}-")
+    def _switch_on(self, folder: str) -> None:
         self._recorder = Recorder(self.id, folder)
         variables = {RUN_VARIABLE: self.id, FOLDER_VARIABLE: folder}
         before = {name: os.environ.get(name) for name in variables}
@@ -246,24 +244,26 @@ class Run:
         return other or given or find_repository() or "", ""
 
     def _put(self, start: RunRecord, end: RunRecord | None) -> None:
-        """Record it; where that is impossible now, put it aside."""
+        """Record it; where that is impossible now, put it aside: an end in any case, as it comes once."""
         try:
             session = self._session()
             if end is None:
                 start_run(session, start, self._parts)
             else:
                 self.models = end_run(session, end, self._parts, start=start)
-        except RepositoryNotFoundError:
-            raise
-        except (NotPermittedError, StoreError, EnvironmentFaultError) as error:
+        except (DataverError, KeyboardInterrupt) as error:
+            if end is None and not isinstance(error, NotPermittedError | StoreError):
+                raise
             url, repository = self._place()
             folder = spool.keep(mask_text(url), repository, start, end, self._parts)
+            self._spooled = True
+            if isinstance(error, KeyboardInterrupt):
+                raise
             if end is not None:
                 warnings.warn(
                     f"run {self.id[:12]} waits in {folder}: {error}. `dataver runs push` records it",
                     stacklevel=3,
                 )
-            self._spooled = True
             return
         if self._spooled:
             spool.drop(self.id)
@@ -323,7 +323,7 @@ class Run:
         self._require_on()
         check_model_name(name)
         found = hash_model(path)
-        more = {key: _plain(key, value) for key, value in (meta or {}).items()}
+        more = {key: plain_value(key, value) for key, value in (meta or {}).items()}
         if len(found.files) > MODEL_FILES_MAX:
             more = {**more, "files": len(found.files)}
         model = RunModel(name, found.tree, found.files[:MODEL_FILES_MAX], uri, more)
@@ -335,7 +335,8 @@ class Run:
 
     def log_param(self, name: str, value: Any) -> None:
         """Record a parameter: what JSON can hold, anything else as text. The last value counts."""
-        self._params[_key(name, "parameter")] = _plain(name, value)
+        self._require_open()
+        self._params[checked_key(name, "parameter")] = plain_value(name, value)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Record several parameters."""
@@ -344,12 +345,13 @@ class Run:
 
     def log_metric(self, name: str, value: float, step: int | None = None) -> None:  # noqa: ARG002 - as trackers have it
         """Record a number that tells how well it went. The last value counts; a tracker keeps the others."""
-        number = _plain(name, value)
+        self._require_open()
+        number = plain_value(name, value)
         if isinstance(number, bool) or not isinstance(number, int | float | str):
             raise BadInputError(f"the metric {name!a:.100} is {value!a:.100}, which is no number")
         if isinstance(number, str) and number not in ("nan", "inf", "-inf"):
             raise BadInputError(f"the metric {name!a:.100} is {value!a:.100}, which is no number")
-        self._metrics[_key(name, "metric")] = number
+        self._metrics[checked_key(name, "metric")] = number
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Record several metrics."""
@@ -374,19 +376,24 @@ class Run:
 
     def log_seeds(self, **seeds: int) -> None:
         """Record seeds by the name of what they are for."""
+        self._require_open()
         for name, value in seeds.items():
-            self._seeds[_key(name, "seed")] = _plain(name, value)
+            self._seeds[checked_key(name, "seed")] = plain_value(name, value)
 
     def add_tracker(self, kind: str, run_id: str, uri: str = "", experiment: str = "") -> None:
         """Record what this run is called in another tool, so that it is found by that."""
-        tracker = Tracker(_key(kind, "tracker"), _key(run_id, "run of a tracker"), uri, experiment)
+        self._require_open()
+        tracker = Tracker(
+            checked_key(kind, "tracker"), checked_key(run_id, "run of a tracker"), uri, experiment
+        )
         if tracker not in self._trackers:
             self._trackers.append(tracker)
 
     @property
     def trackers(self) -> tuple[Tracker, ...]:
-        """What it is called in other tools, as far as it is known; from other processes, when it ends."""
-        return tuple(self._trackers)
+        """What it is called in other tools, as this process and its others noted it so far."""
+        noted = () if self._recorder is None else noted_trackers(self._recorder.folder)
+        return tuple(dict.fromkeys([*self._trackers, *noted]))
 
     @property
     def waits(self) -> bool:
@@ -402,6 +409,10 @@ class Run:
     def metrics(self) -> dict[str, Any]:
         """The metrics so far."""
         return dict(self._metrics)
+
+    def _require_open(self) -> None:
+        if self.record is not None:
+            raise BadInputError(f"run {self.id[:12]} has ended, and its record never changes")
 
     def _require_on(self) -> None:
         if self._recorder is None:
@@ -437,45 +448,6 @@ def _note(version: Version) -> None:
 def _own_command() -> list[str]:
     """How this process was started."""
     return list(getattr(sys, "orig_argv", None) or sys.argv)
-
-
-def _key(name: object, what: str) -> str:
-    if not isinstance(name, str) or not name or len(name) > KEY_CHARACTERS_MAX:
-        raise BadInputError(f"{name!a:.100} cannot name a {what}: a text of some characters is expected")
-    return name
-
-
-def _plain(name: str, value: Any) -> Any:
-    """A value as JSON holds it. `BadInputError` for one that is too long."""
-    plain = _simple(value, 0)
-    try:
-        size = len(canonical_json(plain))
-    except (TypeError, ValueError) as error:
-        raise BadInputError(f"the value of {name!a:.100} cannot be recorded: {error}") from error
-    if size > VALUE_BYTES_MAX:
-        raise BadInputError(
-            f"the value of {name!a:.100} has {size} bytes, {VALUE_BYTES_MAX} are the most; put it in a file"
-        )
-    return plain
-
-
-def _simple(value: Any, depth: int) -> Any:
-    if depth > 16:
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(key): _simple(inner, depth + 1) for key, inner in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_simple(inner, depth + 1) for inner in value]
-    if value is None or isinstance(value, bool | str):
-        return value
-    if not isinstance(value, int | float) and hasattr(value, "item"):
-        try:
-            return _simple(value.item(), depth + 1)  # A number of NumPy's, or of PyTorch's.
-        except (TypeError, ValueError, RuntimeError):
-            return str(value)
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else str(float(value))
-    return int(value) if isinstance(value, int) else str(value)
 
 
 def _fitting(record: RunRecord) -> RunRecord:

@@ -21,11 +21,12 @@ DOCUMENT = '{"models": [{"name", "version": "v2", "run", "run_name", "tree", "ur
 @click.argument("name", required=False)
 def command(session: Session, name: str | None) -> None:
     """List the models that runs made, with the runs; or the versions of the model NAME."""
+    from dataver.cli.runs_push import open_runs
     from dataver.errors import RefNotFoundError
     from dataver.lineage.listing import model_infos
     from dataver.lineage.records import MODEL_PREFIX, Records, check_model_name
 
-    repository = session.open().session
+    repository = open_runs(session).session
     state = repository.state()
     wanted = None if name is None else check_model_name(name.removeprefix(MODEL_PREFIX))
     found = list(model_infos(state, Records(repository, state), wanted))

@@ -73,6 +73,7 @@ def command(
     Whatever it reads through dataver is recorded by itself, also by processes that it starts; --input names
     what it reads otherwise, or gives it a role. A name such as iris@prod means the same version for all of
     the run. The exit code is that of COMMAND; 128 and the signal's number where a signal ended it.
+    With --json, what COMMAND prints goes to standard error.
     """
     from dataver.cli.run_files import metrics_of, params_of
     from dataver.running import Run
@@ -187,7 +188,7 @@ def _document(run: Run) -> dict[str, Any]:
     assert record is not None
     return {
         "id": run.id,
-        "name": run.name,
+        "name": record.name,
         "status": record.status,
         "exit_code": record.exit_code,
         "signal": record.signal,
@@ -202,7 +203,7 @@ def _lines(run: Run) -> Iterator[str]:
     record = run.record
     assert record is not None
     found = _document(run)
-    yield f"run {output.name(run.id[:12])}  {output.safe(run.name)}  {record.status}"
+    yield f"run {output.name(run.id[:12])}  {output.safe(record.name)}  {record.status}"
     for what in ("inputs", "outputs", "models"):
         if found[what]:
             yield f"  {what}: {', '.join(found[what])}"

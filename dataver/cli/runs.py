@@ -15,6 +15,7 @@ from dataver.cli.session import Session
 from dataver.cli.types import REF
 
 if TYPE_CHECKING:
+    from dataver.format.run_record import RunInput, RunOutput
     from dataver.lineage.listing import RunInfo
     from dataver.log.state import State
     from dataver.session import Session as Opened
@@ -50,16 +51,16 @@ def command(session: Session, action: str, run: str | None, limit: int | None, *
 
     A run that began and never ended is `crashed` where its process is gone, `running` where it lives, and
     `unfinished` where another machine would have to tell. push: runs that could not be recorded in their
-    repository wait on this machine; this records those that belong to the repository that is open.
+    repository wait on this machine; this records each where it belongs, with --repo those that belong there.
     """
     if (run is None) == (action == "show"):
         raise click.UsageError("`runs show` takes one RUN, the others none.")
-    if action == "push":
-        from dataver.cli.runs_push import push
+    from dataver.cli.runs_push import open_runs, push
 
+    if action == "push":
         push(session)
         return
-    repository = session.open().session
+    repository = open_runs(session).session
     state = repository.state()
     if action == "show":
         assert run is not None
@@ -103,7 +104,10 @@ def _waiting(repository: Opened, dataset: str | None, status: str | None, model:
 
 def _fits(info: RunInfo, dataset: str | None, status: str | None, model: str | None) -> bool:
     record = info.record
-    named = {*(given.dataset for given in record.inputs), *(made.dataset for made in record.outputs)}
+    named: set[str] = set()
+    ones: list[RunInput | RunOutput] = [*record.inputs, *record.outputs]
+    for one in ones:
+        named |= {one.dataset, f"{one.dataset}@v{one.number}", f"{one.dataset}@{one.version}"}
     return (
         (dataset is None or dataset in named)
         and status in (None, info.status)
@@ -114,14 +118,18 @@ def _fits(info: RunInfo, dataset: str | None, status: str | None, model: str | N
 def _chosen(
     repository: Opened, state: State, dataset: str | None, status: str | None, model: str | None
 ) -> Iterator[RunInfo]:
+    from dataver.errors import RefNotFoundError
     from dataver.lineage.listing import run_infos, runs_of
     from dataver.lineage.records import Records
 
     wanted: set[str] | None = None
     if dataset is not None and "@" in dataset:
-        both = runs_of(state, repository.resolve(dataset, state).version.id)
-        wanted = {run.hex() for run in (*both[0], *both[1])}
-        dataset = None
+        try:
+            both = runs_of(state, repository.resolve(dataset, state).version.id)
+        except RefNotFoundError:
+            pass  # It may be of another repository: the records say which `vN` or id they mean.
+        else:
+            wanted, dataset = {run.hex() for run in (*both[0], *both[1])}, None
     for info in run_infos(state, Records(repository, state)):
         if (wanted is None or info.record.run in wanted) and _fits(info, dataset, status, model):
             yield info

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import platform
@@ -13,7 +14,8 @@ from typing import Any
 
 from dataver.format.run_record import Environment, LockedBy, part_digest
 from dataver.hashing import FileHasher
-from dataver.lineage.masking import mask_text
+from dataver.lineage import packages
+from dataver.lineage.masking import mask_listing, mask_text
 
 __all__ = ["VARIABLES", "VARIABLES_VARIABLE", "capture_environment", "interpreter_of"]
 
@@ -32,22 +34,15 @@ LOCK_FILES_MAX = 50
 INTERPRETER_TIMEOUT_S = 20.0
 GPU_TIMEOUT_S = 3.0
 
-_ASK = """
-import json, platform, sys
-from importlib.metadata import distributions
-found = {(d.metadata["Name"] or ""): d.version for d in reversed(list(distributions()))}
-print(json.dumps([platform.python_version(), platform.python_implementation(), found]))
-"""
-
 
 def capture_environment(folder: str, command: Sequence[str] = ()) -> tuple[Environment, list[bytes]]:
     """The environment of a command begun in a folder, and the parts that the answer names: its packages.
 
     Without a command, or where its interpreter is this one, that of this process.
     """
-    python, implementation, packages = _asked(interpreter_of(command) if command else None)
-    listing = "".join(f"{name}=={version}\n" for name, version in sorted(packages.items(), key=_by_name))
-    part = mask_text(listing).encode()
+    python, implementation, releases = _asked(interpreter_of(command) if command else None)
+    listing = "".join(f"{name}=={version}\n" for name, version in sorted(releases.items(), key=_by_name))
+    part = mask_listing(listing).encode()
     found = Environment(
         python=python,
         implementation=implementation,
@@ -90,21 +85,17 @@ def _asked(interpreter: str | None) -> tuple[str, str, dict[str, str]]:
     if interpreter is not None:
         try:
             done = subprocess.run(
-                [interpreter, "-c", _ASK],
+                [interpreter, "-c", inspect.getsource(packages)],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=INTERPRETER_TIMEOUT_S,
                 check=True,
             )
-            version, implementation, packages = json.loads(done.stdout)
-            return str(version), str(implementation), {str(k): str(v) for k, v in packages.items()}
+            version, implementation, found = json.loads(done.stdout)
+            return str(version), str(implementation), {str(k): str(v) for k, v in found.items()}
         except (OSError, subprocess.SubprocessError, ValueError):
             pass  # It is no Python that answers; what is known of this one is better than nothing.
-    from importlib.metadata import distributions
-
-    # The first that is found is the one that is imported.
-    found = {str(d.metadata["Name"] or ""): d.version for d in reversed(list(distributions()))}
-    return platform.python_version(), platform.python_implementation(), found
+    return packages.interpreter()
 
 
 def _by_name(item: tuple[str, str]) -> tuple[str, str]:

@@ -11,7 +11,16 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-__all__ = ["MASK", "is_secret_name", "mask_command", "mask_record", "mask_source", "mask_text", "mask_value"]
+__all__ = [
+    "MASK",
+    "is_secret_name",
+    "mask_command",
+    "mask_listing",
+    "mask_record",
+    "mask_source",
+    "mask_text",
+    "mask_value",
+]
 
 MASK = "***"
 VALUE_CHARACTERS_MIN = 6
@@ -20,7 +29,8 @@ VALUE_CHARACTERS_MIN = 6
 _ANYWHERE = (
     r"passw(?:or)?d|passwd|passphrase|passcode|secret|credential|api[-_ ]?key|apikey|access[-_ ]?key|"
     r"account[-_ ]?key|private[-_ ]?key|shared[-_ ]?key|storage[-_ ]?key|signing[-_ ]?key|"
-    r"encryption[-_ ]?key|connection[-_ ]?string|auth[-_ ]?key|authorization|bearer|x-ms-|jwt"
+    r"(?:aws|azure|client|deploy|encryption|host|hf|license|master|openai|sas|service|ssh|subscription|wandb)"
+    r"[-_ ]?key|connection[-_ ]?string|auth[-_ ]?key|authorization|bearer|x-ms-|jwt"
 )
 _WORDS = frozenset(
     ("pwd", "pass", "token", "tokens", "sas", "sig", "signature", "pat", "auth", "cookie", "key64")
@@ -35,7 +45,7 @@ _NAME = rf"[\w.-]*(?:{_ANYWHERE}|{_WORD})[\w.-]*"
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)", re.DOTALL
 )
-_USER_IN_URL = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*://)(?!git@)([^/\s?#@'\"]+)@")
+_USER_IN_URL = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*://)(?!git@)([^/\s?#'\"]+)@")
 _KNOWN = re.compile(
     r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}"
     r"|\bxox[abeoprs]-[\w-]{10,}|\bsk-[\w-]{16,}|\bhf_[A-Za-z0-9]{16,}|\bAIza[\w-]{30,}|\bpypi-[\w-]{30,}"
@@ -43,10 +53,15 @@ _KNOWN = re.compile(
 )
 _BEARER = re.compile(r"\b(Bearer|Basic|Token)(\s+)([A-Za-z0-9+/=._~-]{8,})", re.IGNORECASE)
 _ASSIGNED = re.compile(
-    rf"""((?<![\w]){_NAME}["']?\]?\s*(?:=>|:=|[=:])\s*)("[^"\n]*"|'[^'\n]*'|[^\s&;,"'`)\]}}]+)""",
+    rf"""((?<![\w]){_NAME}["']?\]?\s*(?:=>|:=|[=:](?![=:]))\s*)("[^"\n]*"|'[^'\n]*'|[^\s&;,"'`)\]}}]+)""",
     re.IGNORECASE,
 )
 _OPTION = re.compile(rf"""((?<![\w-])--?{_NAME}\s+)("[^"\n]*"|'[^'\n]*'|[^\s-][^\s]*)""", re.IGNORECASE)
+_BRACKETED = re.compile(rf"""((?<![\w]){_NAME}["']?\]?\s*[=:]\s*[({{\[])([^)}}\]\n]*)""", re.IGNORECASE)
+_DEFAULT = re.compile(
+    rf"""(\b(?:environ|env|get\w*|set\w*)\(\s*["']{_NAME}["']\s*,\s*)("[^"\n]*"|'[^'\n]*')""", re.IGNORECASE
+)
+_LITERAL = re.compile(r"""("[^"\n]*"|'[^'\n]*')(?!\s*:)""")
 _QUOTED = re.compile(r"""[bru]{0,2}(["']).*\1""", re.IGNORECASE)
 _CODE = re.compile(
     r"(?:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|None|True|False|null|true|false|str|bytes|int|float|bool|Any|object"
@@ -101,8 +116,17 @@ def mask_source(text: str) -> str:
     return _ASSIGNED.sub(_assigned_in_source, text)
 
 
+def mask_listing(text: str) -> str:
+    """As `mask_text`, of names and numbers of releases: what looks like a secret, whatever it goes by."""
+    for value in secret_values():
+        text = text.replace(value, MASK)
+    return _mask_shapes(text)
+
+
 def _mask_shapes(text: str) -> str:
     text = _PRIVATE_KEY.sub(MASK, text)
+    text = _BRACKETED.sub(lambda found: found[1] + _LITERAL.sub(f'"{MASK}"', found[2]), text)
+    text = _DEFAULT.sub(rf'\1"{MASK}"', text)
     text = _USER_IN_URL.sub(rf"\1{MASK}@", text)
     text = _BEARER.sub(rf"\1\2{MASK}", text)
     return _KNOWN.sub(MASK, text)

@@ -48,7 +48,7 @@ def loaded_by(*arguments: str) -> set[str]:
     [
         (["list"], 62),
         (["log", "iris"], 66),
-        (["show", "iris", "--json"], 66),
+        (["show", "iris", "--json"], 67),
         (["ls", "iris"], 75),
         (["diff", "iris", "iris"], 66),
         (["status", "iris"], 90),

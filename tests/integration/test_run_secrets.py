@@ -58,6 +58,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "settings.py").write_text(
         f'debug = False\npassword = "{canary("patch")}"\n'
         f"config = {{'api_key': '{canary('patchdict')}'}}\n"
+        f"DB_PASSWORD={canary('patchenv')}\nsecret: {canary('patchyaml')}\n"
+        f"get(url, auth=('me', '{canary('patchtuple')}'))\n"
+        f"token = os.environ.get('TOKEN', '{canary('patchdefault')}')\n"
         f'url = "https://me:{canary("patchurl")}@host/x?sig={canary("patchsig")}"\n'
         + "\n".join(f"# {line}" for line in KEY.splitlines())
         + "\n"
@@ -138,7 +141,8 @@ def test_no_canary_is_found_anywhere(
     "name",
     [
         "password", "DB_PASSWORD", "dbpassword", "apiKey", "api-key", "HF_TOKEN", "token", "A_SAS",
-        "AccountKey", "client_secret", "MYSQL_PWD", "private_key", "connectionString", "GITHUB_PAT", "sig",
+        "sig", "GITHUB_PAT",
+        "AccountKey", "client_secret", "aws_key", "MYSQL_PWD", "private_key", "connectionString",
     ],
 )  # fmt: skip
 def test_names_of_secrets(name: str) -> None:
@@ -162,8 +166,28 @@ def test_what_is_no_secret_stays() -> None:
         "python", "train.py", "--max-tokens", "128",
     )  # fmt: skip
     assert mask_value({"token_dim": 128, "pass_rate": 0.5}, ()) == {"token_dim": 128, "pass_rate": 0.5}
+    assert mask_text("pip install PyJWT==2.8 google-auth==2.1 Token::next") == (
+        "pip install PyJWT==2.8 google-auth==2.1 Token::next"
+    )
     source = "token = tokenizer.next(text)\npassword: str = os.environ['X']\nself.token = token\n"
     assert mask_source(source) == source
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("https://me:p@ss:w@host/x", "https://***@host/x"),
+        ("postgresql://u:p@h/db?sslmode=on", "postgresql://***@h/db?sslmode=on"),
+        ("Server=s;Password=a b;User=u", "Server=s;Password=*** b;User=u"),
+        ("curl --token abc https://h?sig=a%2Bb&x=1", "curl --token *** https://h?sig=***&x=1"),
+        ("export AWS_SECRET_ACCESS_KEY=abc", "export AWS_SECRET_ACCESS_KEY=***"),
+        ('{"api_key": "a, b"}', '{"api_key": ***}'),
+        ("AKIAABCDEFGHIJKLMNOP", "***"),
+        ("Authorization: Bearer abcdefghi", "Authorization: *** ***"),
+    ],
+)
+def test_shapes_of_secrets(text: str, masked: str) -> None:
+    assert mask_text(text, ()) == masked
 
 
 def test_a_long_text_is_masked_in_time() -> None:

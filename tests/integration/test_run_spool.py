@@ -99,6 +99,17 @@ def test_a_run_that_cannot_be_recorded_waits(
     assert repository.verify(deep=True).ok
 
 
+def test_an_end_that_cannot_be_recorded_is_kept_in_any_case(repository: Repository, place: Path) -> None:
+    run = dataver.run("train", repo=repository).start()
+    repository.version("iris").read("a.csv")
+    (place / ".dataver").rename(place / "away")
+    with pytest.warns(UserWarning, match="waits in"):
+        run.end()
+    (place / "away").rename(place / ".dataver")
+    assert [push_one(repository.session, kept) for kept in waiting()] == [True]
+    assert ids(repository) == [run.id]
+
+
 def test_a_run_is_recorded_once_however_often_it_is_pushed(
     repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,6 +152,28 @@ def test_a_run_belongs_to_its_repository(
         "waiting": [run.id],
     }
     assert json.loads(cli("-R", "other", "runs", "--json").stdout) == {"runs": []}
+    (place / ".dataver").rename(place / "away")
+    (place / "other").rename(place / ".dataver")
+    done = cli("runs", "push")
+    assert (done.returncode, "is another one now" in done.stderr) == (3, True)
+    (place / "elsewhere").mkdir()
+    monkeypatch.chdir(place / "elsewhere")
+    assert json.loads(cli("-R", "../away", "runs", "push", "--json").stdout) == {
+        "pushed": [run.id],
+        "waiting": [],
+    }
+
+
+def test_each_run_is_pushed_where_it_belongs(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, place: Path
+) -> None:
+    other = dataver.init(str(place / "other"))
+    other.commit("iris", place / "data")
+    wanted = [run_offline(one, monkeypatch).id for one in (repository, other)]
+    (place / "elsewhere").mkdir()
+    monkeypatch.chdir(place / "elsewhere")
+    assert json.loads(cli("runs", "push", "--json").stdout) == {"pushed": wanted, "waiting": []}
+    assert (ids(repository), ids(other)) == ([wanted[0]], [wanted[1]])
 
 
 def test_a_run_that_crashed_while_it_waited_is_recorded_as_begun(repository: Repository, place: Path) -> None:
@@ -172,6 +205,10 @@ def test_another_repository_may_take_the_runs(
     done = cli("run", "--", sys.executable, "-c", "import dataver; dataver.resolve('iris')")
     assert done.returncode == 0
     assert len(ids(runs)) == 2
+    for ref in ("iris", "iris@v1", f"iris@{repository.version('iris').id}"):
+        assert len(json.loads(cli("-R", "runs", "runs", "--dataset", ref, "--json").stdout)["runs"]) == 2
+    assert len(json.loads(cli("runs", "--json").stdout)["runs"]) == 2
+    assert json.loads(cli("-R", "runs", "runs", "--dataset", "iris@v2", "--json").stdout)["runs"] == []
 
 
 @contextmanager

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -317,6 +319,33 @@ def test_signals_reach_the_command(
     assert (record.status, record.inputs[0].files) == (status, 1)
 
 
+def test_ctrl_c_on_a_terminal_reaches_the_command_once(repository: Repository, place: Path) -> None:
+    (place / "child.py").write_text(
+        "import time\n"
+        "try:\n    open('ready', 'w'); time.sleep(60)\n"
+        "except KeyboardInterrupt:\n"
+        "    try:\n        time.sleep(0.5)\n"
+        "    except KeyboardInterrupt:\n        open('twice', 'w')\n"
+        "raise SystemExit(5)\n"
+    )
+    script = (
+        "import os, pty, sys, time\n"
+        "process, terminal = pty.fork()\n"
+        "if not process:\n"
+        "    python = sys.executable\n"
+        "    os.execv(python, [python, '-m', 'dataver.cli', 'run', '--', python, 'child.py'])\n"
+        "while not os.path.exists('ready'): time.sleep(0.02)\n"
+        "time.sleep(0.2); os.write(terminal, b'\\x03')\n"
+        "try:\n"
+        "    while os.read(terminal, 1000): pass\n"
+        "except OSError: pass\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))\n"
+    )
+    assert python(script, check=False).returncode == 130
+    assert not (place / "twice").exists()
+    assert last(repository).status == "cancelled"
+
+
 def test_a_run_whose_process_dies_has_crashed(repository: Repository, place: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "dataver.cli", "run", "--", sys.executable, "-c", SLEEPS],
@@ -426,6 +455,9 @@ def test_hooks_are_told_and_cannot_fail_a_run(repository: Repository, place: Pat
         def model_logged(self, run: dataver.Run, model: object) -> None:
             raise RuntimeError("no")
 
+        def run_ending(self, run: dataver.Run) -> None:
+            run.add_tracker("mlflow", "39a8545a")
+
         def run_ended(self, run: dataver.Run) -> None:
             assert run.record is not None
             told.append(f"ended {run.record.status} {run.models[0]}")
@@ -440,6 +472,21 @@ def test_hooks_are_told_and_cannot_fail_a_run(repository: Repository, place: Pat
     finally:
         events.unregister(hook)
     assert told == ["started train", "ended done churn@v1"]
+    assert [tracker.run_id for tracker in last(repository).trackers] == ["39a8545a"]
+
+
+def test_notes_of_runs_that_died_go(repository: Repository, tmp_path: Path) -> None:
+    script = "import dataver, os\nwith dataver.run('train'): os.kill(os.getpid(), 9)"
+    for _ in range(2):
+        python(script, check=False)
+    old, new = sorted(tmp_path.glob("dataver-run-*"))
+    os.utime(old, (0, 0))
+    with dataver.run("alive", repo=repository) as run:
+        left = set(tmp_path.glob("dataver-run-*"))
+        assert len(left) == 2
+        assert new in left
+        assert run.id[:12] in str(left - {new})
+    assert set(tmp_path.glob("dataver-run-*")) == {new}
 
 
 def test_the_code_is_recorded(repository: Repository, place: Path) -> None:
@@ -481,6 +528,25 @@ def test_the_code_is_recorded(repository: Repository, place: Path) -> None:
     assert (place / "train.py").read_text() == "lr = 0.2\n"
     assert record.environment is not None
     assert [lock.path for lock in record.environment.locks] == ["uv.lock"]
+
+
+def test_the_environment_is_that_of_the_command(repository: Repository, place: Path) -> None:
+    other = place / "bin" / "python"
+    other.parent.mkdir()
+    other.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    other.chmod(0o755)
+    variables = {**os.environ, "OMP_NUM_THREADS": "2", "MINE": "yes", "DATAVER_RUN_VARIABLES": "MINE"}
+    done = program("run", "--", str(other), "-c", "pass", env=variables)
+    assert done.returncode == 0, done.stderr
+    environment = last(repository).environment
+    assert environment is not None
+    assert environment.packages is not None
+    assert environment.python == platform.python_version()
+    assert {"MINE": "yes", "OMP_NUM_THREADS": "2"}.items() <= environment.variables.items()
+    assert "PATH" not in environment.variables
+    assert environment.hardware["cores"] == os.cpu_count()
+    listing = Records(repository.session, repository.session.newest()).part(environment.packages).decode()
+    assert f"numpy=={version('numpy')}\n" in listing
 
 
 def test_damage_to_a_run_is_found(repository: Repository, place: Path) -> None:
@@ -536,8 +602,9 @@ def test_names_and_values_that_cannot_be_recorded_are_refused(repository: Reposi
             run.log_model("churn", "nothing")
         with pytest.raises(BadInputError):
             run.start()
-    with pytest.raises(BadInputError):
-        run.use("iris@v1")
+    for late in (lambda: run.use("iris@v1"), lambda: run.log_param("lr", 1), lambda: run.log_metric("f1", 1)):
+        with pytest.raises(BadInputError):
+            late()
 
 
 TRAINS = """

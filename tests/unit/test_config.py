@@ -197,3 +197,15 @@ def test_jobs_are_the_usable_cores_within_bounds(monkeypatch: pytest.MonkeyPatch
         assert config.default_jobs() == config.JOBS_MAX
     else:
         assert 1 <= config.default_jobs() <= config.JOBS_MAX
+
+
+def test_runs_wait_in_the_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATAVER_SPOOL_DIR", raising=False)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert config.spool_folder() == tmp_path / ".local" / "state" / "dataver" / "runs"
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert config.spool_folder() == tmp_path / "state" / "dataver" / "runs"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATAVER_SPOOL_DIR", "mine")
+    assert config.spool_folder() == tmp_path / "mine"

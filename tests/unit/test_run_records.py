@@ -7,6 +7,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,6 +31,7 @@ from dataver.format.run_record import (
     part_digest,
 )
 from dataver.hashing import Kind, kind_digest
+from dataver.lineage.plain import plain_value
 from dataver.lineage.publishing import amend_run, end_run, start_run
 from dataver.lineage.records import Records, find_model, find_run
 from dataver.log.run_state import models_with, run_named, runs, runs_of_version, tracked
@@ -227,3 +229,28 @@ def test_the_state_says_the_same_when_it_is_read_from_a_checkpoint(tmp_path: Pat
     assert [run.id.hex() for run in runs(state)] == [record.run for record in records]
     assert str(find_model(state, "m")) == "m@v70"
     assert repository.verify(deep=True).ok
+
+
+def test_what_is_logged_is_as_json_holds_it() -> None:
+    class Odd:
+        def __str__(self) -> str:
+            return "odd"
+
+    value = {
+        1: (1, 2.5, None, True),
+        "numpy": np.float64(0.5),
+        "array": np.int32(3),
+        "path": Path("a"),
+        "odd": Odd(),
+    }
+    assert plain_value("it", value) == {
+        "1": [1, 2.5, None, True], "numpy": 0.5, "array": 3, "path": "a", "odd": "odd",
+    }  # fmt: skip
+    assert plain_value("it", [float("nan"), -float("inf")]) == ["nan", "-inf"]
+    assert plain_value("it", np.arange(3)) == "[0 1 2]"
+    deep: list[object] = []
+    deep.append(deep)
+    assert canonical_json(plain_value("it", deep))
+    for bad in ("x" * 70_000, "\ud800"):
+        with pytest.raises(BadInputError):
+            plain_value("it", bad)
