@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -46,6 +46,7 @@ STYLES = {"good": "green", "bad": "red"}
 @click.option(
     "--rows", is_flag=True, help="Count the rows of parts and compare their keys; --verify does too."
 )
+@click.option("--tracker", is_flag=True, help="Ask the trackers that the run's record names, as MLflow.")
 @click.option("--depth", type=click.IntRange(min=0), metavar="N", help="So many steps of lineage at most.")
 @click.option("--html", type=PLACE, metavar="FILE", help="Also write the page as HTML, with a picture.")
 @click.option(
@@ -63,6 +64,7 @@ def command(
     model: str,
     verify: bool,
     rows: bool,
+    tracker: bool,
     depth: int | None,
     html: str | None,
     bundle: str | None,
@@ -82,7 +84,7 @@ def command(
     repository.session.jobs = jobs or 0
     with session.watch() as progress:
         report = audit(
-            repository, model, verify=verify, rows=rows, depth=depth, progress=progress,
+            repository, model, verify=verify, rows=rows, tracker=tracker, depth=depth, progress=progress,
             open_other=lambda url: dataver.open(url, offline=session.offline),
         )  # fmt: skip
     if html is not None:
@@ -117,15 +119,17 @@ def report_lines(report: AuditReport) -> Iterator[str]:
     from dataver.lineage.audit_sections import sections
 
     for section in sections(report):
-        lines = output.columns(padded([tuple(map(output.safe, row)) for row in section.rows]))
-        for number, (line, state) in enumerate(zip(lines, section.states, strict=True)):
+        for number, (line, state) in enumerate(zip(aligned(section.rows), section.states, strict=True)):
             heading = click.style(f"{section.title if not number else '':<9}", bold=True)
             if state in STYLES:
                 line = click.style(line, fg=STYLES[state])
             yield f"{heading} {output.dim(line) if state == 'head' else line}".rstrip()
 
 
-def padded(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Rows with as many cells each; those with one cell are not aligned with others."""
+def aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """A line for each row; rows of one cell stand as they are, the others in columns."""
     wide = max(map(len, rows))
-    return [(*row, *[""] * (wide - len(row))) for row in rows]
+    several = [tuple(map(output.safe, (*row, *[""] * (wide - len(row))))) for row in rows if len(row) > 1]
+    columns = iter(output.columns(several))
+    for row in rows:
+        yield next(columns) if len(row) > 1 else output.safe(row[0])

@@ -8,6 +8,7 @@ digest stands for a value.
 from __future__ import annotations
 
 import json
+from itertools import chain
 from typing import Any, NoReturn
 
 from dataver.errors import DamagedError
@@ -46,13 +47,14 @@ def parse_canonical_json(data: Buffer, what: str) -> Any:
 
 
 def _depth(value: Any) -> int:
-    deepest = 0
-    waiting = [(value, 1)]
-    while waiting:
-        found, depth = waiting.pop()
-        deepest = max(deepest, depth)
-        if isinstance(found, dict):
-            waiting.extend((inner, depth + 1) for inner in found.values())
-        elif isinstance(found, list):
-            waiting.extend((inner, depth + 1) for inner in found)
-    return deepest
+    """How deep it is; not much is looked at beyond what is allowed."""
+    depth, level = 0, [value]
+    while level and depth <= DEPTH_MAX:
+        depth += 1
+        lists = [
+            found.values() if isinstance(found, dict) else found
+            for found in level
+            if isinstance(found, dict | list)
+        ]
+        level = list(chain.from_iterable(lists))
+    return depth

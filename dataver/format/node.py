@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate, repeat
+from itertools import accumulate, pairwise, repeat
 from operator import add, lt
 from typing import NamedTuple, overload
 
@@ -303,10 +303,11 @@ def _decode_sparse(
     if not 0 < count <= row_count:
         reader.fail(f"column {tag!r} has values for {count} of {row_count} rows")
     indexes, lengths = reader.u32s(count), reader.u32s(count)
-    previous = -1
-    for index, length in zip(indexes, lengths, strict=True):
-        if not previous < index < row_count:
-            reader.fail(f"column {tag!r} names rows out of order")
-        previous = index
-        extras.setdefault(index, []).append((tag, flags, reader.raw(length)))
+    if not all(map(lt, indexes, indexes[1:])) or indexes[-1] >= row_count:
+        reader.fail(f"column {tag!r} names rows out of order")
+    values = reader.raw(sum(lengths))
     reader.end()
+    bounds = accumulate(lengths, initial=0)
+    # All values at once: a node of the log's state has one in each row.
+    for index, (start, stop) in zip(indexes, pairwise(bounds), strict=True):
+        extras.setdefault(index, []).append((tag, flags, values[start:stop]))

@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import field
+from functools import cache
 from typing import Any, TypeVar
 
 from dataver.digest import DIGEST_BYTES, Digest
@@ -299,13 +300,20 @@ def _build(cls: type[_Value], document: Any, what: str) -> _Value:
     if not isinstance(document, dict):
         raise _malformed(what, cls, "it is no object")
     values: dict[str, Any] = {}
-    for entry in dataclasses.fields(cls):  # type: ignore[arg-type] # every class here is a dataclass
-        if entry.name in document:
-            values[entry.name] = _field(cls, entry.name, str(entry.type), document[entry.name], what)
+    kind: type = cls
+    for name, annotation in _annotations(kind):
+        if name in document:
+            values[name] = _field(cls, name, annotation, document[name], what)
     try:
         return cls(**values)
     except TypeError as error:
         raise _malformed(what, cls, "a field is missing") from error
+
+
+@cache
+def _annotations(cls: type) -> list[tuple[str, str]]:
+    """The fields of a class with their types; thousands of records may be read for one answer."""
+    return [(entry.name, str(entry.type)) for entry in dataclasses.fields(cls)]
 
 
 def _field(cls: type, name: str, annotation: str, value: Any, what: str) -> Any:

@@ -27,18 +27,20 @@ from dataver.lineage.audit_subject import Subject, find_subject
 from dataver.lineage.graph import Lineage, lineage_of
 from dataver.lineage.known import Known
 from dataver.lineage.local_model import LocalModel, local_model
-from dataver.lineage.nodes import ClaimedInput, ModelNode, Node, RunNode
+from dataver.lineage.nodes import ClaimedInput, ModelNode, Node, RunNode, external_node
 from dataver.progress import Progress
 from dataver.results import Json, rfc3339
 from dataver.values import dataclass
 
-__all__ = ["BROKEN", "NOT_TRACEABLE", "TRACED", "AuditReport", "Evidence", "audit"]
+__all__ = ["BROKEN", "NOT_TRACEABLE", "TRACED", "TRACKED_RUNS", "AuditReport", "Evidence", "audit"]
 
 TRACED, NOT_TRACEABLE, BROKEN = "traced", "not traceable", "broken"
 EXIT_CODES = {TRACED: 0, NOT_TRACEABLE: 3, BROKEN: 5}
 LINEAGE_NODES_MAX = 500
 OTHERS_MAX = 20
 OTHER_RUNS_LOOKED_AT = 1000
+TRACKED_RUNS = {"mlflow": "runs:/{}"}
+"""How the integrations spell a run of a tracker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,7 @@ def audit(
     *,
     verify: bool = False,
     rows: bool = False,
+    tracker: bool = False,
     depth: int | None = None,
     progress: Progress | None = None,
     open_other: Callable[[str], Reads] | None = None,
@@ -187,10 +190,11 @@ def audit(
 
     `model` is `model:NAME@vN`, `NAME@vN`, `run:ID`, a model's folder or file, or what an integration knows,
     as `models:/NAME/1`. `verify` reads every byte of the data and of the model's files that are at hand;
-    `rows`, as `verify`, also counts the rows of parts and compares their keys. `open_other` opens another
-    repository by its URL, where that has some of the data.
+    `rows`, as `verify`, also counts the rows of parts and compares their keys. `tracker` asks the trackers
+    that the record names. `open_other` opens another repository by its URL, where that has some of the data.
 
-    `BadInputError` for what cannot name a model, `PathNotFoundError` for a path where there is nothing.
+    `BadInputError` for what cannot name a model, `NotFoundError` for a path where there is nothing, and for
+    what a tracker does not have.
     """
     if depth is not None and depth < 0:
         raise BadInputError(f"a depth of {depth} leads nowhere; 0 is the least")
@@ -200,6 +204,8 @@ def audit(
     subject = find_subject(known, model)
     report = AuditReport(model, subject, here, verify=verify)
     _trace_run(known, report)
+    if tracker:
+        _ask_tracker(report)
     claims, origin = _claims(report)
     report.inputs = inputs_of(here, claims, open_other or cast(Any, type(repository)), rows or verify)
     if verify:
@@ -237,6 +243,17 @@ def _trace_run(known: Known, report: AuditReport) -> None:
             known.records.part(str(part))
         except DataverError as error:
             report.broken.append((f"part {part} of run:{record.run}", str(error)))
+
+
+def _ask_tracker(report: AuditReport) -> None:
+    """Hear what the tracker says of the run, where nobody came by way of it."""
+    subject, record = report.subject, report.record
+    for known in record.trackers if record is not None else ():
+        if subject.external is None and known.kind in TRACKED_RUNS:
+            try:
+                subject.external = external_node(TRACKED_RUNS[known.kind].format(known.run_id))
+            except DataverError as error:
+                subject.doubts.append(f"the tracker {known.kind} was asked in vain: {error}")
 
 
 def _claims(report: AuditReport) -> tuple[list[ClaimedInput], str]:
@@ -302,7 +319,11 @@ def _tracker(report: AuditReport) -> Evidence:
     external, record = report.subject.external, report.record
     if external is None:
         known = [] if record is None else [f"{tracker.kind}:{tracker.run_id}" for tracker in record.trackers]
-        return Evidence("tracker", None, f"{', '.join(known)}, not asked" if known else "none is recorded")
+        return Evidence(
+            "tracker",
+            None,
+            f"{', '.join(known)}, not asked (--tracker does)" if known else "none is recorded",
+        )
     if external.inputs is None:
         return Evidence("tracker", None, f"{external.id} says nothing of its inputs")
     if record is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import field
 from itertools import combinations
 from typing import Any, Protocol
@@ -67,13 +67,29 @@ class Input:
 
     @property
     def ref(self) -> str:
-        """A ref that means this version where it was found, and a part of it."""
-        return f"{self.node.name}@{self.node.version.hex()}" + (f":{self.part}" if self.part else "")
+        """A ref that means this version where it was found."""
+        return f"{self.node.name}@{self.node.version.hex()}"
 
     @property
     def part(self) -> str:
         """The part that was read; empty for a whole version."""
         return part_of(self.claim.split)
+
+    @property
+    def definition(self) -> Mapping[str, Any] | None:
+        """What made the part, where it is recorded: else the version has it itself."""
+        definition = (self.claim.split or {}).get("definition")
+        return definition if isinstance(definition, Mapping) else None
+
+    @property
+    def part_by(self) -> str:
+        """The part as `definition` knows it: the name of a split is one of the version's own."""
+        return self.part.rpartition("/")[2] if self.definition is not None else self.part
+
+    @property
+    def rows_ref(self) -> str:
+        """A ref that means the part."""
+        return f"{self.ref}:{self.part_by}" if self.part else self.ref
 
     @property
     def name(self) -> str:
@@ -203,18 +219,12 @@ def _rows(found: Input, count: bool) -> int | None:
     if found.part and not count:
         return None
     try:
-        version = found.place.repository.version(f"{found.node.name}@{found.node.version.hex()}")
+        version = found.place.repository.version(found.ref)
         if found.part:
-            return int(version.split(found.part, _definition(found)).num_rows)
+            return int(version.split(found.part_by, found.definition).num_rows)
         return int(version.num_rows()) if version.tables() else None
     except DataverError:
         return None
-
-
-def _definition(found: Input) -> Any:
-    """The definition that the split was made by, if it is recorded: else it is in the version."""
-    definition = (found.claim.split or {}).get("definition")
-    return definition if isinstance(definition, dict) else None
 
 
 # Bytes
@@ -240,8 +250,7 @@ def _damage(found: Input, progress: Progress | None) -> list[tuple[str, str]]:
     if found.node.state == DELETED:
         name = found.node.name
         return [("", f"the dataset was deleted; `dataver delete {name} --undo` brings it back")]
-    ref = f"{found.node.name}@{found.node.version.hex()}"
-    report = found.place.repository.verify(ref, deep=True, progress=progress)
+    report = found.place.repository.verify(found.ref, deep=True, progress=progress)
     broken: dict[tuple[str, str], None] = {}
     for damage in report.damaged:
         for harm in damage.harms:
@@ -266,17 +275,20 @@ def _overlap(a: Input, b: Input, rows: bool) -> Json:
     """`{"overlap": bool or null, "reason", …}`, as `dataver overlap` has it."""
     if a.place is None or a.place is not b.place or a.node.state != HERE or b.node.state != HERE:
         return {"overlap": None, "reason": "one of them is not in this repository"}
-    if a.node.version == b.node.version and a.part == b.part:
-        return {"overlap": True, "reason": "they are the same"}
-    definition = _definition(a) or _definition(b)
-    if a.node.version == b.node.version and a.part and b.part and not rows:
-        kind = (_definition(a) or {}).get("kind")
-        if kind in ("hash", "list") and _definition(a) == _definition(b):
+    definition = a.definition or b.definition
+    if a.part and b.part and a.definition != b.definition:
+        return {"overlap": None, "reason": "their parts are of different splits"}
+    if a.node.version == b.node.version:
+        if a.part_by == b.part_by:
+            return {"overlap": True, "reason": "they are the same"}
+        if not a.part or not b.part:
+            return {"overlap": True, "reason": "one is a part of the other"}
+        if not rows and (definition or {}).get("kind") in ("hash", "list"):
             return {"overlap": False, "reason": "parts of one split by key: no key is in both"}
     if (a.part or b.part) and not rows:
         return {"overlap": None, "reason": "parts are compared by rows with --rows or --verify"}
     try:
-        return {"reason": ""} | a.place.repository.overlap(a.ref, b.ref, by=definition).to_json()
+        return {"reason": ""} | a.place.repository.overlap(a.rows_ref, b.rows_ref, by=definition).to_json()
     except DataverError as error:
         return {"overlap": None, "reason": str(error)}
 
@@ -303,8 +315,9 @@ def _drift(found: Input, place: Place) -> Json:
         return facts | {"behind": 0, "drift": False, "reason": "it is the head"}
     if node.number and newest.number:
         facts |= {"behind": newest.number - node.number}
+    head_ref = f"{newest.name}@{newest.version.hex()}"
     try:
-        report = place.repository.drift(node_ref(node), node_ref(newest), compute=False)
+        report = place.repository.drift(found.ref, head_ref, compute=False)
     except DataverError as error:
         return facts | {"reason": str(error)}
     return facts | {
@@ -313,8 +326,3 @@ def _drift(found: Input, place: Place) -> Json:
         "columns": len(report.columns),
         "reason": "",
     }
-
-
-def node_ref(node: VersionNode) -> str:
-    """A ref by id."""
-    return f"{node.name}@{node.version.hex()}"

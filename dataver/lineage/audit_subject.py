@@ -54,7 +54,8 @@ class Subject:
 def find_subject(known: Known, text: str) -> Subject:
     """The subject of an audit. Without a run, a link or inputs of a tracker, it cannot be traced.
 
-    `BadInputError` for what cannot name a model, `PathNotFoundError` for a path where there is nothing.
+    `BadInputError` for what cannot name a model, `NotFoundError` for a path where there is nothing, and for
+    what a tracker does not have.
     """
     subject = Subject(text)
     if text.startswith((RUN_PREFIX, MODEL_PREFIX)):

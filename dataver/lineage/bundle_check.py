@@ -1,4 +1,4 @@
-"""Check an audit bundle with nothing but Python's standard library and `blake3` (pip install blake3).
+"""Check an audit bundle with nothing but Python, 3.10 or newer, and `blake3` (pip install blake3).
 
     python verify.py [BUNDLE] [--file PATH VERSION LOCALFILE]...
 
@@ -19,6 +19,7 @@ import json
 import os
 import struct
 import sys
+import zlib
 from itertools import pairwise
 from typing import Any
 
@@ -31,7 +32,14 @@ FORMAT = "dataver audit bundle 1"
 INDEX, SEAL = "bundle.json", "SEAL"
 MEMBERS_MAX, ZIP_BYTES_MAX = 65_535, (1 << 32) - 1
 ZERO = bytes(32)
+PROVEN = """\
+proven: the log entries above name this run, this model and these versions, whose records and
+trees are complete and unchanged. Compare the entries' digests with ones that you trust."""
 STATE, TREE = "dataver 2026 v1 state identity", "dataver 2026 v1 identity node"
+
+
+FAILURES = OSError, ValueError, LookupError, TypeError, AttributeError, struct.error, RecursionError
+"""What bytes that are no bundle may lead to."""
 
 
 class BundleError(Exception):
@@ -44,23 +52,30 @@ def need(holds: object, what: str) -> None:
         raise BundleError(what)
 
 
+def there(value: Any, what: str) -> Any:
+    """The value, if there is one."""
+    need(value is not None, what)
+    return value
+
+
 def derived(kind: str, data: bytes) -> bytes:
     """The digest of a record of this kind."""
     return blake3(data, derive_key_context=kind).digest()
 
 
-# The zip file: it has one form, so that no byte of it can be changed
+def check(kind: str, data: bytes, digest: str, what: str) -> None:
+    """Go on only if a record has the digest that names it."""
+    need(derived(f"dataver 2026 v1 {kind}", data).hex() == digest, f"{what} {digest} was changed")
 
 
 def zip_bytes(members: dict[str, bytes]) -> bytes:
-    """The one zip file with these members: by name, stored, all of one time."""
+    """The one zip file with these members: by name, stored, all of one time. So no byte of it is free."""
     body, directory = bytearray(), bytearray()
     for name, data in sorted(members.items()):
         encoded = name.encode("ascii")
         # Version 2.0, no flags, stored, 1980-01-01 00:00.
-        common = struct.pack(
-            "<HHHHHIIIHH", 20, 0, 0, 0, 33, crc32(data), len(data), len(data), len(encoded), 0
-        )
+        sizes = zlib.crc32(data), len(data), len(data), len(encoded)
+        common = struct.pack("<HHHHHIIIHH", 20, 0, 0, 0, 33, *sizes, 0)
         head = struct.pack("<4sH", b"PK\1\2", 0x0314)
         place = struct.pack("<HHHII", 0, 0, 0, 0o100644 << 16, len(body))
         directory += head + common + place + encoded
@@ -68,13 +83,6 @@ def zip_bytes(members: dict[str, bytes]) -> bytes:
     count, start, size = len(members), len(body), len(directory)
     need(count <= MEMBERS_MAX and start + size <= ZIP_BYTES_MAX, "it is larger than a zip file of this form")
     return bytes(body + directory) + struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, count, count, size, start, 0)
-
-
-def crc32(data: bytes) -> int:
-    """The checksum that a zip file has of a member."""
-    import zlib
-
-    return zlib.crc32(data)
 
 
 def unzip(data: bytes) -> dict[str, bytes]:
@@ -86,15 +94,11 @@ def unzip(data: bytes) -> dict[str, bytes]:
     for _ in range(count):
         length, name_bytes, place = struct.unpack("<24xIH12xI", data[at : at + 46])
         name = data[at + 46 : at + 46 + name_bytes].decode("ascii")
-        first = place + 30 + name_bytes
-        members[name] = data[first : first + length]
+        members[name] = data[place + 30 + name_bytes : place + 30 + name_bytes + length]
         at += 46 + name_bytes
     need(len(members) == count and at == start + size, "the directory of the zip file does not add up")
     need(zip_bytes(members) == data, "the zip file is not as it was written")
     return members
-
-
-# Values of the format
 
 
 class Reader:
@@ -161,52 +165,55 @@ def keys(body: Reader, rows: Rows) -> None:
         previous = row["key "] = previous[:share] + body.raw(length)
 
 
+def value(data: bytes) -> int:
+    """A number of a row."""
+    return int.from_bytes(data, "little")
+
+
+def counts(rows: Rows) -> tuple[int, int]:
+    """How many files rows of leaves are, and their bytes. Empty folders are none."""
+    sizes = [value(row["size"]) for row in rows if row["kind"][0] & 15 != 2]
+    return len(sizes), sum(sizes)
+
+
 class Tree:
     """The nodes of a tree by their digests, which are computed here."""
 
     def __init__(self, kind: str, packed: bytes) -> None:
         self.nodes: dict[bytes, bytes] = {}
-        self.used: set[bytes] = set()
+        self.read: dict[bytes, tuple[int, Rows]] = {}
         reader = Reader(packed)
         while reader.at < len(packed):
             data = reader.blob()
             self.nodes[derived(kind, data)] = data
 
-    def node(self, digest: bytes) -> tuple[int, Rows]:
+    def node(self, digest: bytes, level: int | None = None) -> tuple[int, Rows]:
         need(digest in self.nodes, f"the node {digest.hex()} of a tree is missing, or was changed")
-        self.used.add(digest)
-        return read_node(self.nodes[digest])
+        if digest not in self.read:
+            self.read[digest] = read_node(self.nodes[digest])
+        need(level in (None, self.read[digest][0]), "a node is not on the level below its parent")
+        return self.read[digest]
 
-    def find(self, root: bytes, key: bytes) -> dict[str, bytes] | None:
+    def find(self, root: bytes, key: bytes, level: int | None = None) -> dict[str, bytes] | None:
         """The row of a key below a root; None where the nodes show that there is none."""
-        level, rows = self.node(root)
-        while True:
-            row = next((row for row in rows if row["key "] >= key), None)
-            if row is None or not level:
-                return row if row is not None and row["key "] == key else None
-            below, rows = self.node(row["idnt"])
-            need(below == level - 1, "a node is not on the level below its parent")
-            level = below
+        own, rows = self.node(root, level)
+        row = next((row for row in rows if row["key "] >= key), None)
+        if row is not None and own:
+            return self.find(row["idnt"], key, own - 1)
+        return row if row is not None and row["key "] == key else None
 
     def leaves(self, root: bytes, level: int | None = None) -> Rows:
         """All rows of the leaves, in order."""
-        own, rows = self.node(root)
-        need(level is None or own == level, "a node is not on the level below its parent")
+        own, rows = self.node(root, level)
         if not own:
             return rows
         found: Rows = []
         for row in rows:
             below = self.leaves(row["idnt"], own - 1)
-            files = [entry for entry in below if entry["kind"][0] & 15 != 2]
-            size = sum(int.from_bytes(entry["size"], "little") for entry in files)
-            counted = (int.from_bytes(row["file"], "little"), int.from_bytes(row["byte"], "little"))
-            need(counted == (len(files), size), "a node counts other files than are below it")
+            need(counts(below) == (value(row["file"]), value(row["byte"])), "a node counts other files")
             need(below[-1]["key "] == row["key "], "a node has another last key than its parent says")
             found += below
         return found
-
-
-# The log
 
 
 class Entry:
@@ -256,12 +263,7 @@ class Log:
 
 def operations(reader: Reader) -> list[tuple[bytes, bytes]]:
     """Tags and bodies."""
-    found = []
-    for _ in range(reader.number(4)):
-        tag = reader.raw(4)
-        reader.raw(1)
-        found.append((tag, reader.blob()))
-    return found
+    return [(reader.raw(4), reader.raw(1), reader.blob())[::2] for _ in range(reader.number(4))]
 
 
 def changes_of(steps: list[tuple[bytes, bytes]]) -> dict[bytes, bytes | None]:
@@ -293,18 +295,13 @@ def changes_of(steps: list[tuple[bytes, bytes]]) -> dict[bytes, bytes | None]:
             if tag == b"drnm":
                 changed[b"data" + reader.blob()] = dataset
         elif tag == b"runs":
-            run = reader.raw(16)
-            changed[b"runs" + run] = ZERO[:8] + reader.raw(32) + ZERO + b"\0"
+            changed[tag + body[:16]] = ZERO[:8] + body[16:48] + ZERO + b"\0"
         elif tag == b"rune":
-            run = reader.raw(16)
-            changed[b"rune" + run] = reader.raw(33)
+            changed[tag + body[:16]] = body[16:49]
         elif tag == b"modl":
             name, number = reader.blob(), reader.number(8)
             changed[b"modl" + name + b"\0" + number.to_bytes(8, "big")] = reader.raw(48)
     return changed
-
-
-# What the bundle says
 
 
 class Bundle:
@@ -335,15 +332,11 @@ class Bundle:
     def _version(self, id: str, facts: dict[str, Any]) -> bytes:
         """Check one version: its record, the log that names it, its files. Gives the digest of its tree."""
         record = self.members[f"versions/{id}"]
-        need(
-            derived("dataver 2026 v1 version", record).hex() == id, f"the record of version {id} was changed"
-        )
+        check("version", record, id, "the record of version")
         tree = record[5:37]
         need(tree.hex() == facts["tree"], f"version {id} has other files than the bundle says")
         log, dataset = self.logs[facts["repository"]], bytes.fromhex(facts["dataset"])
-        value = log.get(b"vers" + dataset + bytes.fromhex(id))
-        need(value is not None, f"the log does not name version {id}")
-        assert value is not None
+        value = there(log.get(b"vers" + dataset + bytes.fromhex(id)), f"the log does not name version {id}")
         files, size = struct.unpack("<QQ", value[48:64])
         need((files, size) == (facts["files"], facts["bytes"]), f"the log counts other files of version {id}")
         if facts["name"] is not None:
@@ -357,48 +350,38 @@ class Bundle:
 
     def _files(self, id: str, tree: bytes, files: int, size: int) -> None:
         found = self.trees[id] = Tree(TREE, self.members[f"trees/{tree.hex()}"])
-        entries = [row for row in found.leaves(tree) if row["kind"][0] & 15 != 2]
-        total = sum(int.from_bytes(row["size"], "little") for row in entries)
-        need((len(entries), total) == (files, size), f"version {id} has other files than the log counts")
-        need(set(found.nodes) == found.used, f"the tree of version {id} has nodes that are not of it")
+        need(counts(found.leaves(tree)) == (files, size), f"version {id} has other files than the log counts")
+        need(set(found.nodes) == set(found.read), f"the tree of version {id} has nodes that are not of it")
 
     def _run(self) -> None:
         """The records of the run: named by the log, and of the versions that are here."""
         run = self.index["run"]
         log = self.logs[run["repository"]]
         id = bytes.fromhex(run["id"])
-        began, ended = log.get(b"runs" + id), log.changes.get(b"rune" + id)
-        need(began is not None, f"the log does not name run {run['id']}")
-        assert began is not None
-        if ended is None:
-            ended = began[40:73]
+        began = there(log.get(b"runs" + id), f"the log does not name run {run['id']}")
+        ended = log.changes.get(b"rune" + id) or began[40:73]
         need(began[8:40].hex() == run["start"], "the log names another record of the run's start")
-        if run["end"] is not None:
-            need(ended[:32].hex() == run["end"], "the log names another record of the run's end")
+        end = run["end"] or ZERO.hex()
+        need(ended[:32].hex() == end, "the log names another record of the run's end")
         for digest in {run["start"], run["end"] or run["start"], *run["others"]}:
             self._record(digest, run["id"])
         self.run = read_run(self.members[f"runs/{run['end'] or run['start']}"])
         for given in self.run["inputs"]:
             version = given["version"]
             need(version in self.records, f"version {version}, which the run read, is not in the bundle")
-            need(
-                self.records[version].hex() == given["tree"], f"the run read other files of version {version}"
-            )
-            complete = self.index["versions"][version]["complete"]
-            need(complete, f"the files of version {version}, which the run read, are not in the bundle")
+            tree = self.records[version].hex()
+            need(tree == given["tree"], f"the run read other files of version {version}")
+            need(version in self.trees, f"the files of version {version} are not in the bundle")
 
     def _record(self, digest: str, id: str) -> None:
         data = self.members[f"runs/{digest}"]
-        need(
-            derived("dataver 2026 v1 run", data).hex() == digest, f"the record {digest} of a run was changed"
-        )
+        check("run", data, digest, "the record of a run")
         record = read_run(data)
         need(record["run"] == id, f"the record {digest} is of another run")
         parts = {part for given in record["inputs"] for part in given["reads"]}
         parts |= {(record["code"] or {}).get("patch"), (record["environment"] or {}).get("packages")}
         for part in parts - {None}:
-            found = derived("dataver 2026 v1 run part", self.members[f"parts/{part}"]).hex()
-            need(found == part, f"the part {part} of a run was changed")
+            check("run part", self.members[f"parts/{part}"], part, "the part of a run's record")
 
     def _model(self) -> None:
         model = self.index["model"]
@@ -406,9 +389,7 @@ class Bundle:
             return
         log = self.logs[self.index["run"]["repository"]]
         key = b"modl" + model["name"].encode() + b"\0" + model["number"].to_bytes(8, "big")
-        value = log.get(key)
-        need(value is not None, f"the log does not name model {model['name']}@v{model['number']}")
-        assert value is not None
+        value = there(log.get(key), f"the log does not name model {model['name']}@v{model['number']}")
         need(value[:16].hex() == self.index["run"]["id"], "the log says that another run made the model")
         need(value[16:48].hex() == model["record"], "the log names another record of the model")
         trees = [made["tree"] for made in read_run(self.members[f"runs/{model['record']}"])["models"]]
@@ -418,14 +399,12 @@ class Bundle:
         """The report is of this run, this model and these versions."""
         report = json.loads(self.members["audit.json"])
         need(report["run"]["id"] == self.index["run"]["id"], "audit.json is of another run")
-        told = [(given["id"], given["tree"]) for given in report["data"]]
+        data = [(given["id"], given["tree"]) for given in report["data"]]
         real = [(given["version"], given["tree"]) for given in self.run["inputs"]]
-        need(told == real, "audit.json tells of other data than the run's record")
-        same = ("code", "environment", "params", "metrics", "seeds")
-        odd = [name for name in same if report[name] != self.run[name]]
-        odd += [
-            name for name in ("name", "author", "status", "command") if report["run"][name] != self.run[name]
-        ]
+        need(data == real, "audit.json tells of other data than the run's record")
+        told = {name: report[name] for name in ("code", "environment", "params", "metrics", "seeds")}
+        told |= {name: report["run"][name] for name in ("name", "author", "status", "command")}
+        odd = [name for name, value in told.items() if value != self.run[name]]
         need(not odd, f"audit.json and the run's record differ in {', '.join(odd)}")
         model = self.index["model"]
         need(model is None or report["model"]["tree"] == model["tree"], "audit.json is of another model")
@@ -433,22 +412,20 @@ class Bundle:
     def file(self, path: str, version: str, local: str) -> str:
         """Prove that a file on this machine is one of a version; gives the digest."""
         names = {facts["name"]: id for id, facts in self.index["versions"].items() if facts["name"]}
-        found = [
-            id
-            for id in self.trees
-            if id == names.get(version) or (len(version) > 7 and id.startswith(version))
-        ]
+        prefix = version if len(version) > 7 else "none"
+        found = [id for id in self.trees if id == names.get(version) or id.startswith(prefix)]
         need(len(found) == 1, f"no single version with its files is called {version} in the bundle")
-        row = self.trees[found[0]].find(self.records[found[0]], os.fsencode(path))
-        need(row is not None, f"{version} has no file {path!r}")
-        assert row is not None
+        row = there(
+            self.trees[found[0]].find(self.records[found[0]], os.fsencode(path)),
+            f"{version} has no file {path!r}",
+        )
         hasher, size = blake3(), 0
         with open(local, "rb") as file:
             while block := file.read(1 << 22):
                 hasher.update(block)
                 size += len(block)
         digest = hasher.digest()
-        same = digest == row["dgst"] and size == int.from_bytes(row["size"], "little")
+        same = digest == row["dgst"] and size == value(row["size"])
         need(same, f"{local} is not the file {path!r} of {version}: it is {digest.hex()}")
         return str(digest.hex())
 
@@ -456,8 +433,7 @@ class Bundle:
 def read_run(data: bytes) -> dict[str, Any]:
     """The record of a run, whose digest was compared."""
     need(data[:5] == b"DVRN\1", "it is no record of a run")
-    found: dict[str, Any] = json.loads(data[5:])
-    return found
+    return dict(json.loads(data[5:]))
 
 
 def read_members(place: str) -> dict[str, bytes]:
@@ -481,11 +457,10 @@ def report(bundle: Bundle) -> list[str]:
     lines = []
     for name, log in bundle.logs.items():
         lines.append(f"log      repository {name}, entry {log.newest.number}: {log.newest.digest.hex()}")
-    if index["model"] is not None:
-        lines.append(
-            f"model    {index['model']['name']}@v{index['model']['number']}, files {index['model']['tree']}"
-        )
-    lines.append(f"run      {index['run']['id']}, record {index['run']['end'] or index['run']['start']}")
+    model, run = index["model"], index["run"]
+    if model is not None:
+        lines.append(f"model    {model['name']}@v{model['number']}, files {model['tree']}")
+    lines.append(f"run      {run['id']}, record {run['end'] or run['start']}")
     for given in bundle.run["inputs"]:
         facts = index["versions"][given["version"]]
         name = facts["name"] or given["dataset"]
@@ -493,23 +468,15 @@ def report(bundle: Bundle) -> list[str]:
         lines.append(f"data     {given['role']}: {name} {given['version']}, {counts}")
     others = len(index["versions"]) - len({given["version"] for given in bundle.run["inputs"]})
     lines.append(f"history  {others} more versions that these came from")
-    lines.append(
-        "proven: the log entries above name this run, this model and these versions, whose records and"
-    )
-    lines.append("trees are complete and unchanged. Compare the entries' digests with ones that you trust.")
-    return lines
+    return [*lines, PROVEN]
 
 
 def main(arguments: list[str]) -> int:
     """Check, and say what came of it."""
-    assert __doc__ is not None
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    form, three = argparse.RawDescriptionHelpFormatter, ("PATH", "VERSION", "LOCALFILE")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("bundle", nargs="?", default=os.path.dirname(os.path.abspath(__file__)))
-    parser.add_argument(
-        "--file", nargs=3, action="append", default=[], metavar=("PATH", "VERSION", "LOCALFILE")
-    )
+    parser.add_argument("--file", nargs=3, action="append", default=[], metavar=three)
     options = parser.parse_args(arguments)
     try:
         bundle = Bundle(read_members(options.bundle))
@@ -519,15 +486,7 @@ def main(arguments: list[str]) -> int:
     except BundleError as error:
         sys.stdout.write(f"FAILED: {error}\n")
         return 1
-    except (
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        struct.error,
-        RecursionError,
-    ) as error:
+    except FAILURES as error:
         sys.stdout.write(f"FAILED: the bundle cannot be read: {type(error).__name__}: {error}\n")
         return 1
     sys.stdout.write("\n".join([*lines, "OK\n"]))

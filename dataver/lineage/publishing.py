@@ -102,6 +102,7 @@ def _ending(state: State, run: bytes, record: RunRecord, made: list[ModelState])
             operations.append(RunLink(run, kind, tuple(Digest.parse(id) for id in dict.fromkeys(versions))))
     operations += [RunTracker(run, f"{tracker.kind}:{tracker.run_id}") for tracker in record.trackers]
     numbers: dict[str, int] = {}
+    digest = record.digest()
     left = [model.name for model in made]
     for model in record.models:
         if model.name in left:
@@ -111,7 +112,7 @@ def _ending(state: State, run: bytes, record: RunRecord, made: list[ModelState])
             newest = newest_model(state, model.name)
             numbers[model.name] = newest.number if newest is not None else 0
         numbers[model.name] += 1
-        operations.append(ModelCreate(model.name, numbers[model.name], run, record.digest()))
+        operations.append(ModelCreate(model.name, numbers[model.name], run, digest))
         operations.append(ModelFiles(model.name, numbers[model.name], _found_by(model)))
     return operations
 

@@ -86,8 +86,8 @@ class StateNodes:
             raise DamagedError(f"{what} does not match its digest; run `dataver verify`")
         if kept is None and self._cache is not None:
             self._cache.put(link.digest, data)
-        node = STATE.decode(data, what)
-        return Node(node.level, [_absolute(row, pack) for row in node.rows]) if node.level else node
+        level, rows = STATE.decode_columns(data, what)
+        return Node(level, [_absolute(row, pack) for row in rows] if level else rows)
 
     def _fetch(self, pack: bytes, offset: int, length: int) -> bytes:
         """The bytes of a node. From far away with those before it: a node's children stand there."""

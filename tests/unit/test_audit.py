@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import dataver
-from dataver.errors import BadInputError, PathNotFoundError
+from dataver.errors import BadInputError, PathNotFoundError, RefNotFoundError
 from dataver.format.run_record import Code, Environment, LockedBy, Process, RunInput, Tracker, part_digest
-from dataver.lineage.audit import BROKEN, NOT_TRACEABLE, TRACED, AuditReport, audit
+from dataver.lineage.audit import BROKEN, NOT_TRACEABLE, TRACED, TRACKED_RUNS, AuditReport, audit
 from dataver.lineage.audit_page import page
 from dataver.lineage.audit_sections import sections
 from dataver.lineage.model_link import link_document, write_link
@@ -188,11 +188,13 @@ def test_what_the_tracker_says_is_compared(
     install(
         tmp_path,
         monkeypatch,
+        "from dataver.errors import RefNotFoundError\n"
         "from dataver.lineage.nodes import ClaimedInput, ExternalNode\n"
         "def resolve(text):\n"
         f"    ids = {{'good': '{version}', 'bad': {'ab' * 32!r}}}\n"
         "    name = text.removeprefix('toys:/')\n"
         "    if name == text: return None\n"
+        "    if name == 'gone': raise RefNotFoundError('the tracker has no such model')\n"
         "    inputs = (ClaimedInput(ids[name]),) if name in ids else None\n"
         f"    folder = {str(model)!r} if name == 'files' else ''\n"
         "    names = ('toy:7',) if name != 'new' else ()\n"
@@ -206,11 +208,21 @@ def test_what_the_tracker_says_is_compared(
     assert (report.status, report.subject.found_by, report.name) == (TRACED, "tracker", "model:churn@v1")
     assert agreements(report)["tracker"] is True
     assert report.warnings == ["the tracker has an input that is no version: frame"]
+    monkeypatch.setitem(TRACKED_RUNS, "toy", "toys:/bad")
+    assert "not asked" in next(
+        one.detail for one in audit(repository, "churn").evidence if one.source == "tracker"
+    )
+    asked = audit(repository, "churn", tracker=True)
+    assert (asked.status, agreements(asked)["tracker"]) == (BROKEN, False)
+    monkeypatch.setitem(TRACKED_RUNS, "toy", "toys:/gone")
+    assert "in vain" in audit(repository, "churn", tracker=True).warnings[0]
     report = audit(repository, "toys:/bad")
     assert (report.status, agreements(report)["tracker"]) == (BROKEN, False)
     assert audit(repository, "toys:/silent").status == TRACED
     assert agreements(audit(repository, "toys:/files"))["model files"] is True
     assert audit(repository, "toys:/new").status == NOT_TRACEABLE
+    with pytest.raises(RefNotFoundError, match="no such model"):
+        audit(repository, "toys:/gone")
     trained(repository, model, trackers=(Tracker("toy", "7"),))
     assert any("2 runs" in warning for warning in audit(repository, "toys:/good").warnings)
 
@@ -291,7 +303,8 @@ def test_data_in_another_repository(repository: Repository, model: Path, tmp_pat
 
 def split(part: str, rows: int | None = None) -> dict[str, Any]:
     definition = dataver.HashSplit("id", parts={"train": 0.8, "test": 0.2})
-    found: dict[str, Any] = {"part": part, "definition": definition.to_document()}
+    document = definition.to_document()
+    found: dict[str, Any] = {"part": part, "definition": document, "name": "", "digest": definition.digest}
     return found | ({} if rows is None else {"rows": rows})
 
 
@@ -305,11 +318,34 @@ def test_parts_are_counted_and_compared_where_asked(repository: Repository, mode
     assert [found.rows for found in report.inputs] == [111, None]
     assert report.overlaps[0]["overlap"] is False
     assert "by key" in report.overlaps[0]["reason"]
+    assert (report.inputs[0].to_json()["part"], report.inputs[0].name) == ("train", "train@v1:train")
     report = audit(repository, "churn", rows=True)
     counted = [found.rows for found in report.inputs]
     assert sum(counted) == 300  # type: ignore[arg-type]
     assert report.overlaps[0]["overlap"] is False
     assert report.overlaps[0]["rows"]["a_rows"] == counted[0]
+
+
+def test_parts_of_splits_that_versions_have_themselves(
+    repository: Repository, model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "train" / ".dataver-splits.toml").write_text(
+        '[fold]\nkind = "hash"\nkeys = ["id"]\nparts = { train = 0.8, test = 0.2 }\n'
+    )
+    repository.commit("train", tmp_path / "train")
+    view = repository.version("train@v2").split("fold/train")
+    named = {"part": "train", "name": "fold", "definition": view.definition.to_document()}
+    inputs = [
+        runs.read(repository, "train@v2:fold/train", split=named),
+        runs.read(repository, "train@v2:fold/test", "test", split={"part": "test", "name": "fold"}),
+        runs.read(repository, "test@v1", "other"),
+    ]
+    trained(repository, model, inputs=inputs)
+    report = audit(repository, "churn", rows=True)
+    assert [found.name for found in report.inputs] == ["train@v2:fold/train", "train@v2:fold/test", "test@v1"]
+    assert sum(found.rows or 0 for found in report.inputs) == 400
+    assert [pair["overlap"] for pair in report.overlaps] == [None, False, False]
+    assert "different splits" in report.overlaps[0]["reason"]
 
 
 def test_training_data_that_are_test_data_too(repository: Repository, model: Path, tmp_path: Path) -> None:

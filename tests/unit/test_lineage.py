@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import dataver
 from dataver.digest import Digest
 from dataver.errors import BadInputError, PathNotFoundError, RefNotFoundError
+from dataver.format.operations import BranchSet, IndexAdd, VersionAdd
 from dataver.format.version import VersionRecord
 from dataver.lineage import drawing, nodes
 from dataver.lineage.graph import Lineage, lineage
@@ -24,6 +25,7 @@ from dataver.lineage.graph_text import tree
 from dataver.lineage.layout import lay_out
 from dataver.lineage.nodes import ExternalNode, external_node
 from dataver.lineage.origins import derived_from, sources
+from dataver.packs import RecordWriter, write_segment
 from dataver.repository import Repository
 from tests import runs
 from tests.repositories import memory_repository
@@ -208,6 +210,49 @@ def test_what_a_version_says_of_its_sources() -> None:
     for body in (b"{", b"[]", b'{"sources": 3}', b"[" * 100_000):
         assert list(sources(with_body(body))) == []
     assert list(sources(replace(record, extensions=()))) == []
+
+
+def test_sources_and_what_data_were_derived_from_are_in_the_graph(repository: Repository) -> None:
+    raw = repository.version("raw@v1")
+    said = {
+        "sources": [{"url": "https://example.org/a", "licence": "CC0"}],
+        "derived_from": [
+            {"dataset": "raw", "id": raw.id, "tree": raw.tree, "repository": repository.id},
+            {"dataset": "far", "id": ID, "tree": TREE, "repository": OTHER},
+        ],
+    }
+    publish_with(repository, "iris", json.dumps(said).encode())
+    found = lineage(repository.session, "iris@v3", down=False)
+    assert {
+        ("source:https://example.org/a", "iris@v3", "source"),
+        ("raw@v1", "iris@v3", "derived"),
+        (f"far@{ID}", "iris@v3", "derived"),
+        ("iris@v2", "iris@v3", "parent"),
+    } <= edges(found)
+    assert found.nodes["source:https://example.org/a"]["licence"] == "CC0"
+    assert found.nodes[f"far@{ID}"]["state"] == "elsewhere"
+    down = edges(lineage(repository.session, "raw@v1", up=False))
+    assert ("raw@v1", "iris@v3", "derived") in down
+    assert "CC0" in page(found)
+
+
+def publish_with(repository: Repository, dataset: str, body: bytes) -> None:
+    """A version like the head of a dataset, whose record says where its data came from."""
+    session = repository.session
+    state = session.newest()
+    head = session.resolve(dataset, state)
+    before = session.record(head.version.id, state)
+    record = replace(before, parents=(head.version.id,), extensions=((b"srcs", 0, body),))
+    writer = RecordWriter(session.store)
+    writer.add(record.id(), record.encode())
+    segment = write_segment(session.store, writer.close())
+    version, old = record.id(), head.version
+    operations = (
+        VersionAdd(head.dataset, version, old.manifest, old.files, old.size_bytes, 0, 0),
+        BranchSet(head.dataset, "main", old.id, version, old.number + 1, (version,)),
+        IndexAdd(segment.name, segment.keys, segment.size_bytes),
+    )
+    session.log.append(lambda _: operations, session.who("test"))
 
 
 # Pictures

@@ -145,10 +145,17 @@ def test_the_tree_of_a_model_is_that_of_a_version(tmp_path: Path) -> None:
     (folder / "run.sh").write_text("#!/bin/sh\n")
     (folder / "run.sh").chmod(0o755)
     (folder / "link").symlink_to("run.sh")
+    (folder / "scratch.tmp").write_text("not of it")
+    (folder / ".dataverignore").write_text("*.tmp\n")
     committed = memory_repository().commit("model", folder)
     found = local_model(folder)
     assert found.trees == (committed.tree,)
-    assert [(file.path, file.size) for file in found.files] == [("data/m.bin", 300_000), ("run.sh", 10)]
+    assert [(file.path, file.size) for file in found.files] == [
+        (".dataverignore", 6),
+        ("data/m.bin", 300_000),
+        ("link", 6),
+        ("run.sh", 10),
+    ]
     write_link(folder, DOCUMENT)
     linked = local_model(folder)
     assert linked.trees[1] == committed.tree
