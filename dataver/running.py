@@ -167,7 +167,6 @@ class Run:
             raise BadInputError(f"run {self.id[:12]} has not begun")
         if recorder is None or self._process != os.getpid():
             return
-        events.emit("run_ending", self)
         self._switch_off()
         try:
             gathered = gather(recorder.folder)
@@ -205,6 +204,8 @@ class Run:
         self._before = recording.activate(self._recorder), before
 
     def _switch_off(self) -> None:
+        """Hear what others have to add, and note nothing more."""
+        events.emit("run_ending", self)
         assert self._before is not None
         assert self._recorder is not None
         active, variables = self._before
