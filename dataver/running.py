@@ -25,7 +25,7 @@ from dataver.format.run_record import RunModel, RunRecord, Tracker
 from dataver.lineage import spool
 from dataver.lineage.code import capture_code
 from dataver.lineage.environment import capture_environment
-from dataver.lineage.gathering import Gathered, gather
+from dataver.lineage.gathering import Gathered, gather, noted_trackers
 from dataver.lineage.local_model import local_model
 from dataver.lineage.masking import mask_command, mask_record, mask_text
 from dataver.lineage.model_link import link_models
@@ -190,8 +190,6 @@ class Run:
         except OSError as error:
             gathered = Gathered()
             warnings.warn(f"what run {self.id[:12]} read is not known: {error}", stacklevel=2)
-        self._trackers = list(dict.fromkeys([*self._trackers, *gathered.trackers]))
-        events.emit("run_ending", self)
         record = replace(
             start,
             status=status,
@@ -205,7 +203,7 @@ class Run:
             inputs=gathered.inputs,
             outputs=gathered.outputs,
             models=(*self._logged, *gathered.models),
-            trackers=tuple(self._trackers),
+            trackers=tuple(dict.fromkeys([*self._trackers, *gathered.trackers])),
         )
         self._parts += gathered.parts
         self.record = fitting(mask_record(record))
@@ -227,6 +225,8 @@ class Run:
             take(self._plan, self._recorder)
 
     def _switch_off(self) -> None:
+        """Hear what others have to add, and note nothing more."""
+        events.emit("run_ending", self)
         assert self._before is not None
         assert self._recorder is not None
         active, variables = self._before
@@ -404,8 +404,9 @@ class Run:
 
     @property
     def trackers(self) -> tuple[Tracker, ...]:
-        """What it is called in other tools, as far as it is known; from other processes, when it ends."""
-        return tuple(self._trackers)
+        """What it is called in other tools, as this process and its others noted it so far."""
+        noted = () if self._recorder is None else noted_trackers(self._recorder.folder)
+        return tuple(dict.fromkeys([*self._trackers, *noted]))
 
     @property
     def waits(self) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dataver.format.run_record import Tracker
     from dataver.lineage.nodes import ExternalNode
     from dataver.running import Run
 
@@ -47,17 +49,28 @@ class RunHook:
 
     def run_ending(self, run: Run) -> None:
         """Take over the parameters and metrics that MLflow has."""
-        if linking() and any(tracker.kind == TRACKER for tracker in run.trackers):
+        if _told_to(run.trackers):
             from dataver.integrations.mlflow.linked_runs import take_over
 
             take_over(run)
 
     def run_ended(self, run: Run) -> None:
         """Tell MLflow what was read."""
-        if linking() and any(tracker.kind == TRACKER for tracker in run.trackers) and run.record is not None:
+        if run.record is not None and _told_to(run.record.trackers):
             from dataver.integrations.mlflow.linked_runs import tell
 
             tell(run.record)
+
+
+def _told_to(trackers: Iterable[Tracker]) -> bool:
+    """Whether there is a run of MLflow to speak to, and MLflow to do it."""
+    from importlib.util import find_spec
+
+    return (
+        linking()
+        and any(tracker.kind == TRACKER for tracker in trackers)
+        and ("mlflow" in sys.modules or find_spec("mlflow") is not None)
+    )
 
 
 def _tracking_uri() -> str:

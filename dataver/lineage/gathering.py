@@ -24,7 +24,7 @@ from dataver.format.run_record import (
 from dataver.recording import NOTES_SUFFIX, FileReads
 from dataver.values import dataclass
 
-__all__ = ["Gathered", "gather"]
+__all__ = ["Gathered", "gather", "noted_trackers"]
 
 Key = tuple[str, str, str, str]
 """Repository, version, role, and the part as text."""
@@ -118,6 +118,17 @@ def gather(folder: str) -> Gathered:
     return Gathered(
         tuple(inputs), tuple(outputs), tuple(parts), tuple(notes.models), tuple(dict.fromkeys(notes.trackers))
     )
+
+
+def noted_trackers(folder: str) -> tuple[Tracker, ...]:
+    """What a run that is on is called in other tools, as its processes noted it so far; no more is read."""
+    found: list[Tracker] = []
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(NOTES_SUFFIX):
+            with open(os.path.join(folder, name), "rb") as file:
+                lines = [line for line in file if line.startswith(b'["t",') and line.endswith(b"\n")]
+            found += [Tracker(**json.loads(line)[1]) for line in lines]
+    return tuple(dict.fromkeys(found))
 
 
 def _read_notes(path: str, notes: _Notes) -> None:

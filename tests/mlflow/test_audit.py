@@ -91,6 +91,8 @@ def test_from_the_data_to_an_audited_model_with_no_change_to_the_code(
         if asked.startswith("models:"):
             assert (agreed["model metadata"], agreed["model files"]) == (True, True), asked
     assert audit(f"models:/{name}/1", verify=True)["verified"] is True
+    asked_too = audited(dataver.open(), "irism@v1", tracker=True).to_json()
+    assert evidence(asked_too)["tracker"] is True
 
     # The folder alone says it, wherever it is.
     folder = mlflow.artifacts.download_artifacts(f"models:/{model_id}", dst_path=str(tmp_path / "copy"))

@@ -162,6 +162,14 @@ def test_a_server_that_is_gone_fails_no_run(
     assert Records(repository.session, state).of(find_run(state, run.id)).status == "done"
 
 
+def test_a_tracker_of_which_nobody_knows_where_it_is_makes_no_database(world: World, tmp_path: Path) -> None:
+    assert not mlflow.is_tracking_uri_set()
+    with dataver.run("train") as run:
+        run.add_tracker("mlflow", "39a8545a")
+    assert [tracker.run_id for tracker in recorded(run).trackers] == ["39a8545a"]
+    assert not (tmp_path / "mlflow.db").exists()
+
+
 def test_bytes_that_are_not_at_hand_are_told_all_the_same(
     world: World, tracking: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

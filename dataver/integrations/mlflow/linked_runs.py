@@ -12,7 +12,7 @@ import functools
 import os
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ from dataver.integrations.mlflow_plugins import linking
 from dataver.lineage.local_model import local_model
 
 if TYPE_CHECKING:
-    from dataver.format.run_record import RunRecord
+    from dataver.format.run_record import RunRecord, Tracker
     from dataver.running import Run
 
 RUN_TAG = "dataver.run"
@@ -124,18 +124,23 @@ def began_inside(run: Run) -> None:
 
 def take_over(run: Run) -> None:
     """Log in a run the parameters and metrics that MLflow has and the run has not."""
-    for tracker in run.trackers:
-        if tracker.kind == TRACKER:
-            there = client_at(tracker.uri).get_run(tracker.run_id).data
-            run.log_params({name: value for name, value in there.params.items() if name not in run.params})
-            run.log_metrics({name: value for name, value in there.metrics.items() if name not in run.metrics})
+    for tracker in _known(run.trackers):
+        there = client_at(tracker.uri).get_run(tracker.run_id).data
+        run.log_params({name: value for name, value in there.params.items() if name not in run.params})
+        run.log_metrics({name: value for name, value in there.metrics.items() if name not in run.metrics})
 
 
 def tell(record: RunRecord) -> None:
     """Tell the runs of MLflow that a run names what it read."""
-    for tracker in record.trackers:
-        if tracker.kind == TRACKER:
-            client = client_at(tracker.uri)
-            client.set_tag(tracker.run_id, RUN_TAG, record.run)
-            inputs = [(described(Input.from_run(given)), given.role) for given in record.inputs]
-            record_inputs(client, tracker.run_id, inputs)
+    for tracker in _known(record.trackers):
+        client = client_at(tracker.uri)
+        client.set_tag(tracker.run_id, RUN_TAG, record.run)
+        inputs = [(described(Input.from_run(given)), given.role) for given in record.inputs]
+        record_inputs(client, tracker.run_id, inputs)
+
+
+def _known(trackers: Iterable[Tracker]) -> Iterator[Tracker]:
+    """Those of MLflow of which it is known where they are: else it would look in the current folder."""
+    for tracker in trackers:
+        if tracker.kind == TRACKER and (tracker.uri or mlflow.is_tracking_uri_set()):
+            yield tracker
