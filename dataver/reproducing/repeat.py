@@ -15,16 +15,15 @@ from typing import Any, Protocol
 
 from dataver.errors import AlreadyExistsError, BadInputError, CheckFailedError, DamagedError, RefNotFoundError
 from dataver.format.run_record import Environment, RunRecord
-from dataver.lineage.records import Records
 from dataver.paths import safe_spelling
 from dataver.repository import Repository
 from dataver.reproduced import PLAN_VARIABLE, Plan
 from dataver.reproducing.code_copy import copy_code, top_of
 from dataver.reproducing.commands import again, is_python
-from dataver.reproducing.differences import RunDifference, compare, packages
+from dataver.reproducing.differences import Parts, RunDifference, compare, packages
 from dataver.reproducing.inputs import Opener, Places, damage_of, declared, entries, names
 from dataver.reproducing.interpreters import Interpreter, lock_of, new_environment, variables_of
-from dataver.reproducing.naming import Found, begun_within, find, recorded
+from dataver.reproducing.naming import Found, Runs
 from dataver.reproducing.outcome import DIFFERENT, Result, results_of, verdict
 from dataver.running import RUNS_REPO_VARIABLE
 from dataver.values import dataclass
@@ -124,20 +123,20 @@ def repeat(
     `RefNotFoundError` where something that it takes is not there, `DamagedError` where data are damaged.
     `options` are those of the program before the verb, for the run that records.
     """
-    state = repository.session.newest()
-    records = Records(repository.session, state)
-    found = find(state, records, named)
+    runs = Runs(repository.session)
+    found = runs.find(named)
     original = found.record
     _check(found, wanted)
     places = Places(repository, opener)
-    patch, notes = _patch(records, original, wanted)
+    patch, notes = _patch(runs.part, original, wanted)
     plan = _plan(found, repository, places)
     with _folder(wanted.keep) as folder:
         copy = _copy(original, patch, wanted, folder, tell)
-        interpreter = _interpreter(original.environment, records, wanted, copy.inner, folder, tell)
+        interpreter = _interpreter(original.environment, runs.part, wanted, copy.inner, folder, tell)
         tell(f"environment: {interpreter.how}")
         command = _command(original, wanted, copy, interpreter)
         data = places.data(original)
+        recorder = opener(os.environ[RUNS_REPO_VARIABLE]) if os.environ.get(RUNS_REPO_VARIABLE) else None
         program = [sys.executable, "-P", "-m", "dataver.cli", "--repo", data.url, *options]
         ended = launch(
             [*program, *_run_options(original, folder), "--", *command],
@@ -150,12 +149,12 @@ def repeat(
         damage = damage_of(original, places)
         if damage is not None:
             raise DamagedError(f"the run cannot be repeated, as its data are damaged: {damage}")
-    run, reason = _new_run(repository, plan, original)
+    there = Runs((recorder or repository).session)
+    run, reason = _new_run(there, plan, original)
     reason = f"the command ended with exit code {ended.code}" if ended.code else reason
     results = tuple(results_of(original, run, wanted.tolerances))
     status = DIFFERENT if reason else verdict(results)
-    newest = Records(repository.session, repository.session.state())
-    difference = compare(repository, newest, original, run)
+    difference = compare(repository, original, run, _either(there, runs))
     return Repeated(
         original, run, status, results, difference, copy.origin, interpreter.how, wanted.keep,
         tuple(notes), reason,
@@ -191,7 +190,7 @@ def _variables(
 ) -> dict[str, str | None]:
     found = variables_of(record.environment, interpreter.python)
     found |= {REPO_VARIABLE: data.url, PLAN_VARIABLE: plan}
-    if data.id != repository.id:
+    if data.id != repository.id and not os.environ.get(RUNS_REPO_VARIABLE):
         found[RUNS_REPO_VARIABLE] = repository.url
     return found
 
@@ -222,7 +221,7 @@ def _check(found: Found, wanted: Wanted) -> None:
         raise RefNotFoundError(f"the environment of run {short} is not on record; take --env keep")
 
 
-def _patch(records: Records, record: RunRecord, wanted: Wanted) -> tuple[bytes | None, list[str]]:
+def _patch(parts: Parts, record: RunRecord, wanted: Wanted) -> tuple[bytes | None, list[str]]:
     """The changes that were not committed, and what is to be said of them."""
     code = record.code
     assert code is not None
@@ -247,14 +246,14 @@ def _patch(records: Records, record: RunRecord, wanted: Wanted) -> tuple[bytes |
             f"the changes of run {record.run[:12]} that were not committed are not on record: {code.reason}; "
             "--without-patch leaves them out"
         )
-    return records.part(code.patch), notes
+    return parts(code.patch), notes
 
 
 def _plan(found: Found, repository: Repository, places: Places) -> Plan:
     record = found.record
     data = places.data(record)
     id = secrets.token_hex(16)
-    logs: list[tuple[Repository, int | None]] = [(repository, found.state.entry)]
+    logs: list[tuple[Repository, int | None]] = [(repository, found.entry)]
     if data.id != repository.id:
         logs.append((data, None))
     return Plan(
@@ -309,7 +308,7 @@ def _take(paths: Sequence[str], inner: str) -> None:
 
 def _interpreter(
     environment: Environment | None,
-    records: Records,
+    parts: Parts,
     wanted: Wanted,
     inner: str,
     folder: str,
@@ -321,7 +320,7 @@ def _interpreter(
     if how == KEEP or environment is None:
         return Interpreter(None, "the Python that is here")
     target = os.path.join(folder, "venv")
-    return new_environment(environment, packages(records, environment), inner, target, tell)
+    return new_environment(environment, packages(parts, environment), inner, target, tell)
 
 
 def _write(folder: str, name: str, text: str) -> str:
@@ -348,22 +347,31 @@ def _run_options(record: RunRecord, folder: str) -> list[str]:
     return found
 
 
-def _new_run(repository: Repository, plan: Plan, original: RunRecord) -> tuple[RunRecord, str]:
+def _either(runs: Runs, others: Runs) -> Parts:
+    """Parts of records from the one repository or the other."""
+
+    def part(digest: str) -> bytes:
+        try:
+            return runs.part(digest)
+        except DamagedError:
+            return others.part(digest)
+
+    return part
+
+
+def _new_run(runs: Runs, plan: Plan, original: RunRecord) -> tuple[RunRecord, str]:
     """The record to compare, of the new run or of one that the command began in it; and what is wrong."""
-    state = repository.session.newest()
-    records = Records(repository.session, state)
-    outer = recorded(state, records, plan.id)
+    outer = runs.ended(plan.id)
     if outer is None:
         raise CheckFailedError(
             f"run {plan.run[:12]} was begun again, and nothing was recorded of it; what it printed says why"
         )
     if not _is_own(original):
-        return outer.record, ""
-    inside = [info.record for info in begun_within(state, records, plan.id)]
-    named = [record for record in inside if record.name == original.name]
+        return outer, ""
+    named = [record for record in runs.begun_within(plan.id) if record.name == original.name]
     # A script may begin several runs of one name, which differ in their parameters.
     same = [record for record in named if record.params == original.params]
     chosen = next(iter([*same, *named]), None)
     if chosen is None:
-        return outer.record, f"the command began no run that is called {original.name!a:.100}"
+        return outer, f"the command began no run that is called {original.name!a:.100}"
     return chosen, ""

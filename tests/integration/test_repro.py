@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
@@ -102,7 +103,8 @@ def program(*arguments: str, code: int = 0, **settings: Any) -> subprocess.Compl
 
 
 def _as_json(arguments: tuple[str, ...]) -> tuple[str, ...]:
-    return (arguments[0], "--json", *arguments[1:])
+    verb = 2 if arguments[0] == "-R" else 0
+    return (*arguments[: verb + 1], "--json", *arguments[verb + 1 :])
 
 
 def document(*arguments: str, code: int = 0, **settings: Any) -> dict[str, Any]:
@@ -276,6 +278,38 @@ def test_runs_that_are_recorded_in_another_repository(
     done = document("repro", run)
     assert done["status"] == "equal"
     assert shown(done["run"])["inputs"][0]["number"] == 1
+
+
+def test_the_new_run_goes_where_runs_go(
+    place: Path, tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = record("python", "train.py")
+    runs = dataver.init(str(tmp_path / "runs"))
+    monkeypatch.setenv("DATAVER_RUNS_REPO", runs.url)
+    done = document("repro", run)
+    assert done["status"] == "equal"
+    assert [one["id"] for one in document("runs")["runs"]] == [run]
+    assert [one["id"] for one in document("-R", runs.url, "runs")["runs"]] == [done["run"]]
+
+
+def no_rights_of_root() -> None:
+    """Root may write what nobody may; what is started from here on may not."""
+    if os.geteuid() == 0:
+        assert ctypes.CDLL(None).prctl(24, 1, 0, 0, 0) == 0  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE
+
+
+def test_a_repository_that_one_may_only_read(place: Path, repository: Repository) -> None:
+    run = record("python", "train.py")
+    paths = [Path(repository.url), *Path(repository.url).rglob("*")]
+    for path in paths:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    done = document("repro", run, preexec_fn=no_rights_of_root)
+    assert done["status"] == "equal"
+    assert document("runs", "diff", run, done["run"])["first"] is None
+    assert shown(done["run"])["waiting"]
+    for path in paths:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    assert document("runs", "push")["pushed"] == [done["run"]]
 
 
 def test_a_version_that_was_let_go(place: Path, repository: Repository) -> None:
