@@ -92,7 +92,7 @@ class RunDifference:
 
 
 def compare(repository: Repository, a: RunRecord, b: RunRecord, parts: Parts) -> RunDifference:
-    """Compare two runs. Versions that the repository has are looked into; `parts` gives the records' parts."""
+    """Compare two runs. Versions that the repository has are looked into; `parts` gives what records name."""
     unknown: list[str] = []
     found = [
         *_data(repository, a, b),

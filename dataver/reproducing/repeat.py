@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
@@ -19,9 +18,9 @@ from dataver.paths import safe_spelling
 from dataver.repository import Repository
 from dataver.reproduced import PLAN_VARIABLE, Plan
 from dataver.reproducing.code_copy import copy_code, top_of
-from dataver.reproducing.commands import again, is_python
+from dataver.reproducing.commands import Moved, again, is_own, is_python, run_options, write
 from dataver.reproducing.differences import Parts, RunDifference, compare, packages
-from dataver.reproducing.inputs import Opener, Places, damage_of, declared, entries, names
+from dataver.reproducing.inputs import Opener, Places, check_out, damage_of, entries, names
 from dataver.reproducing.interpreters import Interpreter, lock_of, new_environment, variables_of
 from dataver.reproducing.naming import Found, Runs
 from dataver.reproducing.outcome import DIFFERENT, Result, results_of, verdict
@@ -52,7 +51,10 @@ Launch = Callable[[Sequence[str], str, Mapping[str, "str | None"]], Launched]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the user asks for: `command` in place of the recorded one, `code` where git has the commit."""
+    """What the user asks for: `command` in place of the recorded one, `code` where git has the commit.
+
+    `checkouts` are folders by dataset, `options` those of the record, in place of what stands there.
+    """
 
     environment: str = AUTO
     tolerances: Mapping[str, float] = field(default_factory=dict)
@@ -60,6 +62,8 @@ class Wanted:
     code: str | None = None
     take: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
+    checkouts: tuple[tuple[str, str], ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
     without_patch: bool = False
 
 
@@ -134,14 +138,19 @@ def repeat(
         copy = _copy(original, patch, wanted, folder, tell)
         interpreter = _interpreter(original.environment, runs.part, wanted, copy.inner, folder, tell)
         tell(f"environment: {interpreter.how}")
-        command = _command(original, wanted, copy, interpreter)
         data = places.data(original)
+        place = Moved(copy.top, top_of(wanted.code or os.getcwd()), (data.url, repository.url))
+        command = _command(original, wanted, copy, place, interpreter)
+        for dataset, target in wanted.checkouts:
+            _require_below(target, "--checkout")
+            check_out(original, places, dataset, os.path.join(copy.inner, target))
         recorder = opener(os.environ[RUNS_REPO_VARIABLE]) if os.environ.get(RUNS_REPO_VARIABLE) else None
+        planned = write(folder, "plan.json", plan.encode())
         program = [sys.executable, "-P", "-m", "dataver.cli", "--repo", data.url, *options]
         ended = launch(
-            [*program, *_run_options(original, folder), "--", *command],
+            [*program, *run_options(original, wanted.options, place, folder), "--", *command],
             copy.inner,
-            _variables(original, interpreter, repository, data, _write(folder, "plan.json", plan.encode())),
+            _variables(original, interpreter, repository, data, copy.inner, planned),
         )
     if ended.interrupted:
         raise KeyboardInterrupt
@@ -172,24 +181,30 @@ def _copy(
     tell(f"code: commit {code.commit[:12]} from {origin}{' with its changes' if patch else ''}")
     inner = os.path.normpath(os.path.join(top, code.folder))
     _take(wanted.take, inner)
-    if not os.path.isdir(inner):
+    if not os.path.isdir(inner) or os.path.relpath(inner, top).startswith(os.pardir):
         raise RefNotFoundError(f"commit {code.commit} has no folder {safe_spelling(code.folder)}")
     return _Copy(top, inner, origin)
 
 
-def _command(record: RunRecord, wanted: Wanted, copy: _Copy, interpreter: Interpreter) -> list[str]:
+def _command(
+    record: RunRecord, wanted: Wanted, copy: _Copy, place: Moved, interpreter: Interpreter
+) -> list[str]:
     if not wanted.command:
-        there = top_of(wanted.code or os.getcwd())
-        return again(record, copy.inner, copy.top, there, interpreter.python)
+        return again(record, copy.inner, place, interpreter.python)
     program, *arguments = wanted.command
     return [interpreter.python if interpreter.python and is_python(program) else program, *arguments]
 
 
 def _variables(
-    record: RunRecord, interpreter: Interpreter, repository: Repository, data: Repository, plan: str
+    record: RunRecord,
+    interpreter: Interpreter,
+    repository: Repository,
+    data: Repository,
+    folder: str,
+    plan: str,
 ) -> dict[str, str | None]:
     found = variables_of(record.environment, interpreter.python)
-    found |= {REPO_VARIABLE: data.url, PLAN_VARIABLE: plan}
+    found |= {REPO_VARIABLE: data.url, PLAN_VARIABLE: plan, "PWD": folder}
     if data.id != repository.id and not os.environ.get(RUNS_REPO_VARIABLE):
         found[RUNS_REPO_VARIABLE] = repository.url
     return found
@@ -262,13 +277,8 @@ def _plan(found: Found, repository: Repository, places: Places) -> Plan:
         f"repro-{id[:12]}",
         tuple(names(record, places)),
         entries(record, logs),
-        {} if _is_own(record) else dict(record.seeds),
+        {} if is_own(record) else dict(record.seeds),
     )
-
-
-def _is_own(record: RunRecord) -> bool:
-    """Whether the command began the run itself: `dataver run` records the exit code."""
-    return record.exit_code is None and not record.options
 
 
 @contextmanager
@@ -289,13 +299,17 @@ def _folder(keep: str | None) -> Iterator[str]:
     yield os.path.abspath(keep)
 
 
+def _require_below(path: str, option: str) -> None:
+    if os.path.isabs(path) or os.path.normpath(path).split(os.sep)[0] == os.pardir:
+        raise BadInputError(
+            f"{option} takes paths in this folder and below, and {safe_spelling(path)} is none"
+        )
+
+
 def _take(paths: Sequence[str], inner: str) -> None:
     """Bring along what git does not have, as it is now."""
     for path in paths:
-        if os.path.isabs(path) or os.path.normpath(path).startswith(".."):
-            raise BadInputError(
-                f"--take takes files of this folder and below, and {safe_spelling(path)} is none"
-            )
+        _require_below(path, "--take")
         target = os.path.join(inner, path)
         os.makedirs(os.path.dirname(target), exist_ok=True)
         if os.path.isdir(path):
@@ -323,30 +337,6 @@ def _interpreter(
     return new_environment(environment, packages(parts, environment), inner, target, tell)
 
 
-def _write(folder: str, name: str, text: str) -> str:
-    path = os.path.join(folder, name)
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
-    return path
-
-
-def _run_options(record: RunRecord, folder: str) -> list[str]:
-    """What `dataver run` is given to do the same; for a run that the command began, nothing but a name."""
-    if _is_own(record):
-        return ["run", "--name", f"repro {record.name}"]
-    found = ["run", "--name", record.name]
-    for text in declared(record):
-        found += ["--input", text]
-    for option, pairs in (("--output", "outputs"), ("--model", "models")):
-        for name, path in record.options.get(pairs, ()):
-            found += [option, f"{name}={path}"]
-    if record.options.get("metrics_file"):
-        found += ["--metrics-file", str(record.options["metrics_file"])]
-    if record.params:
-        found += ["--params-file", _write(folder, "params.json", json.dumps(dict(record.params)))]
-    return found
-
-
 def _either(runs: Runs, others: Runs) -> Parts:
     """Parts of records from the one repository or the other."""
 
@@ -366,7 +356,7 @@ def _new_run(runs: Runs, plan: Plan, original: RunRecord) -> tuple[RunRecord, st
         raise CheckFailedError(
             f"run {plan.run[:12]} was begun again, and nothing was recorded of it; what it printed says why"
         )
-    if not _is_own(original):
+    if not is_own(original):
         return outer, ""
     named = [record for record in runs.begun_within(plan.id) if record.name == original.name]
     # A script may begin several runs of one name, which differ in their parameters.

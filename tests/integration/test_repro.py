@@ -385,6 +385,46 @@ def test_a_command_with_blanks_and_a_folder_below(place: Path, monkeypatch: pyte
     assert "is there already" in refused("repro", run, "--keep", "../../kept", code=4)
 
 
+def test_files_that_were_checked_out_before(place: Path, repository: Repository) -> None:
+    (place / "train.py").write_text("open('model.npy', 'wb').write(open('data/train.csv', 'rb').read())")
+    (place / ".gitignore").write_text("data\nmodel.npy\n")
+    commit("reads files")
+    program("checkout", "iris@v1", "data")
+    run = record("python", "train.py", options=("--input", "iris@prod", "--model", "net=model.npy"))
+    add_row(repository)
+    assert document("repro", run, code=9)["reason"] == "the command ended with exit code 1"
+    assert document("repro", run, "--checkout", "iris=data")["status"] == "equal"
+    assert "it read iris" in refused("repro", run, "--checkout", "other=data", code=2)
+    assert "in this folder" in refused("repro", run, "--checkout", "iris=../data", code=2)
+
+
+def test_nothing_is_written_to_the_users_folder(place: Path, tmp_path: Path) -> None:
+    (place / "train.py").write_text("import sys; open(sys.argv[1].partition('=')[2], 'w').write(sys.argv[2])")
+    commit("writes where it is told to")
+    model = place / "model.npy"
+    run = record("python", "train.py", f"--out={model}", "1", options=("--model", f"net={model}"))
+    model.write_text("mine")
+    assert document("repro", run)["status"] == "equal"
+    assert model.read_text() == "mine"
+    far = tmp_path / "far.npy"
+    run = record("python", "train.py", f"--out={far}", "1", options=("--model", f"net={far}"))
+    assert "what the first run made" in refused("repro", run, code=3)
+    again = ("--model", "net=far.npy", "--", "python", "train.py", "--out=far.npy", "1")
+    assert document("repro", run, *again)["status"] == "equal"
+
+
+def test_a_lock_file_that_git_has(place: Path, repository: Repository) -> None:
+    program("lock", "add", "iris")
+    commit("pinned")
+    add_row(repository)
+    script = "import dataver; dataver.resolve('iris@v2'); a = dataver.resolve('iris').read('train.csv'); "
+    (place / "train.py").write_text(script + "open('model.npy', 'wb').write(a)")
+    commit("reads two versions")
+    run = record("python", "train.py", options=("--model", "net=model.npy"))
+    program("lock", "update", "iris")
+    assert document("repro", run)["status"] == "equal"
+
+
 def test_the_variables_of_then(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (place / "train.py").write_text(
         "open('model.npy', 'w').write(str([hash('a'), __import__('time').tzname]))"
