@@ -109,7 +109,7 @@ def _values(ingredient: str, prefix: str, a: Mapping[str, Any], b: Mapping[str, 
     for name in sorted({*a, *b}):
         before, after = a.get(name, NONE), b.get(name, NONE)
         # 1 and True are equal to Python, and no one value of a parameter.
-        if before != after or type(before) is not type(after):
+        if before != after or isinstance(before, bool) != isinstance(after, bool):
             yield Difference(ingredient, prefix + name, before, after)
 
 
