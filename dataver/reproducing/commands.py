@@ -18,6 +18,7 @@ from dataver.values import dataclass
 
 __all__ = ["Moved", "again", "is_own", "is_python", "run_options", "write"]
 
+_SPOKEN = ("ipykernel", "colab_kernel", "multiprocessing.spawn", "multiprocessing.forkserver")
 _WITH_VALUE = ("-W", "-X", "--check-hash-based-pycs")
 GIVE_ONE = "say what to run behind two dashes: `dataver repro {run} -- python train.py`"
 
@@ -44,8 +45,8 @@ def again(record: RunRecord, folder: str, place: Moved, python: str | None) -> l
     if at is None:
         if _is_spoken(command):
             raise RefNotFoundError(
-                f"run {record.run[:12]} was begun in a notebook, or by a script that Python read from its "
-                f"input, and that is not recorded; {advice}"
+                f"run {record.run[:12]} was begun in a notebook, by a worker process, or by a script that Python "
+                f"read from its input, and that is not recorded; {advice}"
             )
     else:
         command[at] = _found(command[at], record.code or Code(), folder, place)
@@ -99,10 +100,10 @@ def _script(command: Sequence[str]) -> int | None:
 
 
 def _is_spoken(command: Sequence[str]) -> bool:
-    """Whether the code came from elsewhere than files: a terminal, a pipe, a notebook."""
+    """Whether the code came from elsewhere than files: a terminal, a pipe, a notebook, another process."""
     if not is_python(command[0]):
         return False
-    if any("ipykernel" in argument or "colab_kernel" in argument for argument in command):
+    if any(mark in argument for argument in command for mark in _SPOKEN):
         return True
     return command[-1] == "-" or all(argument.startswith("-") for argument in command[1:])
 

@@ -17,7 +17,7 @@ from dataver.format.run_record import Environment, RunRecord
 from dataver.paths import safe_spelling
 from dataver.repository import Repository
 from dataver.reproduced import PLAN_VARIABLE, Plan
-from dataver.reproducing.code_copy import copy_code, top_of
+from dataver.reproducing.code_copy import OF_ANOTHER, copy_code, top_of
 from dataver.reproducing.commands import Moved, again, is_own, is_python, run_options, write
 from dataver.reproducing.differences import Parts, RunDifference, compare, packages
 from dataver.reproducing.inputs import Opener, Places, check_out, damage_of, entries, names
@@ -178,6 +178,8 @@ def _copy(
     assert code is not None
     top = os.path.join(folder, "code")
     origin = copy_code(code, patch, wanted.code, top)
+    if os.path.exists(os.path.join(top, ".gitmodules")):
+        tell("the submodules of the code are left out")
     tell(f"code: commit {code.commit[:12]} from {origin}{' with its changes' if patch else ''}")
     inner = os.path.normpath(os.path.join(top, code.folder))
     _take(wanted.take, inner)
@@ -204,7 +206,7 @@ def _variables(
     plan: str,
 ) -> dict[str, str | None]:
     found = variables_of(record.environment, interpreter.python)
-    found |= {REPO_VARIABLE: data.url, PLAN_VARIABLE: plan, "PWD": folder}
+    found |= {REPO_VARIABLE: data.url, PLAN_VARIABLE: plan, "PWD": folder, **dict.fromkeys(OF_ANOTHER)}
     if data.id != repository.id and not os.environ.get(RUNS_REPO_VARIABLE):
         found[RUNS_REPO_VARIABLE] = repository.url
     return found
@@ -227,6 +229,11 @@ def _check(found: Found, wanted: Wanted) -> None:
         reason = "" if record.code is None else f": {record.code.reason}"
         raise RefNotFoundError(
             f"the code of run {short} is not on record{reason}; record a run of code in git"
+        )
+    if is_own(record) and wanted.options:
+        raise BadInputError(
+            f"run {short} was begun by the command itself, which says what its models and metrics are; "
+            "--model and --metrics-file are for runs of `dataver run`"
         )
     unknown = [name for name in wanted.tolerances if name not in record.metrics]
     if unknown:

@@ -146,7 +146,10 @@ def test_a_command_gives_equal_bytes_on_the_data_of_then(place: Path, repository
     add_row(repository)
     (place / "train.py").write_text("raise SystemExit('not this one')\n")
     commit("broken since")
-    done = document("repro", "net@v1")
+    # As where git calls the program in a hook.
+    done = document(
+        "repro", "net@v1", env={**os.environ, "GIT_DIR": "/nowhere", "GIT_INDEX_FILE": "/nowhere"}
+    )
     assert (done["status"], done["original"], done["first"], done["kept"]) == ("equal", run, None, None)
     assert [(one["kind"], one["name"], one["state"]) for one in done["results"]] == [
         ("model", "net", "equal"), ("metric", "loss", "equal"),
@@ -163,6 +166,7 @@ def test_a_run_that_the_script_begins_is_repeated_inside_another(place: Path, re
     subprocess.run(["python", "inside.py"], check=True)
     add_row(repository)
     models = document("models", "fit")["models"]
+    assert "for runs of `dataver run`" in refused("repro", "fit", "--model", "fit=weights.bin", code=2)
     for model in models:
         done = document("repro", f"fit@{model['version']}")
         assert (done["status"], done["original"]) == ("equal", model["run"])

@@ -56,6 +56,7 @@ def test_commands_that_stay(top: Path, command: tuple[str, ...]) -> None:
         ((), "no command"), (("python", "train.py", "--token", "***"), "in place of secrets"),
         (("python",), "notebook"), (("python", "-i"), "notebook"), (("python", "-"), "notebook"),
         (("python", "-m", "ipykernel_launcher", "-f", "/run/kernel.json"), "notebook"),
+        (("python", "-c", "from multiprocessing.spawn import spawn_main; spawn_main(3)"), "worker process"),
         (("python", "new/a.py"), "not known to git"), (("python", "none.py"), "not in commit"),
         (("./none.sh",), "not in commit"), (("/nowhere/none.py",), "neither here nor"),
     ],
