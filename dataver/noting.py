@@ -32,7 +32,13 @@ def resolve_in_run(
     name = str(same(ref))
     id = recorder.pinned(session.repository, name)
     if id is None:
-        found = _then(session, recorder, ref) or session.resolve(text, state, require_signed=require_signed)
+        then = _then(session, recorder)
+        try:
+            found = session.resolve(text, then or state, require_signed=require_signed)
+        except RefNotFoundError:  # It was made since, by the run itself.
+            if then is None:
+                raise
+            found = session.resolve(text, state, require_signed=require_signed)
         id = recorder.pin(session.repository, found.name, name, str(found.version.id))
         if id == str(found.version.id):
             return found
@@ -43,16 +49,11 @@ def resolve_in_run(
         return session.resolve(pinned, require_signed=require_signed)
 
 
-def _then(session: Session, recorder: Recorder, ref: Ref) -> Resolved | None:
-    """What a name meant when the run began that is repeated; None where none is, or it meant nothing then."""
+def _then(session: Session, recorder: Recorder) -> State | None:
+    """The state in which names are looked up by a run that repeats another: that when the other one began."""
     plan = plan_of(recorder)
     entry = None if plan is None else plan.entries.get(session.repository)
-    if entry is None:
-        return None
-    try:
-        return session.resolve_ref(ref, session.log.state_at(entry))
-    except RefNotFoundError:
-        return None
+    return None if entry is None else session.log.state_at(entry)
 
 
 def kept_apart(branch: str, tags: Sequence[str]) -> tuple[str, Sequence[str]]:

@@ -58,6 +58,14 @@ COLOURS = {"equal": "green", "within tolerance": "green", "different": "red"}
     metavar="PATH",
     help="Bring along what git does not have; repeatable.",
 )
+@click.option(
+    "--checkout", "checkouts", multiple=True, metavar="DATASET=FOLDER",
+    help="Write the files that the run read into FOLDER beforehand; repeatable.",
+)  # fmt: skip
+@click.option(
+    "--model", "models", multiple=True, metavar="NAME=PATH", help="Where the command writes a model now."
+)
+@click.option("--metrics-file", metavar="FILE", help="Where the command writes its metrics now.")
 @click.option("--without-patch", is_flag=True, help="Leave out the changes that were not committed.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND [ARGUMENT]...]")
 def command(
@@ -68,6 +76,9 @@ def command(
     keep: str | None,
     code: str | None,
     take: tuple[str, ...],
+    checkouts: tuple[str, ...],
+    models: tuple[str, ...],
+    metrics_file: str | None,
     without_patch: bool,
     command: tuple[str, ...],
 ) -> None:
@@ -81,7 +92,12 @@ def command(
     import dataver
     from dataver.reproducing.repeat import Wanted, repeat
 
-    wanted = Wanted(environment, _tolerances(tolerances), keep, code, take, command, without_patch)
+    options = {"models": key_values(models, "--model"), "metrics_file": metrics_file}
+    wanted = Wanted(
+        environment, _tolerances(tolerances), keep, code, take, command,
+        tuple(key_values(checkouts, "--checkout").items()),
+        {name: value for name, value in options.items() if value}, without_patch,
+    )  # fmt: skip
     repository = session.open()
     done = repeat(
         repository,

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 DOCUMENT = (
     'list: {"runs": [{"id", "name", "status", "author", "started", "ended", "exit_code",\n'
-    ' "inputs": ["DATASET@vN"…], "outputs": […], "models": ["NAME@vN"…], "params", "metrics", "waiting"}…]}\n'
+    ' "inputs": ["DATASET@vN"…], "outputs": […], "models": ["NAME@vN"…], "params", "metrics", "waiting",\n'
+    '   "reproduces": id of the run that it repeats, or empty}…]}\n'
     'show: all of the record: also "command", "code", "environment", "seeds", "trackers", "reason";\n'
     ' "inputs": [{"role", "ref", "dataset", "version", "tree", "split", "whole", "files", "bytes_read"…}…]\n'
     'diff: {"a": id, "b": id, "first": a difference or null, "differences": [{"ingredient": data, code,\n'

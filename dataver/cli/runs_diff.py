@@ -20,14 +20,12 @@ ID_CHARACTERS = 64
 
 def diff(session: Session, a: str, b: str, fail_on: str | None) -> None:
     """Show what differs, the first ingredient first."""
-    from dataver.lineage.records import Records
     from dataver.reproducing.differences import compare
-    from dataver.reproducing.naming import find
+    from dataver.reproducing.naming import Runs
 
     repository = session.open()
-    state = repository.session.state()
-    records = Records(repository.session, state)
-    found = compare(repository, records, find(state, records, a).record, find(state, records, b).record)
+    runs = Runs(repository.session)
+    found = compare(repository, runs.find(a).record, runs.find(b).record, runs.part)
     session.answer(found.to_json, lambda: lines(found))
     if fail_on and found:
         what = found.first or found.differences[0]

@@ -106,6 +106,8 @@ def _run(report: AuditReport) -> Iterator[tuple[str, ...]]:
         yield (f"{tracker.kind} {tracker.run_id}", tracker.uri, tracker.experiment)
     if record.parent:
         yield (f"started by run:{record.parent}",)
+    if record.reproduces:
+        yield (f"repeats run:{record.reproduces}",)
 
 
 def _time(time_us: int) -> str:

@@ -63,6 +63,7 @@ class RunInfo:
             "params": dict(record.params),
             "metrics": dict(record.metrics),
             "waiting": bool(self.waiting),
+            "reproduces": record.reproduces,
         }
 
     def to_full_json(self) -> dict[str, Any]:

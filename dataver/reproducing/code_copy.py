@@ -11,10 +11,10 @@ from dataver.format.run_record import Code
 from dataver.lineage.masking import MASK
 from dataver.paths import safe_spelling
 
-__all__ = ["copy_code", "top_of"]
+__all__ = ["OF_ANOTHER", "copy_code", "top_of"]
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_OF_ANOTHER = (
+OF_ANOTHER = (
     "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_DIR", "GIT_INDEX_FILE", "GIT_NAMESPACE",
     "GIT_OBJECT_DIRECTORY", "GIT_PREFIX", "GIT_WORK_TREE",
 )  # fmt: skip
@@ -110,7 +110,7 @@ def _has(folder: str, commit: str) -> bool:
 
 
 def _git(folder: str, *arguments: str, data: bytes | None = None) -> bytes:
-    variables = {name: value for name, value in os.environ.items() if name not in _OF_ANOTHER}
+    variables = {name: value for name, value in os.environ.items() if name not in OF_ANOTHER}
     variables |= {"GIT_ALLOW_PROTOCOL": PROTOCOLS, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     command = ["git", "-c", "core.hooksPath=/dev/null", "-c", "advice.detachedHead=false", "-C", folder]
     try:

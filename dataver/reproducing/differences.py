@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,6 @@ from dataver.format.run_record import Code, Environment, RunInput, RunRecord
 from dataver.values import dataclass
 
 if TYPE_CHECKING:
-    from dataver.lineage.records import Records
     from dataver.repository import Repository
 
 __all__ = [
@@ -32,6 +31,9 @@ DATA, CODE, PARAMETERS, ENVIRONMENT = "data", "code", "parameters", "environment
 SEEDS, RESULTS = "seeds", "results"
 PACKAGES_SHOWN = 20
 NONE = "-"
+
+Parts = Callable[[str], bytes]
+"""Gives a part of a run's record, by its digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +91,14 @@ class RunDifference:
         }
 
 
-def compare(repository: Repository, records: Records, a: RunRecord, b: RunRecord) -> RunDifference:
-    """Compare two runs; versions that the repository has are looked into."""
+def compare(repository: Repository, a: RunRecord, b: RunRecord, parts: Parts) -> RunDifference:
+    """Compare two runs. Versions that the repository has are looked into; `parts` gives what records name."""
     unknown: list[str] = []
     found = [
         *_data(repository, a, b),
         *_code(a, b, unknown),
         *_values(PARAMETERS, "", a.params, b.params),
-        *_environment(records, a, b, unknown),
+        *_environment(parts, a, b, unknown),
         *_values(SEEDS, "", a.seeds, b.seeds),
         *_results(a, b),
     ]
@@ -107,7 +109,7 @@ def _values(ingredient: str, prefix: str, a: Mapping[str, Any], b: Mapping[str, 
     for name in sorted({*a, *b}):
         before, after = a.get(name, NONE), b.get(name, NONE)
         # 1 and True are equal to Python, and no one value of a parameter.
-        if before != after or type(before) is not type(after):
+        if before != after or isinstance(before, bool) != isinstance(after, bool):
             yield Difference(ingredient, prefix + name, before, after)
 
 
@@ -252,7 +254,7 @@ def _command(record: RunRecord) -> list[str]:
 # Environment
 
 
-def _environment(records: Records, a: RunRecord, b: RunRecord, unknown: list[str]) -> Iterator[Difference]:
+def _environment(parts: Parts, a: RunRecord, b: RunRecord, unknown: list[str]) -> Iterator[Difference]:
     unknown += [f"the environment of run {one.run[:12]}" for one in (a, b) if one.environment is None]
     before, after = a.environment, b.environment
     if before is None or after is None:
@@ -261,7 +263,7 @@ def _environment(records: Records, a: RunRecord, b: RunRecord, unknown: list[str
     if pythons[0] != pythons[1]:
         yield Difference(ENVIRONMENT, "python", pythons[0], pythons[1])
     if before.packages != after.packages:
-        yield from packages_differ(packages(records, before), packages(records, after))
+        yield from packages_differ(packages(parts, before), packages(parts, after))
     locks = [{lock.path: lock.digest for lock in found.locks} for found in (before, after)]
     yield from _values(ENVIRONMENT, "lock file ", *locks)
     yield from _values(ENVIRONMENT, "variable ", before.variables, after.variables)
@@ -272,11 +274,11 @@ def _environment(records: Records, a: RunRecord, b: RunRecord, unknown: list[str
     yield from _values(ENVIRONMENT, "hardware ", before.hardware, after.hardware)
 
 
-def packages(records: Records, environment: Environment) -> dict[str, str]:
+def packages(parts: Parts, environment: Environment) -> dict[str, str]:
     """The packages of an environment with their versions; none where they are not recorded."""
     if environment.packages is None:
         return {}
-    lines = records.part(environment.packages).decode("utf-8", "replace").splitlines()
+    lines = parts(environment.packages).decode("utf-8", "replace").splitlines()
     return dict(line.split("==", 1) for line in lines if "==" in line)
 
 

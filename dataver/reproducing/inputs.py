@@ -12,7 +12,7 @@ from dataver.refs import is_exact, parse_ref
 from dataver.repository import Repository
 from dataver.reproduced import Named
 
-__all__ = ["Places", "damage_of", "declared", "entries", "names"]
+__all__ = ["Places", "check_out", "damage_of", "declared", "entries", "names"]
 
 Opener = Callable[[str], Repository]
 
@@ -108,6 +108,19 @@ def declared(record: RunRecord) -> list[str]:
             ref = f"{given.dataset}@{given.version}"
         found.append(f"{ref}{f':{part}' if part else ''}{f'={role}' if role else ''}")
     return found
+
+
+def check_out(record: RunRecord, places: Places, dataset: str, target: str) -> None:
+    """Write the files of the version of a dataset that the run read into a folder."""
+    found = {one.version: one for one in record.inputs if one.dataset == dataset}
+    if len(found) != 1:
+        read = ", ".join(sorted({one.dataset for one in record.inputs})) or "none"
+        raise BadInputError(
+            f"the run read {len(found)} versions of {dataset[:200]!r}, so which one is meant is not clear; "
+            f"it read {read}"
+        )
+    for version, given in found.items():
+        places.of(given).checkout(f"{dataset}@{version}", target)
 
 
 def damage_of(record: RunRecord, places: Places) -> str | None:

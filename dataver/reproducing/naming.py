@@ -1,88 +1,96 @@
-"""Finding runs by whatever names them: runs, models, and those that wait on this machine."""
+"""The runs of a repository, by whatever names them, and those that wait on this machine for it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-from dataver.errors import RefNotFoundError
-from dataver.format.run_record import RunModel, RunRecord
+from dataver.errors import DamagedError, RefNotFoundError
+from dataver.format.run_record import RunRecord, part_digest
 from dataver.lineage.listing import RunInfo, run_info, status_of
-from dataver.lineage.records import MODEL_PREFIX, RUN_PREFIX, Records, find_model, find_run
+from dataver.lineage.records import RUN_PREFIX, Records, find_model, find_run
 from dataver.lineage.spool import waiting
 from dataver.log import run_state
 from dataver.log.run_state import RunState
-from dataver.log.state import State
+from dataver.session import Session
 from dataver.values import dataclass
 
-__all__ = ["Found", "begun_within", "find", "recorded"]
+__all__ = ["Found", "Runs"]
 
 _ID = re.compile(r"(run:)?[0-9a-fA-F]{4,32}")
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A run, what the state has of it, and the model that it was named by, if it was."""
+    """A run. `entry` is that of its start in the log; None where it waits."""
 
     info: RunInfo
-    state: RunState
-    model: str = ""
+    entry: int | None = None
 
     @property
     def record(self) -> RunRecord:
         """The newest record."""
         return self.info.record
 
-    def names(self) -> list[str]:
-        """`NAME@vN` of each of its models."""
-        return self.info.model_names()
 
-    def models(self) -> tuple[RunModel, ...]:
-        """Its models."""
-        return self.record.models
+class Runs:
+    """Look-ups in the state that is the newest when this is made."""
 
+    def __init__(self, session: Session) -> None:
+        self._state = session.state()
+        self._records = Records(session, self._state)
 
-def find(state: State, records: Records, text: str) -> Found:
-    """The run `ID` or `run:ID`, or the one that made the model `NAME@vN` or `model:NAME@vN`.
+    def find(self, text: str) -> Found:
+        """The run `ID` or `run:ID`, or the one that made the model `NAME@vN` or `model:NAME@vN`.
 
-    What may be either is a run, if there is one. `RefNotFoundError` where there is neither.
-    """
-    if text.startswith(RUN_PREFIX):
-        return _found(state, records, find_run(state, text))
-    if _ID.fullmatch(text):
+        What may be either is a run, if there is one. `RefNotFoundError` where there is neither.
+        """
+        if _ID.fullmatch(text):
+            try:
+                return self._found(find_run(self._state, text))
+            except RefNotFoundError:
+                digits = text.removeprefix(RUN_PREFIX).lower()
+                found = [info for info in _waiting() if info.record.run.startswith(digits)]
+                if len(found) == 1:
+                    return Found(found[0])
+                if digits != text or run_state.newest_model(self._state, text) is None:
+                    raise
+        if text.startswith(RUN_PREFIX):
+            return self._found(find_run(self._state, text))
+        made = run_state.run_named(self._state, find_model(self._state, text).run)
+        assert made is not None
+        return self._found(made)
+
+    def _found(self, run: RunState) -> Found:
+        return Found(run_info(self._state, self._records, run), run.entry)
+
+    def ended(self, run: str) -> RunRecord | None:
+        """The record of exactly this run, if it has ended."""
+        known = run_state.run_named(self._state, bytes.fromhex(run))
+        if known is not None and known.end is not None:
+            return self._records.of(known)
+        return next((info.record for info in _waiting() if info.record.run == run), None)
+
+    def begun_within(self, run: str) -> list[RunRecord]:
+        """The runs that began within this one, in their order. Only newer ones are looked at."""
+        found = [info.record for info in _waiting() if info.record.parent == run]
+        for known in run_state.runs(self._state, newest_first=True):
+            if known.id.hex() == run:
+                break
+            record = self._records.of(known)
+            if record.parent == run:
+                found.append(record)
+        return sorted(found, key=lambda record: record.started_us)
+
+    def part(self, digest: str) -> bytes:
+        """The part of this digest of some record's. `DamagedError` where nobody has it."""
         try:
-            return _found(state, records, find_run(state, text))
-        except RefNotFoundError:
-            if run_state.newest_model(state, text) is None:
-                raise
-    model = find_model(state, text)
-    run = run_state.run_named(state, model.run)
-    assert run is not None
-    return _found(state, records, run, str(model).removeprefix(MODEL_PREFIX))
-
-
-def _found(state: State, records: Records, run: RunState, model: str = "") -> Found:
-    return Found(run_info(state, records, run), run, model)
-
-
-def recorded(state: State, records: Records, run: str) -> RunInfo | None:
-    """The run of exactly this id, in the repository or waiting on this machine."""
-    known = run_state.run_named(state, bytes.fromhex(run))
-    if known is not None and known.end is not None:
-        return run_info(state, records, known)
-    return next((info for info in _waiting() if info.record.run == run), None)
-
-
-def begun_within(state: State, records: Records, run: str) -> list[RunInfo]:
-    """The runs that began within this one, and were recorded after it, in their order."""
-    found = [info for info in _waiting() if info.record.parent == run]
-    for known in run_state.runs(state, newest_first=True):
-        if known.id.hex() == run:
-            break
-        info = run_info(state, records, known)
-        if info.record.parent == run:
-            found.append(info)
-    return sorted(found, key=lambda info: info.record.started_us)
+            return self._records.part(digest)
+        except DamagedError:
+            for kept in waiting():
+                if digest in map(str, (kept.end or kept.start).parts()):
+                    return next(part for part in kept.parts() if str(part_digest(part)) == digest)
+            raise
 
 
 def _waiting() -> Iterator[RunInfo]:

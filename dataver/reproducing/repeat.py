@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
@@ -15,16 +14,15 @@ from typing import Any, Protocol
 
 from dataver.errors import AlreadyExistsError, BadInputError, CheckFailedError, DamagedError, RefNotFoundError
 from dataver.format.run_record import Environment, RunRecord
-from dataver.lineage.records import Records
 from dataver.paths import safe_spelling
 from dataver.repository import Repository
 from dataver.reproduced import PLAN_VARIABLE, Plan
-from dataver.reproducing.code_copy import copy_code, top_of
-from dataver.reproducing.commands import again, is_python
-from dataver.reproducing.differences import RunDifference, compare, packages
-from dataver.reproducing.inputs import Opener, Places, damage_of, declared, entries, names
+from dataver.reproducing.code_copy import OF_ANOTHER, copy_code, top_of
+from dataver.reproducing.commands import Moved, again, is_own, is_python, run_options, write
+from dataver.reproducing.differences import Parts, RunDifference, compare, packages
+from dataver.reproducing.inputs import Opener, Places, check_out, damage_of, entries, names
 from dataver.reproducing.interpreters import Interpreter, lock_of, new_environment, variables_of
-from dataver.reproducing.naming import Found, begun_within, find, recorded
+from dataver.reproducing.naming import Found, Runs
 from dataver.reproducing.outcome import DIFFERENT, Result, results_of, verdict
 from dataver.running import RUNS_REPO_VARIABLE
 from dataver.values import dataclass
@@ -53,7 +51,10 @@ Launch = Callable[[Sequence[str], str, Mapping[str, "str | None"]], Launched]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the user asks for: `command` in place of the recorded one, `code` where git has the commit."""
+    """What the user asks for: `command` in place of the recorded one, `code` where git has the commit.
+
+    `checkouts` are folders by dataset, `options` those of the record, in place of what stands there.
+    """
 
     environment: str = AUTO
     tolerances: Mapping[str, float] = field(default_factory=dict)
@@ -61,6 +62,8 @@ class Wanted:
     code: str | None = None
     take: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
+    checkouts: tuple[tuple[str, str], ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
     without_patch: bool = False
 
 
@@ -124,25 +127,30 @@ def repeat(
     `RefNotFoundError` where something that it takes is not there, `DamagedError` where data are damaged.
     `options` are those of the program before the verb, for the run that records.
     """
-    state = repository.session.newest()
-    records = Records(repository.session, state)
-    found = find(state, records, named)
+    runs = Runs(repository.session)
+    found = runs.find(named)
     original = found.record
     _check(found, wanted)
     places = Places(repository, opener)
-    patch, notes = _patch(records, original, wanted)
+    patch, notes = _patch(runs.part, original, wanted)
     plan = _plan(found, repository, places)
     with _folder(wanted.keep) as folder:
         copy = _copy(original, patch, wanted, folder, tell)
-        interpreter = _interpreter(original.environment, records, wanted, copy.inner, folder, tell)
+        interpreter = _interpreter(original.environment, runs.part, wanted, copy.inner, folder, tell)
         tell(f"environment: {interpreter.how}")
-        command = _command(original, wanted, copy, interpreter)
         data = places.data(original)
+        place = Moved(copy.top, top_of(wanted.code or os.getcwd()), (data.url, repository.url))
+        command = _command(original, wanted, copy, place, interpreter)
+        for dataset, target in wanted.checkouts:
+            _require_below(target, "--checkout")
+            check_out(original, places, dataset, os.path.join(copy.inner, target))
+        recorder = opener(os.environ[RUNS_REPO_VARIABLE]) if os.environ.get(RUNS_REPO_VARIABLE) else None
+        planned = write(folder, "plan.json", plan.encode())
         program = [sys.executable, "-P", "-m", "dataver.cli", "--repo", data.url, *options]
         ended = launch(
-            [*program, *_run_options(original, folder), "--", *command],
+            [*program, *run_options(original, wanted.options, place, folder), "--", *command],
             copy.inner,
-            _variables(original, interpreter, repository, data, _write(folder, "plan.json", plan.encode())),
+            _variables(original, interpreter, repository, data, copy.inner, planned),
         )
     if ended.interrupted:
         raise KeyboardInterrupt
@@ -150,12 +158,12 @@ def repeat(
         damage = damage_of(original, places)
         if damage is not None:
             raise DamagedError(f"the run cannot be repeated, as its data are damaged: {damage}")
-    run, reason = _new_run(repository, plan, original)
+    there = Runs((recorder or repository).session)
+    run, reason = _new_run(there, plan, original)
     reason = f"the command ended with exit code {ended.code}" if ended.code else reason
     results = tuple(results_of(original, run, wanted.tolerances))
     status = DIFFERENT if reason else verdict(results)
-    newest = Records(repository.session, repository.session.state())
-    difference = compare(repository, newest, original, run)
+    difference = compare(repository, original, run, _either(there, runs))
     return Repeated(
         original, run, status, results, difference, copy.origin, interpreter.how, wanted.keep,
         tuple(notes), reason,
@@ -170,28 +178,36 @@ def _copy(
     assert code is not None
     top = os.path.join(folder, "code")
     origin = copy_code(code, patch, wanted.code, top)
+    if os.path.exists(os.path.join(top, ".gitmodules")):
+        tell("the submodules of the code are left out")
     tell(f"code: commit {code.commit[:12]} from {origin}{' with its changes' if patch else ''}")
     inner = os.path.normpath(os.path.join(top, code.folder))
     _take(wanted.take, inner)
-    if not os.path.isdir(inner):
+    if not os.path.isdir(inner) or os.path.relpath(inner, top).startswith(os.pardir):
         raise RefNotFoundError(f"commit {code.commit} has no folder {safe_spelling(code.folder)}")
     return _Copy(top, inner, origin)
 
 
-def _command(record: RunRecord, wanted: Wanted, copy: _Copy, interpreter: Interpreter) -> list[str]:
+def _command(
+    record: RunRecord, wanted: Wanted, copy: _Copy, place: Moved, interpreter: Interpreter
+) -> list[str]:
     if not wanted.command:
-        there = top_of(wanted.code or os.getcwd())
-        return again(record, copy.inner, copy.top, there, interpreter.python)
+        return again(record, copy.inner, place, interpreter.python)
     program, *arguments = wanted.command
     return [interpreter.python if interpreter.python and is_python(program) else program, *arguments]
 
 
 def _variables(
-    record: RunRecord, interpreter: Interpreter, repository: Repository, data: Repository, plan: str
+    record: RunRecord,
+    interpreter: Interpreter,
+    repository: Repository,
+    data: Repository,
+    folder: str,
+    plan: str,
 ) -> dict[str, str | None]:
     found = variables_of(record.environment, interpreter.python)
-    found |= {REPO_VARIABLE: data.url, PLAN_VARIABLE: plan}
-    if data.id != repository.id:
+    found |= {REPO_VARIABLE: data.url, PLAN_VARIABLE: plan, "PWD": folder, **dict.fromkeys(OF_ANOTHER)}
+    if data.id != repository.id and not os.environ.get(RUNS_REPO_VARIABLE):
         found[RUNS_REPO_VARIABLE] = repository.url
     return found
 
@@ -214,6 +230,11 @@ def _check(found: Found, wanted: Wanted) -> None:
         raise RefNotFoundError(
             f"the code of run {short} is not on record{reason}; record a run of code in git"
         )
+    if is_own(record) and wanted.options:
+        raise BadInputError(
+            f"run {short} was begun by the command itself, which says what its models and metrics are; "
+            "--model and --metrics-file are for runs of `dataver run`"
+        )
     unknown = [name for name in wanted.tolerances if name not in record.metrics]
     if unknown:
         there = ", ".join(sorted(record.metrics)) or "none"
@@ -222,7 +243,7 @@ def _check(found: Found, wanted: Wanted) -> None:
         raise RefNotFoundError(f"the environment of run {short} is not on record; take --env keep")
 
 
-def _patch(records: Records, record: RunRecord, wanted: Wanted) -> tuple[bytes | None, list[str]]:
+def _patch(parts: Parts, record: RunRecord, wanted: Wanted) -> tuple[bytes | None, list[str]]:
     """The changes that were not committed, and what is to be said of them."""
     code = record.code
     assert code is not None
@@ -247,14 +268,14 @@ def _patch(records: Records, record: RunRecord, wanted: Wanted) -> tuple[bytes |
             f"the changes of run {record.run[:12]} that were not committed are not on record: {code.reason}; "
             "--without-patch leaves them out"
         )
-    return records.part(code.patch), notes
+    return parts(code.patch), notes
 
 
 def _plan(found: Found, repository: Repository, places: Places) -> Plan:
     record = found.record
     data = places.data(record)
     id = secrets.token_hex(16)
-    logs: list[tuple[Repository, int | None]] = [(repository, found.state.entry)]
+    logs: list[tuple[Repository, int | None]] = [(repository, found.entry)]
     if data.id != repository.id:
         logs.append((data, None))
     return Plan(
@@ -263,13 +284,8 @@ def _plan(found: Found, repository: Repository, places: Places) -> Plan:
         f"repro-{id[:12]}",
         tuple(names(record, places)),
         entries(record, logs),
-        {} if _is_own(record) else dict(record.seeds),
+        {} if is_own(record) else dict(record.seeds),
     )
-
-
-def _is_own(record: RunRecord) -> bool:
-    """Whether the command began the run itself: `dataver run` records the exit code."""
-    return record.exit_code is None and not record.options
 
 
 @contextmanager
@@ -290,13 +306,17 @@ def _folder(keep: str | None) -> Iterator[str]:
     yield os.path.abspath(keep)
 
 
+def _require_below(path: str, option: str) -> None:
+    if os.path.isabs(path) or os.path.normpath(path).split(os.sep)[0] == os.pardir:
+        raise BadInputError(
+            f"{option} takes paths in this folder and below, and {safe_spelling(path)} is none"
+        )
+
+
 def _take(paths: Sequence[str], inner: str) -> None:
     """Bring along what git does not have, as it is now."""
     for path in paths:
-        if os.path.isabs(path) or os.path.normpath(path).startswith(".."):
-            raise BadInputError(
-                f"--take takes files of this folder and below, and {safe_spelling(path)} is none"
-            )
+        _require_below(path, "--take")
         target = os.path.join(inner, path)
         os.makedirs(os.path.dirname(target), exist_ok=True)
         if os.path.isdir(path):
@@ -309,7 +329,7 @@ def _take(paths: Sequence[str], inner: str) -> None:
 
 def _interpreter(
     environment: Environment | None,
-    records: Records,
+    parts: Parts,
     wanted: Wanted,
     inner: str,
     folder: str,
@@ -321,49 +341,34 @@ def _interpreter(
     if how == KEEP or environment is None:
         return Interpreter(None, "the Python that is here")
     target = os.path.join(folder, "venv")
-    return new_environment(environment, packages(records, environment), inner, target, tell)
+    return new_environment(environment, packages(parts, environment), inner, target, tell)
 
 
-def _write(folder: str, name: str, text: str) -> str:
-    path = os.path.join(folder, name)
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
-    return path
+def _either(runs: Runs, others: Runs) -> Parts:
+    """Parts of records from the one repository or the other."""
+
+    def part(digest: str) -> bytes:
+        try:
+            return runs.part(digest)
+        except DamagedError:
+            return others.part(digest)
+
+    return part
 
 
-def _run_options(record: RunRecord, folder: str) -> list[str]:
-    """What `dataver run` is given to do the same; for a run that the command began, nothing but a name."""
-    if _is_own(record):
-        return ["run", "--name", f"repro {record.name}"]
-    found = ["run", "--name", record.name]
-    for text in declared(record):
-        found += ["--input", text]
-    for option, pairs in (("--output", "outputs"), ("--model", "models")):
-        for name, path in record.options.get(pairs, ()):
-            found += [option, f"{name}={path}"]
-    if record.options.get("metrics_file"):
-        found += ["--metrics-file", str(record.options["metrics_file"])]
-    if record.params:
-        found += ["--params-file", _write(folder, "params.json", json.dumps(dict(record.params)))]
-    return found
-
-
-def _new_run(repository: Repository, plan: Plan, original: RunRecord) -> tuple[RunRecord, str]:
+def _new_run(runs: Runs, plan: Plan, original: RunRecord) -> tuple[RunRecord, str]:
     """The record to compare, of the new run or of one that the command began in it; and what is wrong."""
-    state = repository.session.newest()
-    records = Records(repository.session, state)
-    outer = recorded(state, records, plan.id)
+    outer = runs.ended(plan.id)
     if outer is None:
         raise CheckFailedError(
             f"run {plan.run[:12]} was begun again, and nothing was recorded of it; what it printed says why"
         )
-    if not _is_own(original):
-        return outer.record, ""
-    inside = [info.record for info in begun_within(state, records, plan.id)]
-    named = [record for record in inside if record.name == original.name]
+    if not is_own(original):
+        return outer, ""
+    named = [record for record in runs.begun_within(plan.id) if record.name == original.name]
     # A script may begin several runs of one name, which differ in their parameters.
     same = [record for record in named if record.params == original.params]
     chosen = next(iter([*same, *named]), None)
     if chosen is None:
-        return outer.record, f"the command began no run that is called {original.name!a:.100}"
+        return outer, f"the command began no run that is called {original.name!a:.100}"
     return chosen, ""

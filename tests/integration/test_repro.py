@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
@@ -102,7 +103,8 @@ def program(*arguments: str, code: int = 0, **settings: Any) -> subprocess.Compl
 
 
 def _as_json(arguments: tuple[str, ...]) -> tuple[str, ...]:
-    return (arguments[0], "--json", *arguments[1:])
+    verb = 2 if arguments[0] == "-R" else 0
+    return (*arguments[: verb + 1], "--json", *arguments[verb + 1 :])
 
 
 def document(*arguments: str, code: int = 0, **settings: Any) -> dict[str, Any]:
@@ -144,7 +146,10 @@ def test_a_command_gives_equal_bytes_on_the_data_of_then(place: Path, repository
     add_row(repository)
     (place / "train.py").write_text("raise SystemExit('not this one')\n")
     commit("broken since")
-    done = document("repro", "net@v1")
+    # As where git calls the program in a hook.
+    done = document(
+        "repro", "net@v1", env={**os.environ, "GIT_DIR": "/nowhere", "GIT_INDEX_FILE": "/nowhere"}
+    )
     assert (done["status"], done["original"], done["first"], done["kept"]) == ("equal", run, None, None)
     assert [(one["kind"], one["name"], one["state"]) for one in done["results"]] == [
         ("model", "net", "equal"), ("metric", "loss", "equal"),
@@ -161,6 +166,7 @@ def test_a_run_that_the_script_begins_is_repeated_inside_another(place: Path, re
     subprocess.run(["python", "inside.py"], check=True)
     add_row(repository)
     models = document("models", "fit")["models"]
+    assert "for runs of `dataver run`" in refused("repro", "fit", "--model", "fit=weights.bin", code=2)
     for model in models:
         done = document("repro", f"fit@{model['version']}")
         assert (done["status"], done["original"]) == ("equal", model["run"])
@@ -278,6 +284,38 @@ def test_runs_that_are_recorded_in_another_repository(
     assert shown(done["run"])["inputs"][0]["number"] == 1
 
 
+def test_the_new_run_goes_where_runs_go(
+    place: Path, tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = record("python", "train.py")
+    runs = dataver.init(str(tmp_path / "runs"))
+    monkeypatch.setenv("DATAVER_RUNS_REPO", runs.url)
+    done = document("repro", run)
+    assert done["status"] == "equal"
+    assert [one["id"] for one in document("runs")["runs"]] == [run]
+    assert [one["id"] for one in document("-R", runs.url, "runs")["runs"]] == [done["run"]]
+
+
+def no_rights_of_root() -> None:
+    """Root may write what nobody may; what is started from here on may not."""
+    if os.geteuid() == 0:
+        assert ctypes.CDLL(None).prctl(24, 1, 0, 0, 0) == 0  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE
+
+
+def test_a_repository_that_one_may_only_read(place: Path, repository: Repository) -> None:
+    run = record("python", "train.py")
+    paths = [Path(repository.url), *Path(repository.url).rglob("*")]
+    for path in paths:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    done = document("repro", run, preexec_fn=no_rights_of_root)
+    assert done["status"] == "equal"
+    assert document("runs", "diff", run, done["run"])["first"] is None
+    assert shown(done["run"])["waiting"]
+    for path in paths:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    assert document("runs", "push")["pushed"] == [done["run"]]
+
+
 def test_a_version_that_was_let_go(place: Path, repository: Repository) -> None:
     run = record("python", "train.py")
     repository.delete_dataset("iris")
@@ -349,6 +387,46 @@ def test_a_command_with_blanks_and_a_folder_below(place: Path, monkeypatch: pyte
     kept = place.parent / "kept" / "code" / "a b"
     assert (kept / "arguments").read_text() == repr(["two words", "", "ü'\""])
     assert "is there already" in refused("repro", run, "--keep", "../../kept", code=4)
+
+
+def test_files_that_were_checked_out_before(place: Path, repository: Repository) -> None:
+    (place / "train.py").write_text("open('model.npy', 'wb').write(open('data/train.csv', 'rb').read())")
+    (place / ".gitignore").write_text("data\nmodel.npy\n")
+    commit("reads files")
+    program("checkout", "iris@v1", "data")
+    run = record("python", "train.py", options=("--input", "iris@prod", "--model", "net=model.npy"))
+    add_row(repository)
+    assert document("repro", run, code=9)["reason"] == "the command ended with exit code 1"
+    assert document("repro", run, "--checkout", "iris=data")["status"] == "equal"
+    assert "it read iris" in refused("repro", run, "--checkout", "other=data", code=2)
+    assert "in this folder" in refused("repro", run, "--checkout", "iris=../data", code=2)
+
+
+def test_nothing_is_written_to_the_users_folder(place: Path, tmp_path: Path) -> None:
+    (place / "train.py").write_text("import sys; open(sys.argv[1].partition('=')[2], 'w').write(sys.argv[2])")
+    commit("writes where it is told to")
+    model = place / "model.npy"
+    run = record("python", "train.py", f"--out={model}", "1", options=("--model", f"net={model}"))
+    model.write_text("mine")
+    assert document("repro", run)["status"] == "equal"
+    assert model.read_text() == "mine"
+    far = tmp_path / "far.npy"
+    run = record("python", "train.py", f"--out={far}", "1", options=("--model", f"net={far}"))
+    assert "what the first run made" in refused("repro", run, code=3)
+    again = ("--model", "net=far.npy", "--", "python", "train.py", "--out=far.npy", "1")
+    assert document("repro", run, *again)["status"] == "equal"
+
+
+def test_a_lock_file_that_git_has(place: Path, repository: Repository) -> None:
+    program("lock", "add", "iris")
+    commit("pinned")
+    add_row(repository)
+    script = "import dataver; dataver.resolve('iris@v2'); a = dataver.resolve('iris').read('train.csv'); "
+    (place / "train.py").write_text(script + "open('model.npy', 'wb').write(a)")
+    commit("reads two versions")
+    run = record("python", "train.py", options=("--model", "net=model.npy"))
+    program("lock", "update", "iris")
+    assert document("repro", run)["status"] == "equal"
 
 
 def test_the_variables_of_then(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
