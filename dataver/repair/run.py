@@ -119,8 +119,8 @@ class _Repair:
 
     def run(self) -> RepairReport:
         """Repair, and say what came of it."""
-        for _ in range(ATTEMPTS_MAX):
-            report = self._attempt()
+        for number in range(ATTEMPTS_MAX):
+            report = self._attempt(believing=number > 1)
             if report is not None:
                 return report
         raise ConflictError(
@@ -128,8 +128,11 @@ class _Repair:
             "repaired. Repeat it when fewer write"
         )
 
-    def _attempt(self) -> RepairReport | None:
-        """Look and mend once; None where all has to be looked at again."""
+    def _attempt(self, *, believing: bool) -> RepairReport | None:
+        """Look and mend once; None where all has to be looked at again.
+
+        `believing`: what seems damaged is, though it was read as it should be a moment later.
+        """
         session = self._session
         run = Run(session, self._deep, self._progress)
         state, checked = run.objects()
@@ -140,7 +143,7 @@ class _Repair:
             self._note(damaged)
             return None
         mending = Mending(session, state, checked, self._deep, self._progress)
-        if mending.was_read_wrong():
+        if mending.was_read_wrong() and not believing:
             return None
         mending.mend()
         scan = FromUnnamedPacks(mending.unnamed, mending.bytes_of, mending.claims, session.parameters())
