@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from dataver.config import default_jobs
@@ -52,6 +52,8 @@ def repair(
     Not `deep`: packs whose ends are well formed are taken to be whole. What is lost for good is in the
     report and is no error. `ConflictError` where others always made the next entry.
     """
+    with suppress(DamagedError, NewerFormatError, RepositoryNotFoundError):
+        session.newest()  # `BadInputError` and `OfflineError` where nothing can be written by this session.
     sources = _sources(session, repositories, folders, progress or Silent())
     copies = [other.store for other in repositories if other.repository == session.repository]
     with _writing_to(session, yes) as working:

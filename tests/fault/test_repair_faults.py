@@ -13,7 +13,7 @@ import pytest
 
 from dataver.errors import ConflictError, DataverError
 from dataver.format.entry import CHECKPOINT_EVERY
-from dataver.format.operations import ConfigSet
+from dataver.format.operations import ConfigSet, VersionAdd
 from dataver.gc import collect
 from dataver.keys import HINT_KEY, SEGMENT_PREFIX, pack_key
 from dataver.repair import repair
@@ -122,6 +122,33 @@ def test_others_work_meanwhile(tmp_path: Path, action: Callable[[Store, Path], N
         if watched.made < number:
             break
     assert number > 40
+
+
+def test_a_commit_that_found_what_is_dropped_meanwhile_stores_it_again(tmp_path: Path) -> None:
+    """Its file is one that is lost: found in the damaged pack before a repair, and nowhere after it."""
+    number = refused = stored = 0
+    while True:
+        number += 1
+        store = damaged(tmp_path / f"{number}").session.store
+        folder = tmp_path / f"other{number}"
+        folder.mkdir()
+        (folder / "b").write_bytes(B)
+        watched = _Meanwhile(store, number, partial(repair, over(store).session, yes=True))
+        try:
+            over(watched).commit("other", folder)
+        except ConflictError:
+            refused += 1
+            over(store).commit("other", folder)
+        newest = over(store).session.log.tail().entry
+        is_last = any(isinstance(operation, VersionAdd) for operation in newest.operations)
+        if is_last and watched.made >= number:
+            stored += 1
+            assert over(store).version("other").read("b") == B
+            assert over(store).verify(deep=True).ok
+        if watched.made < number:
+            break
+    assert refused
+    assert stored > refused
 
 
 def test_a_collection_meanwhile_takes_nothing_that_was_saved(tmp_path: Path) -> None:
