@@ -34,7 +34,7 @@ from dataver.packs import RecordWriter, StoredPack, write_segment
 from dataver.paths import safe_spelling
 from dataver.recording import active_run
 from dataver.refs import MAIN, check_new_ref, is_absent, live_ref, require_version
-from dataver.relying import spare
+from dataver.relying import refuse_dropped, spare
 from dataver.session import Session
 from dataver.tree.build import empty
 from dataver.tree.diff import diff
@@ -219,6 +219,7 @@ class Publisher:
             operations.insert(0, DatasetCreate(dataset, self._name))
         if self._outcome.created:
             operations += self._index_operations(state)
+            refuse_dropped(self._session, state, self._written.relied)
             operations[:0] = spare(state, self._relied)
         return tuple(operations)
 

@@ -8,13 +8,16 @@ objects are not marked any more; of the two entries one is first.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 from dataver.digest import Digest
-from dataver.errors import ConflictError, RefNotFoundError
+from dataver.errors import ConflictError, DamagedError, RefNotFoundError
 from dataver.format.operations import SPARE, GcRestore, Operation, VersionMark
+from dataver.keys import pack_key
 from dataver.log.state import PACK_NAME, State
+from dataver.session import Session
 
-__all__ = ["spare", "spare_all", "spare_versions"]
+__all__ = ["refuse_dropped", "spare", "spare_all", "spare_versions"]
 
 
 def spare(state: State, names: Iterable[bytes]) -> list[Operation]:
@@ -35,6 +38,23 @@ def spare(state: State, names: Iterable[bytes]) -> list[Operation]:
         return []
     packs = tuple(name for name in found if marks[name][1] == PACK_NAME)
     return [GcRestore(packs, tuple(name for name in found if marks[name][1] != PACK_NAME))]
+
+
+def refuse_dropped(session: Session, state: State, packs: Iterable[bytes]) -> None:
+    """`ConflictError` where something was found in a pack that is marked and that no segment names any more.
+
+    A repair has marked it as damaged: what was found in it may be lost, and must be stored again.
+    """
+    left = set(packs) & state.marks().keys()
+    index = session.index(state)
+    for segment in state.segments() if left else ():
+        with suppress(DamagedError):
+            left.difference_update(index.segment(segment.name).packs())
+    if left:
+        raise ConflictError(
+            f"{pack_key(min(left))}, in which a part of this was found, turned out to be damaged meanwhile; "
+            "nothing was recorded, repeat it"
+        )
 
 
 def spare_versions(state: State, dataset: bytes) -> list[Operation]:

@@ -8,17 +8,18 @@ collected as any other garbage is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.errors import DamagedError, NewerFormatError, ObjectMissingError
 from dataver.format.operations import GcMark, IndexAdd, IndexReplace, Operation
-from dataver.format.pack import PackKind
+from dataver.format.pack import HEADER_BYTES, PackKind, footer_length, parse_footer
 from dataver.format.segment import Segment
 from dataver.gc.listing import list_contents
 from dataver.hashing import blake3_digest
 from dataver.keys import pack_key, segment_key
-from dataver.log.state import SEGMENT_NAME, State
+from dataver.log.state import ERASED, SEGMENT_NAME, State
 from dataver.packs import StoredPack, put_segment, read_footer, segment_over
 from dataver.progress import Progress
 from dataver.relying import spare
@@ -59,7 +60,8 @@ class Mending:
         self.bad_packs = self._really_bad()
         self._relied: set[bytes] = set()
         self._made: list[bytes] = []
-        self.index = MendedIndex(self._store, self._staying(), self._swept)
+        erased = {key[len(ERASED) :] for key, _ in state.items(ERASED)}
+        self.index = MendedIndex(self._store, self._staying(), self._swept, erased)
 
     # What is damaged
 
@@ -68,30 +70,31 @@ class Mending:
         bad = set()
         for name in sorted(self._checked.bad_packs):
             data = self.bytes_of(name)
-            if data is not None and not check_bytes(name, data).problems:
-                self.bad_segments.update(self._naming(name))
-                self.good_packs.add(name)
-            else:
+            if data is None:
                 bad.add(name)
+                continue
+            _refuse_newer(name, data)
+            if check_bytes(name, data).problems:
+                bad.add(name)
+            else:
+                self.bad_segments.update(self._checked.naming(name))
+                self.good_packs.add(name)
         return bad
 
     def was_read_wrong(self) -> bool:
-        """Whether a segment that seemed damaged reads as it should, so that all has to be looked at again."""
+        """Whether a segment that seemed damaged has the bytes of its name, and is to be read again."""
         for name in self._checked.bad_segments - self._checked.whole().keys():
-            try:
-                if blake3_digest(self._store.get(segment_key(name))) == name:
+            with suppress(ObjectMissingError, DamagedError):
+                data = self._store.get(segment_key(name))
+                if blake3_digest(data) == name:
+                    Segment(data, segment_key(name))  # A newer format is not ours to replace.
                     return True
-            except ObjectMissingError:
-                continue
         return False
-
-    def _naming(self, pack: bytes) -> list[bytes]:
-        return [name for name, segment in self._checked.whole().items() if pack in segment.packs()]
 
     @property
     def replaced(self) -> list[Digest]:
         """The segments that count no more: those that are damaged, and those that lead to damaged packs."""
-        leading = {name for pack in self.bad_packs for name in self._naming(pack)}
+        leading = {name for pack in self.bad_packs for name in self._checked.naming(pack)}
         return sorted(Digest(name) for name in leading | self.bad_segments)
 
     def _staying(self) -> dict[bytes, Segment]:
@@ -206,7 +209,7 @@ class Mending:
     def _listed(self, name: bytes) -> Listed | None:
         """What a pack says that it holds; None where that is not to be believed, or not for the index."""
         try:
-            if self._deep and not self._naming(name):
+            if self._deep and not self._checked.naming(name):
                 # Nobody looked at it before: no segment that is whole leads here.
                 data = self._store.get(pack_key(name))
                 check = check_bytes(name, data)
@@ -226,7 +229,7 @@ class Mending:
 
     def _write(self, give: Callable[[Take], None]) -> tuple[int, int]:
         """Store the frames that are given; how many objects, and how many bytes, have a place now."""
-        writers = Writers(self._session)
+        writers = Writers(self._session, self.index.erased)
         try:
             give(writers.add)
             packs = writers.close()
@@ -280,3 +283,12 @@ class Mending:
         """The keys of what is marked."""
         packs, segments = self.to_mark(self._state)
         return [*map(pack_key, packs), *map(segment_key, segments)]
+
+
+def _refuse_newer(name: bytes, data: bytes) -> None:
+    """`NewerFormatError` where a pack is whole and a newer release wrote it: that is no damage."""
+    if blake3_digest(data) == name:
+        with suppress(DamagedError):
+            view = memoryview(data)
+            tail = view[-footer_length(view, len(view), pack_key(name)) :]
+            parse_footer(view[:HEADER_BYTES], tail, len(view), pack_key(name))

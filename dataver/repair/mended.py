@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from dataver.digest import Digest
+from dataver.digest import DIGEST_BYTES, Digest
 from dataver.format.segment import Place, Segment
 from dataver.hashing import blake3_digest
 from dataver.store.base import Store
@@ -18,8 +18,16 @@ class MendedIndex(BlamingIndex):
     Whoever asks for what none has finds it noted: in `missing`, and in `findings` as an object by itself.
     """
 
-    def __init__(self, store: Store, segments: Mapping[bytes, Segment], skipped: Collection[bytes]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        segments: Mapping[bytes, Segment],
+        skipped: Collection[bytes],
+        erased: Collection[bytes] = (),
+    ) -> None:
+        """`erased` are the digests of what must not be stored again."""
         super().__init__(store, list(segments), skipped)
+        self.erased = frozenset(erased)
         self._open.update(segments)
         self.findings = Findings()
         self.missing: dict[bytes, str] = {}
@@ -33,8 +41,14 @@ class MendedIndex(BlamingIndex):
         return segment
 
     def lacks(self, digests: bytes) -> list[bool]:
-        """For each of many digests (32 bytes each) whether it has no place."""
-        return [place is None for place in self.find_many(digests)]
+        """For each of many digests (32 bytes each) whether it has no place, and should have one."""
+        places = self.find_many(digests)
+        if not self.erased:
+            return [place is None for place in places]
+        each = (digests[at : at + DIGEST_BYTES] for at in range(0, len(digests), DIGEST_BYTES))
+        return [
+            place is None and digest not in self.erased for digest, place in zip(each, places, strict=True)
+        ]
 
     def culprit(self, place: Place, digest: bytes) -> str | None:
         """None: what is named here was looked at before."""
@@ -42,6 +56,8 @@ class MendedIndex(BlamingIndex):
         return None
 
     def blame(self, digest: bytes, what: str) -> list[str]:
-        """The digest itself, which is lost."""
+        """The digest itself, which is lost; nothing where it was erased on purpose."""
+        if digest in self.erased:
+            return []
         self.missing[digest] = what
         return [self.findings.add(f"{what} {Digest(digest)}", "it is nowhere to be found")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from dataver.config import default_jobs
@@ -52,6 +52,8 @@ def repair(
     Not `deep`: packs whose ends are well formed are taken to be whole. What is lost for good is in the
     report and is no error. `ConflictError` where others always made the next entry.
     """
+    with suppress(DamagedError, NewerFormatError, RepositoryNotFoundError):
+        session.newest()  # `BadInputError` and `OfflineError` where nothing can be written by this session.
     sources = _sources(session, repositories, folders, progress or Silent())
     copies = [other.store for other in repositories if other.repository == session.repository]
     with _writing_to(session, yes) as working:
@@ -119,8 +121,8 @@ class _Repair:
 
     def run(self) -> RepairReport:
         """Repair, and say what came of it."""
-        for _ in range(ATTEMPTS_MAX):
-            report = self._attempt()
+        for number in range(ATTEMPTS_MAX):
+            report = self._attempt(believing=number > 1)
             if report is not None:
                 return report
         raise ConflictError(
@@ -128,8 +130,11 @@ class _Repair:
             "repaired. Repeat it when fewer write"
         )
 
-    def _attempt(self) -> RepairReport | None:
-        """Look and mend once; None where all has to be looked at again."""
+    def _attempt(self, *, believing: bool) -> RepairReport | None:
+        """Look and mend once; None where all has to be looked at again.
+
+        `believing`: what seems damaged is, though it was read as it should be a moment later.
+        """
         session = self._session
         run = Run(session, self._deep, self._progress)
         state, checked = run.objects()
@@ -140,7 +145,7 @@ class _Repair:
             self._note(damaged)
             return None
         mending = Mending(session, state, checked, self._deep, self._progress)
-        if mending.was_read_wrong():
+        if mending.was_read_wrong() and not believing:
             return None
         mending.mend()
         scan = FromUnnamedPacks(mending.unnamed, mending.bytes_of, mending.claims, session.parameters())

@@ -72,6 +72,10 @@ class CheckedIndex(BlamingIndex):
         """The segments that are whole, in the order in which readers search them."""
         return self._whole
 
+    def naming(self, pack: bytes) -> list[bytes]:
+        """The segments that are whole and lead to a pack."""
+        return [name for name, _ in self._places.get(pack, ())]
+
     def packs(self) -> list[bytes]:
         """Every pack that a segment names and that is not about to be deleted."""
         return list(self._places)

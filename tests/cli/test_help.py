@@ -24,7 +24,7 @@ READING_VERBS = {
 }
 WRITING_VERBS = {
     *("init", "commit", "tag", "alias", "branch", "merge", "revert", "rename", "delete"),
-    *("push", "pull", "doctor", "sign", "trust", "link"),
+    *("push", "pull", "doctor", "sign", "trust", "link", "repair"),
 }
 HEAVY = {
     *("numpy", "pyarrow", "fsspec", "zstandard", "rich", "pyfastcdc", "pathspec", "pandas", "asyncio"),

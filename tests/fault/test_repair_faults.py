@@ -7,17 +7,20 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
+from uuid import uuid4
 
 import pytest
 
 from dataver.errors import ConflictError, DataverError
+from dataver.format.entry import CHECKPOINT_EVERY
+from dataver.format.operations import ConfigSet, VersionAdd
 from dataver.gc import collect
-from dataver.keys import SEGMENT_PREFIX
+from dataver.keys import HINT_KEY, SEGMENT_PREFIX, pack_key
 from dataver.repair import repair
 from dataver.repository import Repository
 from dataver.store.base import Store
-from dataver.testing.stores import Call, CallWrapper, Fault, FaultyStore
-from tests.damage import change, commit, flip, place_of
+from dataver.testing.stores import WRITES, Call, CallWrapper, Fault, FaultyStore
+from tests.damage import append, change, commit, flip, place_of
 from tests.repositories import memory_repository, over
 from tests.worlds import noise, text
 
@@ -121,6 +124,33 @@ def test_others_work_meanwhile(tmp_path: Path, action: Callable[[Store, Path], N
     assert number > 40
 
 
+def test_a_commit_that_found_what_is_dropped_meanwhile_stores_it_again(tmp_path: Path) -> None:
+    """Its file is one that is lost: found in the damaged pack before a repair, and nowhere after it."""
+    number = refused = stored = 0
+    while True:
+        number += 1
+        store = damaged(tmp_path / f"{number}").session.store
+        folder = tmp_path / f"other{number}"
+        folder.mkdir()
+        (folder / "b").write_bytes(B)
+        watched = _Meanwhile(store, number, partial(repair, over(store).session, yes=True))
+        try:
+            over(watched).commit("other", folder)
+        except ConflictError:
+            refused += 1
+            over(store).commit("other", folder)
+        newest = over(store).session.log.tail().entry
+        is_last = any(isinstance(operation, VersionAdd) for operation in newest.operations)
+        if is_last and watched.made >= number:
+            stored += 1
+            assert over(store).version("other").read("b") == B
+            assert over(store).verify(deep=True).ok
+        if watched.made < number:
+            break
+    assert refused
+    assert stored > refused
+
+
 def test_a_collection_meanwhile_takes_nothing_that_was_saved(tmp_path: Path) -> None:
     """Where nothing is lost a collection goes through, and may mark what the repair has just put."""
     number = 0
@@ -143,3 +173,38 @@ def test_a_collection_meanwhile_takes_nothing_that_was_saved(tmp_path: Path) -> 
         if watched.made < number:
             break
     assert number > 20
+
+
+@pytest.mark.parametrize("fault", [Fault.BEFORE, Fault.AFTER, Fault.LATE])
+def test_every_write_may_fail_while_the_newest_state_is_written_anew(tmp_path: Path, fault: Fault) -> None:
+    template = memory_repository()
+    commit(template, tmp_path / "data", a=A)
+    while template.session.state().number < 2 * CHECKPOINT_EVERY - 4:
+        append(template, ConfigSet("k", "v"))
+    base = template.session.log.tail().entry.base
+    assert base is not None
+    number = 0
+    while True:
+        number += 1
+        store = memory_repository_of(template.session.store, without=pack_key(base.pack))
+        faulty = FaultyStore(store, {number: fault}, lambda call: call.method in WRITES)
+        try:
+            repair(over(faulty).session, yes=True)
+        except DataverError:
+            faulty.land()
+        repair(over(store).session, yes=True)
+        assert over(store).version("iris").read("a") == A
+        report = over(store).verify(deep=True)
+        assert [(damage.object, damage.harms) for damage in report.damaged] == [(pack_key(base.pack), [])]
+        if faulty.made < number:
+            break
+    assert number > 8
+
+
+def memory_repository_of(store: Store, without: str) -> Store:
+    """A store with all that another one has, but for one object."""
+    copy = Repository(f"memory://{uuid4().hex}").session.store
+    for info in store.list(""):
+        if info.key not in (without, HINT_KEY):
+            assert copy.put_new(info.key, store.get(info.key))
+    return copy

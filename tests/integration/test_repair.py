@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 
 from dataver.digest import Digest
-from dataver.errors import BadInputError
+from dataver.errors import BadInputError, OfflineError
+from dataver.format.operations import Erase
 from dataver.format.pack import HEADER_BYTES, TRAILER_BYTES
 from dataver.gc import collect
 from dataver.keys import PACK_PREFIX, SEGMENT_PREFIX, pack_key, segment_key
 from dataver.repair import RepairReport, repair
 from dataver.repository import Repository
 from dataver.store.base import Store
-from tests.damage import change, commit, flip, harms, opened, place_of
+from tests.damage import append, change, commit, flip, harms, opened, place_of
+from tests.far import opened as far_opened
 from tests.repositories import memory_repository
 from tests.worlds import noise, text
 
@@ -371,3 +373,66 @@ def test_records_too_are_found_by_the_headers_of_their_frames(repository: Reposi
 def test_the_repository_itself_is_no_source(repository: Repository) -> None:
     with pytest.raises(BadInputError, match="to be repaired"):
         repair(repository.session, [opened(repository).session])
+
+
+def test_a_repository_without_any_pack_says_so_and_is_healed_later(repository: Repository) -> None:
+    other = another(repository)
+    wreck(repository)
+    report = mend(repository)
+    assert {damage.object.split()[0] for damage in report.lost} == {"version", "manifest"}
+    assert not opened(repository).verify(deep=True).ok
+    assert mend(repository, [other.session]).ok
+    assert is_whole(repository)
+
+
+def test_what_this_machine_read_before_is_in_its_cache(repository: Repository) -> None:
+    store = repository.session.store
+    far = far_opened(store)
+    for entry in far.version("iris").files():
+        far.version("iris").read(entry.path)
+    key = data_pack(repository, "d")
+    change(store, key, None)
+    report = repair(far_opened(store).session, yes=True)
+    assert report.lost == []
+    assert report.sources.keys() == {"the cache of this machine"}
+    assert is_whole(repository)
+    assert repair(far_opened(store).session).ok
+
+
+def test_what_cannot_write_does_not_begin(repository: Repository) -> None:
+    at = Repository(repository.url, at="1")
+    at._check()
+    with pytest.raises(BadInputError, match="earlier"):
+        repair(at.session)
+    with pytest.raises(OfflineError):
+        repair(far_opened(repository.session.store, offline=True).session)
+
+
+# What was erased
+
+
+def test_what_was_erased_is_not_brought_back_and_its_neighbours_are(
+    repository: Repository, tmp_path: Path
+) -> None:
+    other = another(repository)
+    digest = Digest(repository.version("iris").entry("d").digest)
+    append(repository, Erase(digest, "{}"))
+    change(repository.session.store, data_pack(repository, "d"), None)
+    report = mend(repository, [other.session], [tmp_path / "data"])
+    assert report.lost == []
+    assert report.healed > 0
+    found = opened(repository).session.index()
+    assert found.find(digest) is None
+    assert opened(repository).version("iris").read("c") == FILES["c"]
+
+
+def test_what_was_erased_is_not_copied_out_of_a_damaged_pack(repository: Repository) -> None:
+    digest = Digest(repository.version("iris").entry("d").digest)
+    key = data_pack(repository, "d")
+    append(repository, Erase(digest, "{}"))
+    store = repository.session.store
+    change(store, key, store.get(key)[:-1] + b"x")
+    report = mend(repository)
+    assert report.salvaged > 0
+    assert opened(repository).session.index().find(digest) is None
+    assert opened(repository).version("iris").read("c") == FILES["c"]
