@@ -67,6 +67,7 @@ VERBS = {
     "verify": "Check that every object is there and whole.",
     "gc": "Reclaim what nothing refers to.",
     "prune": "Let old versions go that nobody named.",
+    "erase": "Erase the bytes of a file for good.",
     "hold": "Keep a version, whatever else lets it go.",
     "doctor": "Check the environment and the repository; say what to do.",
     "completion": "Print the completion script of a shell.",

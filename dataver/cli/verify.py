@@ -14,7 +14,7 @@ from dataver.errors import DamagedError
 from dataver.results import Harm, VerifyReport
 
 DOCUMENT = (
-    '{"ok": bool, "objects", "bytes",\n'
+    '{"ok": bool, "objects", "bytes", "erased",\n'
     ' "damaged": [{"object", "reason", "harms": [{"dataset", "version", "path"}]}]}'
 )
 
@@ -48,6 +48,8 @@ def report_lines(report: VerifyReport) -> Iterator[str]:
         yield from output.columns([harm_row(harm) for harm in damage.harms])
     total = f"{output.amount(report.objects, 'object')}, {output.size_text(report.bytes)}"
     verdict = f"{len(report.damaged):,} damaged" if not report.ok else "all whole"
+    if report.erased:
+        yield f"{output.amount(report.erased, 'file')} erased on purpose, which is no damage"
     yield f"{total}: {click.style(verdict, fg='green' if report.ok else 'red')}"
 
 

@@ -67,7 +67,7 @@ def _living_frames(session: Session, live: Live, name: Digest) -> Iterator[Verif
     """The frames of a pack in which something is alive, read one by one and verified."""
     footer, _ = read_footer(session.store, name)
     alive = live.digests_in(name)
-    for found in _frames(footer):
+    for found in frames_of(footer):
         digests = {found.digests[i : i + DIGEST_BYTES] for i in range(0, len(found.digests), DIGEST_BYTES)}
         wanted = digests & alive
         if not wanted:
@@ -78,7 +78,8 @@ def _living_frames(session: Session, live: Live, name: Digest) -> Iterator[Verif
         yield verify_frame(found, stored, wanted, what)
 
 
-def _frames(footer: Footer) -> Iterator[PackFrame]:
+def frames_of(footer: Footer) -> Iterator[PackFrame]:
+    """The frames that a footer names, in order."""
     chunk = 0
     for frame in footer.frames:
         end = chunk + frame.chunk_count

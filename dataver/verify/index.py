@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dataver.chunk_index import ChunkIndex
 from dataver.digest import DIGEST_BYTES, Digest
+from dataver.erased import erased_error, erasures
 from dataver.errors import DamagedError, NewerFormatError, ObjectMissingError
 from dataver.format.pack import Footer
 from dataver.format.segment import Place, Segment
@@ -42,6 +44,8 @@ class CheckedIndex(ChunkIndex):
         for valid in sorted(state.segments(), key=lambda s: (-s.keys, s.name)):
             self._open_whole(store, valid)
         super().__init__(store, list(self._whole), skipped)
+        self.tombstone = partial(erased_error, state)
+        self.erasures = erasures(state)
         for name, segment in self._whole.items():
             for position, pack in enumerate(segment.packs()):
                 if pack not in self._skipped:
