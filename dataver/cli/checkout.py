@@ -72,7 +72,7 @@ def checkout_lines(result: CheckoutResult, ref: str, target: str) -> Iterator[st
     if result.removed_files:
         done.append(f"removed {output.amount(result.removed_files, 'file')}")
     if result.erased_files:
-        done.append(f"left out {output.amount(result.erased_files, 'file')} that were erased")
+        done.append(f"left out {output.amount(result.erased_files, 'erased file')}")
     yield (
         f"{output.name(ref)} -> {output.path_text(target)}  {output.amount(result.files, 'file')}, "
         f"{output.size_text(result.bytes)}: {'; '.join(done) or 'nothing to do'}"

@@ -4,7 +4,7 @@
 "conf" setting                    → text
 "data" dataset name               → dataset id 16
 "dele" dataset id                 → name it had
-"eras" digest                     → record text
+"eras" digest                     → record text: its bytes are gone on purpose
 "hold" name                       → version id
 "mark" pack or segment digest     → entry number u64 | kind u8
 "modf" digest, name 0x00 number   → (empty): the model's files have this tree, or one has this digest

@@ -7,9 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import dataver
+from dataver.chunking import ChunkerParameters
 from dataver.erasure import EraseReport, erase
 from dataver.errors import (
     BadInputError,
@@ -22,6 +25,7 @@ from dataver.errors import (
     StoreError,
 )
 from dataver.format.run_record import RunInput, RunModel, RunRecord
+from dataver.format.table_statistics import statistics_key
 from dataver.gc import collect, restore
 from dataver.hashing import blake3_digest
 from dataver.keys import PACK_PREFIX
@@ -30,6 +34,7 @@ from dataver.reading import file_rows
 from dataver.repository import Repository
 from dataver.store.base import Store, Wrapper
 from tests.erased import traces
+from tests.repositories import memory_repository
 
 if TYPE_CHECKING:
     from dataver.store.base import Data
@@ -511,3 +516,90 @@ def test_local_copies_lose_it(world: World, tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(ErasedError):
         world.another().version("d").path()
     assert world.another().version("d").path("labels").is_dir()
+
+
+def test_statistics_go_too(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATAVER_CACHE_DIR", str(tmp_path / "cache"))
+    table = pa.table({"who": ["canary-ada-lovelace-4711"] * 3, "n": [1, 2, 3]})
+    pq.write_table(table, world.folder / "t.parquet")
+    pq.write_table(pa.table({"n": [4, 5, 6]}), world.folder / "u.parquet")
+    world.commit(stats=True)
+    canary = b"canary-ada-lovelace-4711"
+    key = statistics_key(blake3_digest((world.folder / "t.parquet").read_bytes()))
+    other = statistics_key(blake3_digest((world.folder / "u.parquet").read_bytes()))
+    assert world.repository.session.index().find(key) is not None
+    assert world.another().version("d").stats("t.parquet") is not None
+    world.erase("t.parquet")
+    index = world.another().session.index()
+    assert index.find(key) is None
+    assert index.find(other) is not None
+    assert traces(world.store, canary, Path(world.url), tmp_path / "cache") == []
+    with pytest.raises(ErasedError):
+        world.another().version("d").stats("t.parquet")
+    assert world.another().version("d").stats("u.parquet") is not None
+    assert world.is_whole(erased=1)
+    collect(world.repository.session, yes=True, grace_s=0)
+    assert world.is_whole(erased=1)
+
+
+def test_a_file_with_lists_of_lists(tmp_path: Path) -> None:
+    """So many chunks that they stand in lists below a list, some of which another file has as well."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    first = noise("first", 700_000)
+    (folder / "first").write_bytes(first)
+    (folder / "second").write_bytes(first[:400_000] + noise("second", 100_000))
+    repository = memory_repository(ChunkerParameters(min_bytes=64, average_bytes=256, max_bytes=1024))
+    repository.commit("d", folder)
+    report = erase(repository.session, "d", "first", reason=REASON, yes=True)
+    assert 0 < report.bytes < 350_000
+    assert report.shared[0].path == "second"
+    assert traces(repository.session.store, first[-250_000:]) == []
+    assert repository.version("d").read("second") == (folder / "second").read_bytes()
+    found = repository.verify(deep=True)
+    assert (found.ok, found.erased) == (True, 1), found.damaged
+    collect(repository.session, yes=True, grace_s=0)
+    assert repository.verify(deep=True).ok
+    again = erase(repository.session, "d", "second", reason=REASON, yes=True)
+    assert again.bytes == 500_000
+    assert traces(repository.session.store, first) == []
+    assert repository.verify(deep=True).erased == 2
+
+
+def test_one_version_is_verified(world: World) -> None:
+    world.commit()
+    world.erase("large.bin")
+    found = world.another().verify("d@v1", deep=True)
+    assert (found.ok, found.erased) == (True, 1)
+
+
+def test_names_lines_and_old_versions_go_on(world: World, tmp_path: Path) -> None:
+    """Reverts, merges, tags and deletions of versions with what was erased need no bytes of it."""
+    world.commit()
+    world.erase("secret.txt")
+    (world.folder / "secret.txt").unlink()
+    repository = world.repository
+    repository.commit("d", world.folder)
+    assert repository.revert("d@v1").created
+    assert repository.tag("d@v1", "old").id
+    repository.branch("d@v2", "side")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "new").write_bytes(b"new")
+    repository.commit("d", other, add=True, branch="side")
+    assert repository.merge("d@side").created
+    assert repository.diff("d@v1", "d@v2").deleted == ["secret.txt"]
+    assert world.is_whole(erased=1)
+
+
+def test_packs_that_nobody_can_search_are_told(world: World) -> None:
+    world.commit()
+    world.store.put_new("packs/ab/" + "ab" * 32, b"no pack")
+    report = world.erase("secret.txt")
+    assert report.unread == ["packs/ab/" + "ab" * 32]
+    assert traces_of(world, "secret.txt") == []
+
+
+def traces_of(world: World, path: str) -> list[str]:
+    canary = world.rare(path)
+    return [info.key for info in world.store.list("") if canary in world.store.get(info.key)]
