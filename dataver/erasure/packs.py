@@ -23,28 +23,34 @@ FOOTERS_IN_FLIGHT = 64
 
 
 class Footers:
-    """The footers of packs, each read once. `unread` are those of packs that have none that can be read."""
+    """What the footers of packs have of what is looked for; each is read once, unless more is looked for.
+
+    `unread` are those of packs that have none that can be read.
+    """
 
     def __init__(self, session: Session, progress: Progress) -> None:
         self._session = session
         self._progress = progress
-        self._digests: dict[Digest, frozenset[bytes]] = {}
+        self._wanted: frozenset[bytes] = frozenset()
+        self._has_any: dict[Digest, frozenset[bytes]] = {}
         self.unread: dict[Digest, str] = {}
 
     def holding(self, packs: Collection[Digest], wanted: Collection[bytes]) -> list[Digest]:
         """Those of these packs that have any of these digests, sorted."""
-        new = [name for name in packs if name not in self._digests and name not in self.unread]
+        if not self._wanted.issuperset(wanted):
+            self._wanted, self._has_any, self.unread = frozenset(wanted), {}, {}
+        new = [name for name in packs if name not in self._has_any and name not in self.unread]
         self._progress.begin("searching packs", len(new))
         try:
             with ThreadPoolExecutor(self._session.readers(), thread_name_prefix="dataver-erase") as pool:
                 for name, found in zip(new, in_order(pool, self._read, new, FOOTERS_IN_FLIGHT), strict=True):
                     if found is not None:
-                        self._digests[name] = found
+                        self._has_any[name] = found
                     self._progress.advance(1)
         finally:
             self._progress.end()
         gone = frozenset(wanted)
-        return sorted(name for name in packs if not gone.isdisjoint(self._digests.get(name, ())))
+        return sorted(name for name in packs if not gone.isdisjoint(self._has_any.get(name, ())))
 
     def _read(self, name: Digest) -> frozenset[bytes] | None:
         try:
@@ -56,7 +62,7 @@ class Footers:
             return None
         if footer.kind == PackKind.STATE:
             return frozenset()
-        return frozenset(_split(footer.digests))
+        return self._wanted.intersection(_split(footer.digests))
 
 
 def rewrite(

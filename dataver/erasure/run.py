@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import field
+from typing import Protocol, runtime_checkable
 
 from dataver.digest import Digest
 from dataver.doctor import soft_delete_days
@@ -40,11 +41,14 @@ from dataver.reading import read_file
 from dataver.refs import LATEST, Ref, parse_ref
 from dataver.results import rfc3339
 from dataver.session import Session
+from dataver.store.base import innermost
 from dataver.tree.manifest import FOLDER, REFERENCE, SYMLINK, manifest_link
 from dataver.values import dataclass
 
 ATTEMPTS_MAX = 20
 REASON_CHARACTERS_MAX = 2_000
+LEFTOVER_AGE_S = 3_600.0
+"""Unfinished files of a local store that nobody wrote to for so long are of writers that were killed."""
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -72,6 +76,14 @@ def erase(
         )
     asked = _Asked(session, ref, what, reason.strip(), all_holders)
     return _Erasure(session, asked, session.who(author), progress or Silent()).run(yes=yes)
+
+
+@runtime_checkable
+class HasLeftovers(Protocol):
+    """A store in which writers that are killed leave files that are no objects."""
+
+    def remove_leftovers(self, age_s_min: float) -> tuple[int, int]:
+        """Remove those not written to for so many seconds: how many, and their bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +172,7 @@ class _Erasure:
                 state = self._session.newest()
                 swept |= set(plan.packs) & state.swept().keys()
                 undeleted = self._delete(plan.packs, state)
+                self._remove_leftovers()
                 if state.number == plan.state.number + entries:
                     return self._report(first, used, swept, undeleted, done=True)
             # Others wrote meanwhile, and may have spared a pack, or brought another.
@@ -274,6 +287,12 @@ class _Erasure:
                 except (NotPermittedError, StoreError):
                     undeleted.append(pack_key(name))
         return undeleted
+
+    def _remove_leftovers(self) -> None:
+        """Remove what killed writers left unfinished; nobody can tell what is in it."""
+        store = innermost(self._session.store)
+        if isinstance(store, HasLeftovers):
+            store.remove_leftovers(LEFTOVER_AGE_S)
 
     # What is told
 

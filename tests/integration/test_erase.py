@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +39,7 @@ from tests.erased import traces
 from tests.repositories import memory_repository
 
 if TYPE_CHECKING:
-    from dataver.store.base import Data
+    from dataver.store.base import Data, View
 
 REASON = "request 4711"
 WORDS = [b"alpha", b"beta", b"gamma", b"delta", b"epsilon", b"zeta", b"eta", b"theta", b"iota", b"kappa"]
@@ -603,3 +605,46 @@ def test_packs_that_nobody_can_search_are_told(world: World) -> None:
 def traces_of(world: World, path: str) -> list[str]:
     canary = world.rare(path)
     return [info.key for info in world.store.list("") if canary in world.store.get(info.key)]
+
+
+def test_files_that_killed_writers_left_unfinished_go(world: World) -> None:
+    world.commit()
+    folder = next((Path(world.url) / "packs").iterdir())
+    old, young = folder / ".tmp-old", folder / ".tmp-young"
+    for path in (old, young):
+        path.write_bytes(world.contents["secret.txt"])
+    os.utime(old, (time.time() - 4_000, time.time() - 4_000))
+    world.erase("secret.txt")
+    assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_an_erasure_while_somebody_checks_out(world: World, tmp_path: Path) -> None:
+    """The packs go that the checkout was about to read: it finds the same bytes in others."""
+    world.commit()
+
+    class Meanwhile(Wrapper):
+        done = False
+
+        def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[View]:
+            if armed and not self.done:
+                self.done = True
+                world.erase("secret.txt")
+            return self.inner.get_ranges(key, ranges)
+
+        def map(self, key: str) -> memoryview:
+            return self.inner.map(key)  # type: ignore[attr-defined, no-any-return]
+
+    armed = False
+    reader = world.another()
+    between = Meanwhile(reader.session.store)
+    reader.session.store = reader.session.log.store = between
+    version = reader.version("d")
+    assert version.read("labels/1.txt") == world.contents["labels/1.txt"]
+    list(version.files())
+    armed = True
+    reader.checkout("d", tmp_path / "out", exclude=["secret.txt"])
+    assert between.done
+    for path, data in world.contents.items():
+        if path != "secret.txt":
+            assert (tmp_path / "out" / path).read_bytes() == data
+    assert world.is_whole(erased=1)
