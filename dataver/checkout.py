@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field
 
 from dataver.config import require_place
-from dataver.errors import BadInputError, DamagedError, DataverError, WouldOverwriteError
+from dataver.erased import Erasures, erasures, files_of
+from dataver.errors import BadInputError, DamagedError, DataverError, ErasedError, WouldOverwriteError
 from dataver.globs import path_filter
 from dataver.noting import reads_of
 from dataver.objects import Objects
@@ -29,7 +30,7 @@ from dataver.source.base import PART_PREFIX, SPECIAL
 from dataver.source.local import in_repository
 from dataver.stat_cache import StatCache
 from dataver.targets import Target, target_fault
-from dataver.tree.manifest import FILE, FOLDER, SYMLINK, Entry, to_entry
+from dataver.tree.manifest import FILE, FOLDER, REFERENCE, SYMLINK, Entry, to_entry
 from dataver.tree.walk import find, scan
 from dataver.values import dataclass
 from dataver.worktree import Base, base, set_base
@@ -48,6 +49,7 @@ def check_out(
     include: Sequence[str],
     exclude: Sequence[str],
     overwrite: bool,
+    skip_erased: bool,
     progress: Progress | None,
     jobs: int | None,
 ) -> CheckoutResult:
@@ -56,7 +58,7 @@ def check_out(
     session.set_jobs(jobs)
     return Checkout(
         session, resolved, target, asked,
-        include=include, exclude=exclude, overwrite=overwrite, progress=progress,
+        include=include, exclude=exclude, overwrite=overwrite, skip_erased=skip_erased, progress=progress,
     ).run()  # fmt: skip
 
 
@@ -85,6 +87,7 @@ class Checkout:
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         overwrite: bool = False,
+        skip_erased: bool = False,
         progress: Progress | None = None,
     ) -> None:
         self._session = session
@@ -97,6 +100,7 @@ class Checkout:
         self._filter = path_filter(include, exclude)
         self._filtered = bool(include or exclude)
         self._overwrite = overwrite
+        self._skip_erased = skip_erased
         self._progress = progress or Silent()
         self._jobs = session.readers()
         self._writer = EntryWriter(self._root, self._jobs, self._progress)
@@ -109,6 +113,11 @@ class Checkout:
         self._nodes = session.nodes(state)
         root = session.root(self._nodes, self._resolved.version)
         every = [to_entry(row) for row in scan(self._nodes, root)]
+        erased = erasures(state)
+        skipped = 0
+        if erased and self._skip_erased:
+            left = [entry for entry in every if not _is_erased(entry, erased)]
+            every, skipped = left, len(every) - len(left)
         wanted = [entry for entry in every if self._filter(entry.path)]
         check_entries(wanted)
         if os.path.lexists(self._root) and not os.path.isdir(self._root):
@@ -131,6 +140,9 @@ class Checkout:
                 f"{name} has files of yours that differ: {shown}{more}. Nothing was written; {advice}"
             )
         files = [entry for entry in plan.write if entry.kind != FOLDER]
+        gone = [entry for entry in files if erased and _is_erased(entry, erased)]
+        if gone:
+            raise _erased_error(gone, erased)
         size = sum(entry.size for entry in files)
         objects = session.objects(state)
         objects.expect(size)
@@ -150,7 +162,8 @@ class Checkout:
         kept = [entry for entry in wanted if entry.kind != FOLDER]
         self._note(kept)
         size = sum(entry.size for entry in kept)
-        return CheckoutResult(len(kept), size, len(files), self._writer.written_bytes, len(plan.remove))
+        written = len(files), self._writer.written_bytes
+        return CheckoutResult(len(kept), size, *written, len(plan.remove), skipped)
 
     def _note(self, kept: list[Entry]) -> None:
         """In a run, what was checked out counts as read."""
@@ -314,6 +327,19 @@ class Checkout:
             for entry in plan.chmod:
                 self._writer.written(entry, target.set_executable(entry.path, entry.executable), 0)
         self._writer.write(files, objects)
+
+
+def _is_erased(entry: Entry, erased: Erasures) -> bool:
+    return entry.kind not in (FOLDER, REFERENCE) and entry.digest in erased
+
+
+def _erased_error(gone: list[Entry], erased: Erasures) -> ErasedError:
+    shown = ", ".join(safe_spelling(entry.path) for entry in gone[:5])
+    more = f" and {len(gone) - 5} more" if len(gone) > 5 else ""
+    return ErasedError(
+        f"the bytes of {shown}{more} {files_of(erased, [gone[0].digest])}. Nothing was written; "
+        "--skip-erased checks the others out"
+    )
 
 
 def check_entries(entries: list[Entry]) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
+from dataver.compression import Codec
 from dataver.digest import DIGEST_BYTES
-from dataver.errors import DamagedError, ObjectMissingError
+from dataver.errors import DamagedError, DataverError, ObjectMissingError
+from dataver.format.limits import FRAME_BYTES_MAX
 from dataver.format.segment import Place, Segment
 from dataver.hashing import blake3_digest
-from dataver.keys import segment_key
+from dataver.keys import pack_key, segment_key
 from dataver.remote_segment import RemoteSegment
 from dataver.store.base import Store
 from dataver.store.cached import cache_of, get_named
@@ -27,6 +29,9 @@ CHECK_WHOLE_BYTES_MAX = 1 << 20
 READ_WHOLE_BYTES_MAX = 1 << 20
 """Segments far away up to this size are read whole, larger ones where few look-ups are made in ranges."""
 OPENED_AT_ONCE_MAX = 8
+COALESCE_GAP_BYTES = 256 << 10
+"""Ranges of a pack that lie so near each other are read as one, up to `RANGE_BYTES_MAX`."""
+RANGE_BYTES_MAX = 8 << 20
 
 
 @runtime_checkable
@@ -46,7 +51,7 @@ class ChunkIndex:
     written is stored once more.
 
     Where `relied` is a set, the packs in which anything was found are added to it: whoever writes
-    relies on them.
+    relies on them. `tombstone` is asked for the error of a digest that is in none and may have been erased.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class ChunkIndex:
         self._skipped = frozenset(skipped)
         self._sizes = dict(sizes or {})
         self.relied = relied
+        self.tombstone: Callable[[bytes], DataverError | None] | None = None
         self._far = not isinstance(store, MapsObjects)
         self._open: dict[bytes, Segment | RemoteSegment] = {}
         self._broken: dict[bytes, DamagedError] = {}
@@ -87,6 +93,7 @@ class ChunkIndex:
     ) -> ChunkIndex:
         """An index of other segments that keeps what this one has open."""
         other = ChunkIndex(self._store, segments, skipped, sizes, relied)
+        other.tombstone = self.tombstone
         names = set(other._names)
         if names.issuperset(self._names):
             other._open = self._open  # also what either opens from here on
@@ -267,3 +274,68 @@ def _select(digests: bytes, indexes: npt.NDArray[np.int64]) -> bytes:
     if len(indexes) * DIGEST_BYTES == len(digests):
         return digests
     return np.frombuffer(digests, dtype=np.uint8).reshape(-1, DIGEST_BYTES)[indexes].tobytes()
+
+
+class Span(NamedTuple):
+    """What must be read of a pack for one place: stored bytes, and where the chunk is in them."""
+
+    start: int
+    length: int
+
+
+def joined(spans: Iterable[Span]) -> list[tuple[int, int]]:
+    """The spans, with those that touch as one."""
+    found: list[tuple[int, int]] = []
+    for start, length in spans:
+        if found and sum(found[-1]) == start:
+            found[-1] = (found[-1][0], found[-1][1] + length)
+        else:
+            found.append((start, length))
+    return found
+
+
+def merged(places: Sequence[Place]) -> list[Place]:
+    """The places, with those that follow each other in one frame as one."""
+    found = [places[0]]
+    for place in places[1:]:
+        last = found[-1]
+        if place[:5] == last[:5] and place.offset == last.offset + last.length:
+            found[-1] = Place(*last[:6], last.length + place.length)
+        else:
+            found.append(place)
+    return found
+
+
+def span_of(place: Place) -> Span:
+    """What must be read for a place. `DamagedError` for one that cannot be."""
+    if (
+        max(place.raw_bytes, place.stored_bytes) > FRAME_BYTES_MAX
+        or place.offset + place.length > place.raw_bytes
+    ):
+        raise DamagedError(
+            f"the index names an impossible place in {pack_key(place.pack)}; run `dataver verify`"
+        )
+    if place.codec == Codec.RAW:
+        if place.stored_bytes != place.raw_bytes:
+            raise DamagedError(f"the index names an impossible frame in {pack_key(place.pack)}")
+        return Span(place.frame_offset + place.offset, place.length)
+    return Span(place.frame_offset, place.stored_bytes)
+
+
+def groups(places: Sequence[Place], numbers: Iterable[int]) -> Iterator[list[tuple[int, Span]]]:
+    """Runs of places in one pack that are read as one range, by number and with their spans."""
+    group: list[tuple[int, Span]] = []
+    start = end = 0
+    for number in numbers:
+        span = span_of(places[number])
+        first, length = span
+        stop = first + length
+        if group and (first > end + COALESCE_GAP_BYTES or max(stop, end) - start > RANGE_BYTES_MAX):
+            yield group
+            group = []
+        if not group:
+            start, end = first, stop
+        group.append((number, span))
+        end = max(end, stop)
+    if group:
+        yield group

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
-from typing import TYPE_CHECKING
 
 from dataver.beside import FINDS_MAX, Entries, Standing, mark, stand_beside
 from dataver.chunk_index import ChunkIndex
 from dataver.config import default_jobs
 from dataver.digest import Digest
+from dataver.erased import Erasures
 from dataver.errors import AlreadyExistsError, BadInputError
 from dataver.files import to_path
 from dataver.format.node import Row
@@ -28,6 +28,7 @@ from dataver.paths import check_paths
 from dataver.progress import Progress, Silent
 from dataver.publish import Basis, Change, Label, Published, Publisher, Written
 from dataver.refs import MAIN, check_dataset_name, check_ref_name, live_ref, parse_ref, require_version
+from dataver.refusals import Refusals, refuse_files
 from dataver.results import ChangeCounts, Changes, CommitResult, Forecast
 from dataver.session import Session
 from dataver.settings import records_statistics
@@ -50,9 +51,6 @@ from dataver.tree.schema import MANIFEST, Link, MemoryNodes, NodeStore
 from dataver.tree.walk import find, prefix_stop, scan
 from dataver.values import dataclass
 from dataver.worktree import Base, announce_base, announced_base, base, set_base
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +123,9 @@ class Committer:
             check_paths([self._into + path for path in files.paths])
         cache = StatCache(self._source.key)
         standing = self._standing(files, cache, before)
+        refusals = Refusals(state)
+        if refusals.erased:
+            refuse_files(refusals.erased, self._unchanged(files, standing, before))
         opened = files[:] if len(standing.open) == len(files) else [files[at] for at in standing.open]
         work = self._sort(list(zip(opened, standing.digests, strict=True)), before)
         size = sum(file.size for file in work.to_read)
@@ -134,7 +135,9 @@ class Committer:
         watcher.begin("reading", len(work.to_read), size)
         try:
             index = self._index(state, journal if work.to_read and not options.dry_run else None)
-            ingested = self._read(work, sink, index, watcher)
+            ingested = self._read(work, sink, index, watcher, refusals.erased)
+            entries = {entry.path: entry for entry in (*work.kept, *ingested.entries)}
+            refusals.take(entries.values(), ingested.list_nodes)
             packs = [] if options.dry_run else writer.close()
         except BaseException:
             writer.abandon()
@@ -146,7 +149,7 @@ class Committer:
             packs += index.used
             ingested.new_bytes += index.plain_bytes
             rely_on(session.store, index.used)
-        entries = {entry.path: entry for entry in (*work.kept, *ingested.entries)}
+        refusals.packs = packs
         edits = self._edits(entries, before, standing.gone, nodes, root)
         self._old = before
         stored = sum(pack.size_bytes for pack in packs)
@@ -158,8 +161,9 @@ class Committer:
             wanted = records_statistics(options.stats, state)
             statistics = self._statistics(ingested, state, watcher) if wanted else {}
             written = Written(
-                packs, ingested.list_nodes, ingested.new_bytes, stored, statistics, index.relied or ()
-            )
+                packs, ingested.list_nodes, ingested.new_bytes, stored, statistics, index.relied or (),
+                refusals.again,
+            )  # fmt: skip
             published = self._publish(edits, written)
         except BaseException:
             journal.close(None)
@@ -280,6 +284,12 @@ class Committer:
         is_all = not self._into and not self._filtered
         return stand_beside(files, cache, before, self._root if is_all else None, self._into)
 
+    def _unchanged(self, files: Listing, standing: Standing, before: Entries) -> Iterator[Entry]:
+        """What the base has of the files that need no look."""
+        looked_at = set(standing.open)
+        paths = (self._into + path for at, path in enumerate(files.paths) if at not in looked_at)
+        return (entry for path in paths if (entry := before.get(path)) is not None)
+
     def _sort(self, files: Sequence[tuple[SourceFile, bytes | None]], before: Entries) -> _Work:
         """Keep what is certain to be in the base already, if elsewhere; what remains must be read."""
         work = _Work()
@@ -320,7 +330,12 @@ class Committer:
         return ResumedIndex(index, self._session.store, adopted) if adopted else index
 
     def _read(
-        self, work: _Work, sink: PackWriter | Counter, index: ChunkIndex, progress: Progress
+        self,
+        work: _Work,
+        sink: PackWriter | Counter,
+        index: ChunkIndex,
+        progress: Progress,
+        erased: Erasures,
     ) -> Ingested:
         session = self._session
         jobs = session.jobs or default_jobs()
@@ -332,8 +347,9 @@ class Committer:
             files = [file for file in work.to_read if file.kind == FILE]
             referred = digest_files(self._source, files, jobs=jobs, progress=progress)
         ingested = ingest(
-            self._source, stored, sink, index, session.parameters(), jobs=jobs, progress=progress
-        )
+            self._source, stored, sink, index, session.parameters(),
+            jobs=jobs, progress=progress, erased=erased,
+        )  # fmt: skip
         ingested.files += referred.files
         ingested.entries += [
             entry._replace(kind=REFERENCE, extras=reference_extra(*self._source.locate(file)))

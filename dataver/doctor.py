@@ -303,6 +303,17 @@ def _clock(written: _Written) -> str:
     return detail
 
 
+def soft_delete_days(store: Store) -> int | None:
+    """For how many days a store keeps what is deleted. 0: not at all; None where it does not say."""
+    account = _account(store)
+    if account is None:
+        return 0 if os.path.isabs(store.url) or store.url.startswith("memory:") else None
+    try:
+        return account.soft_delete_days()
+    except DataverError:
+        return None
+
+
 def _account(store: Store) -> CloudAccount | None:
     found = innermost(store)
     return found if isinstance(found, CloudAccount) else None

@@ -15,6 +15,8 @@ __all__ = [
     "DamagedError",
     "DataverError",
     "EnvironmentFaultError",
+    "ErasedDataError",
+    "ErasedError",
     "LockMismatchError",
     "MissingExtraError",
     "NewerFormatError",
@@ -61,6 +63,10 @@ class NewerFormatError(BadInputError):
     """The repository needs a feature that this release does not know."""
 
 
+class ErasedDataError(BadInputError):
+    """What was to be recorded or copied holds bytes that were erased from the repository for good."""
+
+
 class SourceChangedError(BadInputError):
     """A file kept changing while it was read."""
 
@@ -85,6 +91,10 @@ class RefNotFoundError(NotFoundError):
 
 class PathNotFoundError(NotFoundError):
     """The version, or the disk, has no file or folder of this path."""
+
+
+class ErasedError(NotFoundError):
+    """The bytes were erased from the repository on purpose; the message says who did, when and why."""
 
 
 class ObjectMissingError(NotFoundError):

@@ -23,11 +23,13 @@ from dataver.chunking.parquet import forced_cuts
 from dataver.chunking.stream import Cutter
 from dataver.compression import looks_incompressible
 from dataver.digest import DIGEST_BYTES
+from dataver.erased import Erasures
 from dataver.errors import SourceChangedError
 from dataver.format.chunk_list import ListRow
 from dataver.framing import Framer, NewFrame, Piece
 from dataver.hashing import EMPTY_DIGEST, FileHasher, blake3_digest
 from dataver.progress import Progress, Silent
+from dataver.refusals import refuse_chunks, refuse_files
 from dataver.source import EMPTY_FOLDER, FILE, NOISY, Source, SourceFile, SourceReader, pauses
 from dataver.source.faults import changed
 from dataver.tree import chunk_list
@@ -82,13 +84,16 @@ def ingest(
     *,
     jobs: int,
     progress: Progress | None = None,
+    erased: Erasures | None = None,
 ) -> Ingested:
     """Read `files` and hand the frames of chunks that `index` does not know to `sink`.
 
-    A file that changes while it is read is read again, then `SourceChangedError` names it. What
-    `sink` got before an error is garbage that nothing names.
+    A chunk of `erased` is an `ErasedDataError` before any byte of it is handed over. A file that changes
+    while it is read is read again, then `SourceChangedError` names it. What `sink` got before an error is
+    garbage that nothing names.
     """
-    return _Ingest(source, sink, _Known(index), parameters, progress or Silent()).run(files, jobs)
+    known = _Known(index)
+    return _Ingest(source, sink, known, parameters, progress or Silent(), erased).run(files, jobs)
 
 
 def digest_files(
@@ -192,8 +197,10 @@ class _Ingest:
         known: _Known,
         parameters: ChunkerParameters,
         progress: Progress,
+        erased: Erasures | None,
     ) -> None:
         self._source = source
+        self._erased = erased
         self._sink = sink
         self._known = known
         self._parameters = parameters
@@ -278,6 +285,9 @@ class _Ingest:
                 piece = Piece(blake3_digest(data), memoryview(data), 0, len(data), looks_incompressible(data))
             files.append(file)
             entries.append(self._entry_of(file, piece.digest, self._pieces(file, piece, pieces)))
+        if self._erased:
+            refuse_files(self._erased, entries)
+            refuse_chunks(self._erased, [piece.digest for piece in pieces], [file.path for file in files])
         frames, new_bytes = self._frames(pieces)
         return _Result(0, files, entries, [], frames, new_bytes, buffer)
 
@@ -389,14 +399,14 @@ class _Ingest:
                 following, start = self._buffers.take(), filled - end
                 memoryview(following)[:start] = window[end:]
                 done = partial(finish, buffer=buffer, hashed=hashed)
-                self._submit(end, pool.submit(self._window, window, ends), done)
+                self._submit(end, pool.submit(self._window, file, window, ends), done)
                 buffer = following
             self._buffers.give_back(buffer)
             hashing.shutdown(wait=True)
             reader.check()
             return reader.file, hasher.digest(), size
 
-    def _window(self, window: memoryview, ends: list[int]) -> _Result:
+    def _window(self, file: SourceFile, window: memoryview, ends: list[int]) -> _Result:
         """In a worker: hash, look up and compress the chunks of a window."""
         pieces: list[Piece] = []
         rows: list[ListRow] = []
@@ -406,6 +416,8 @@ class _Ingest:
             pieces.append(Piece(digest, window, start, end, noisy=False))
             rows.append(ListRow(digest, end - start))
             start = end
+        if self._erased:
+            refuse_chunks(self._erased, [row.digest for row in rows], [file.path])
         frames, new_bytes = self._frames(pieces)
         return _Result(start, [], [], rows, frames, new_bytes, None)
 

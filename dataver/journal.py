@@ -23,6 +23,7 @@ from typing import Protocol, runtime_checkable
 from dataver.chunk_index import FEW_LOOKUPS, ChunkIndex
 from dataver.config import cache_folder
 from dataver.digest import DIGEST_BYTES, Digest
+from dataver.erased import erasures
 from dataver.errors import BadInputError, DamagedError, EnvironmentFaultError, NewerFormatError, NotFoundError
 from dataver.format.segment import Place, Segment
 from dataver.keys import pack_key
@@ -90,6 +91,8 @@ class Journal:
     def adopt(self, state: State, index: ChunkIndex) -> list[StoredPack]:
         """The packs of interrupted writers that are there, whole at their ends, and not marked in `state`.
 
+        Nor any that has bytes which were erased.
+
         Nobody else takes them before `close`. Those that `index` names already are left out.
         """
         names = self._take()
@@ -101,8 +104,9 @@ class Journal:
         with ThreadPoolExecutor(READS_AT_ONCE, thread_name_prefix="dataver-resume") as pool:
             found = list(pool.map(self._read, [name for name in names if name not in marked]))
         adopted = []
+        erased = erasures(state)
         for entry in found:
-            if entry is None:
+            if entry is None or (erased and erased.first(_split(entry.digests)) is not None):
                 continue
             first = index.find(entry.digests[:DIGEST_BYTES])
             if first is not None and first.pack == entry.name:
@@ -249,6 +253,10 @@ def _folder(repository: str) -> Path | None:
         return cache_folder() / "uploads" / repository
     except EnvironmentFaultError:
         return None
+
+
+def _split(digests: bytes) -> Iterator[bytes]:
+    return (digests[at : at + DIGEST_BYTES] for at in range(0, len(digests), DIGEST_BYTES))
 
 
 def _parse(data: bytes) -> list[Digest]:

@@ -10,15 +10,14 @@ from __future__ import annotations
 import struct
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-from dataver.chunk_index import ChunkIndex, MapsObjects
+from dataver.chunk_index import ChunkIndex, MapsObjects, Span, groups, joined, merged, span_of
 from dataver.compression import Codec, decompress
 from dataver.digest import DIGEST_BYTES, Digest
-from dataver.errors import DamagedError, NewerFormatError, ObjectMissingError
-from dataver.format.limits import FRAME_BYTES_MAX
+from dataver.errors import DamagedError, DataverError, NewerFormatError, ObjectMissingError
 from dataver.format.segment import Place
 from dataver.hashing import Kind, blake3_digest, cache_key, kind_digest
 from dataver.keys import pack_key
@@ -26,21 +25,12 @@ from dataver.metadata_packs import MetadataPacks
 from dataver.store.base import Store, View
 from dataver.store.cached import cache_of
 
-COALESCE_GAP_BYTES = 256 << 10
-RANGE_BYTES_MAX = 8 << 20
 FRAME_CACHE_BYTES = 64 << 20
 PASSING_BYTES_MIN = 256 << 20
 FRAME_READ_BYTES_MAX = 256 << 10
 """Of a raw frame up to this size that is far away all is read: the rest costs less than a request."""
 FEW_OF_FRAME = 8
 """A frame of which a chunk is less than this part is kept on disk as well, for its neighbours."""
-
-
-class Span(NamedTuple):
-    """What must be read of a pack for one place: stored bytes, and where the chunk is in them."""
-
-    start: int
-    length: int
 
 
 @runtime_checkable
@@ -165,7 +155,7 @@ class Objects:
         if not self.is_near:
             return None
         try:
-            return [self._read_place(place, once) for place in _merged(self.places(digests))]
+            return [self._read_place(place, once) for place in merged(self.places(digests))]
         except ObjectMissingError:
             return None
 
@@ -209,7 +199,7 @@ class Objects:
         """
         if not isinstance(self.store, CopiesRanges):
             return False
-        ranges = _joined(_span(place) for place in places)
+        ranges = joined(span_of(place) for place in places)
         copied = self.store.copy_ranges(pack_key(places[0].pack), ranges, fd)
         return copied == sum(length for _, length in ranges)
 
@@ -222,7 +212,7 @@ class Objects:
     def read_files(self, digests: Sequence[bytes], places: Sequence[Place]) -> Iterator[tuple[int, View]]:
         """As `read_places`, for chunks whose digests are known, so that the cache has its part in it."""
         if self._cache is None:
-            yield from self.read_places(places)
+            yield from self._read_numbered(digests, places, list(range(len(places))))
             return
         missing = []
         for number, data in enumerate(self._cache.get_many(digests)):
@@ -230,9 +220,26 @@ class Objects:
                 missing.append(number)
             else:
                 yield number, data
-        for at, read in self.read_places([places[number] for number in missing]):
-            self._keep_if_right(digests[missing[at]], read)
-            yield missing[at], read
+        for number, read in self._read_numbered(digests, places, missing):
+            self._keep_if_right(digests[number], read)
+            yield number, read
+
+    def _read_numbered(
+        self, digests: Sequence[bytes], places: Sequence[Place], numbers: list[int]
+    ) -> Iterator[tuple[int, View]]:
+        """`read_places` for some of many; the rest of them again, where a pack went meanwhile."""
+        done: set[int] = set()
+        try:
+            for at, data in self.read_places([places[number] for number in numbers]):
+                done.add(at)
+                yield numbers[at], data
+            return
+        except PackMissingError:
+            left = [number for at, number in enumerate(numbers) if at not in done]
+            self._look_again()
+        found = self.places(b"".join([digests[number] for number in left]))
+        for at, data in self.read_places(found):
+            yield left[at], data
 
     def read_places(self, places: Sequence[Place]) -> Iterator[tuple[int, View]]:
         """The bytes of each place as (position in `places`, bytes), in the order of packs.
@@ -246,7 +253,7 @@ class Objects:
             by_pack.setdefault(place.pack, []).append(number)
         for pack, numbers in by_pack.items():
             numbers.sort(key=lambda n: (places[n][1], places[n][5]))  # frame, offset in it
-            for group in _groups(places, numbers):
+            for group in groups(places, numbers):
                 yield from self._read_group(pack, places, group)
 
     def _read_group(
@@ -293,7 +300,7 @@ class Objects:
         place = self.index.find(digest) if self._metadata is not None else None
         if place is None:
             return b""
-        span = _span(place)
+        span = span_of(place)
         stored = self._get(place.pack, span.start, span.length)
         if place.codec == Codec.RAW:
             return stored
@@ -306,7 +313,7 @@ class Objects:
         place = place or self.index.find(digest)
         if place is None:
             return self._read(digest)
-        span = _span(place)
+        span = span_of(place)
         try:
             self._metadata.look_into(place.pack)
             if place.codec == Codec.RAW:
@@ -342,7 +349,7 @@ class Objects:
         self.index.read_whole()
 
     def _read_place(self, place: Place, once: bool = False) -> View:
-        span = _span(place)
+        span = span_of(place)
         if place.codec == Codec.RAW and not self._is_small_part(place):
             return self.store.get_ranges(pack_key(place.pack), [span])[0]
         key = (place.pack, place.frame_offset)
@@ -365,14 +372,15 @@ class Objects:
         if self._cache is not None and place.length * FEW_OF_FRAME <= place.raw_bytes:
             name = cache_key(place.pack + struct.pack("<I", place.frame_offset))
             kept = self._cached(name)
-            if kept is not None and len(kept) == place.stored_bytes:
+            if kept is not None and len(kept) == DIGEST_BYTES + place.stored_bytes:
                 with suppress(DamagedError):
-                    return self._decode(place, kept)
+                    return self._decode(place, memoryview(kept)[DIGEST_BYTES:])
         span = (place.frame_offset, place.stored_bytes)
         stored = self.store.get_ranges(pack_key(place.pack), [span])[0]
         frame = self._decode(place, stored)
         if name:
-            self._keep_on_disk(name, stored)
+            # The pack's name before it tells what to drop when something in the pack is erased.
+            self._keep_on_disk(name, place.pack + stored)
         return frame
 
     def _kept(self, key: tuple[bytes, int]) -> bytes | None:
@@ -411,7 +419,11 @@ class Objects:
                 f"{_frame_of(place)} is damaged: {error}; run `dataver verify --deep`"
             ) from error
 
-    def _unknown(self, digest: bytes) -> DamagedError:
+    def _unknown(self, digest: bytes) -> DataverError:
+        with self._lock:
+            erased = None if self.index.tombstone is None else self.index.tombstone(digest)
+        if erased is not None:
+            return erased
         faults = self.index.faults
         return faults[0] if faults else self.damaged(digest, "no index segment knows it")
 
@@ -424,62 +436,5 @@ def _frame_of(place: Place) -> str:
     return f"the frame at {place.frame_offset} of {pack_key(place.pack)}"
 
 
-def _joined(spans: Iterable[Span]) -> list[tuple[int, int]]:
-    """The spans, with those that touch as one."""
-    joined: list[tuple[int, int]] = []
-    for start, length in spans:
-        if joined and sum(joined[-1]) == start:
-            joined[-1] = (joined[-1][0], joined[-1][1] + length)
-        else:
-            joined.append((start, length))
-    return joined
-
-
-def _merged(places: Sequence[Place]) -> list[Place]:
-    """The places, with those that follow each other in one frame as one."""
-    merged = [places[0]]
-    for place in places[1:]:
-        last = merged[-1]
-        if place[:5] == last[:5] and place.offset == last.offset + last.length:
-            merged[-1] = Place(*last[:6], last.length + place.length)
-        else:
-            merged.append(place)
-    return merged
-
-
 def _each(digests: bytes) -> list[bytes]:
     return [digests[start : start + DIGEST_BYTES] for start in range(0, len(digests), DIGEST_BYTES)]
-
-
-def _span(place: Place) -> Span:
-    if (
-        max(place.raw_bytes, place.stored_bytes) > FRAME_BYTES_MAX
-        or place.offset + place.length > place.raw_bytes
-    ):
-        raise DamagedError(
-            f"the index names an impossible place in {pack_key(place.pack)}; run `dataver verify`"
-        )
-    if place.codec == Codec.RAW:
-        if place.stored_bytes != place.raw_bytes:
-            raise DamagedError(f"the index names an impossible frame in {pack_key(place.pack)}")
-        return Span(place.frame_offset + place.offset, place.length)
-    return Span(place.frame_offset, place.stored_bytes)
-
-
-def _groups(places: Sequence[Place], numbers: Iterable[int]) -> Iterator[list[tuple[int, Span]]]:
-    """Runs of places in one pack that are read as one range, by number and with their spans."""
-    group: list[tuple[int, Span]] = []
-    start = end = 0
-    for number in numbers:
-        span = _span(places[number])
-        first, length = span
-        stop = first + length
-        if group and (first > end + COALESCE_GAP_BYTES or max(stop, end) - start > RANGE_BYTES_MAX):
-            yield group
-            group = []
-        if not group:
-            start, end = first, stop
-        group.append((number, span))
-        end = max(end, stop)
-    if group:
-        yield group

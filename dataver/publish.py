@@ -147,6 +147,7 @@ class Written:
     stored_bytes: int = 0
     statistics: Mapping[bytes, bytes] = field(default_factory=dict)
     relied: Collection[bytes] = ()
+    check: Callable[[State], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +201,8 @@ class Publisher:
         dataset = state.dataset(self._name)
         creating = dataset is None
         dataset = self._dataset if dataset is None else dataset
+        if self._written.check is not None:
+            self._written.check(state)
         measured = self._change.basis.versions
         if any(state.version(dataset, version.id) is None for version in measured):
             raise ConflictError(

@@ -79,6 +79,7 @@ class Repository(Comparisons, RunQueries):
         self._arguments = (url if "://" in url else store.url, dict(storage_options or {}))
         self._offline = offline
         log = Log(store, accept_rollback=accept_rollback)
+        log.forget = _forget
         self.session = Session(store, log, require_signed=require_signed)
         self._at = at
 
@@ -237,6 +238,7 @@ class Repository(Comparisons, RunQueries):
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         overwrite: bool = False,
+        skip_erased: bool = False,
         progress: Progress | None = None,
         jobs: int | None = None,
     ) -> CheckoutResult:
@@ -245,14 +247,16 @@ class Repository(Comparisons, RunQueries):
         Each file appears whole or not at all. Files that are right already stay; those of an
         earlier checkout that nobody changed are replaced, or removed where this version lacks
         them; others that differ are a `WouldOverwriteError` before anything is written, unless
-        `overwrite`. Not synced to disk: after a power failure, run it again.
+        `overwrite`. A file that was erased is an `ErasedError` before anything is written, unless
+        `skip_erased` leaves it out. Not synced to disk: after a power failure, run it again.
         """
         from dataver.checkout import check_out
         from dataver.noting import resolve_in_run
 
         return check_out(
             self.session, resolve_in_run(self.session, ref), target, Asked(ref),
-            include=include, exclude=exclude, overwrite=overwrite, progress=progress, jobs=jobs,
+            include=include, exclude=exclude, overwrite=overwrite, skip_erased=skip_erased,
+            progress=progress, jobs=jobs,
         )  # fmt: skip
 
     def merge(
@@ -519,3 +523,10 @@ def resolve(ref: str, *, repo: Place | Repository | None = None, require_signed:
     """
     repository = repo if isinstance(repo, Repository) else open_repository(repo)
     return repository.version(ref, require_signed=require_signed)
+
+
+def _forget(erased: list[bytes], packs: list[bytes]) -> None:
+    """Drop what was erased from this machine's caches."""
+    from dataver.forgetting import forget
+
+    forget(erased, packs)

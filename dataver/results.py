@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, field
 from datetime import UTC, datetime
-from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataver.values import dataclass
+
+if TYPE_CHECKING:
+    from dataver.overlap_results import OverlapResult, RowOverlap
 
 __all__ = [
     "ChangeCounts",
@@ -252,6 +254,7 @@ class TransferResult:
     of the packs that were written for them; what an interrupted run had written counts as copied
     by that run. `kept` are aliases and numbers that mean different versions in the two
     repositories: they stay as they are. `signatures` are new there, as well of versions that were there.
+    `erased` files came without bytes, being erased; the receiver still has those of `not_erased`.
     """
 
     refs: list[RefMove]
@@ -260,9 +263,12 @@ class TransferResult:
     bytes: int
     kept: list[RefKept] = field(default_factory=list)
     signatures: int = 0
+    erased: int = 0
+    not_erased: list[str] = field(default_factory=list)
 
     def to_json(self) -> Json:
-        """`{"refs": [{"name", "from", "to"}], "versions", "objects", "bytes", "kept": […], "signatures"}`."""
+        """`{"refs": [{"name", "from", "to"}], "versions", "objects", "bytes", "kept": […], "signatures",
+        "erased", "not_erased": [digest…]}`."""
         return {
             "refs": [ref.to_json() for ref in self.refs],
             "versions": self.versions,
@@ -270,6 +276,8 @@ class TransferResult:
             "bytes": self.bytes,
             "kept": [kept.to_json() for kept in self.kept],
             "signatures": self.signatures,
+            "erased": self.erased,
+            "not_erased": self.not_erased,
         }
 
 
@@ -356,16 +364,17 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class CheckoutResult:
-    """What a checkout did: the size of what was asked for, what had to be written, what was removed."""
+    """What a checkout did: how much was asked for, and written; what was removed, and what left out."""
 
     files: int
     bytes: int
     written_files: int
     written_bytes: int
     removed_files: int = 0
+    erased_files: int = 0
 
     def to_json(self) -> Json:
-        """`{"files", "bytes", "written_files", "written_bytes", "removed_files"}`."""
+        """`{"files", "bytes", "written_files", "written_bytes", "removed_files", "erased_files"}`."""
         return asdict(self)
 
 
@@ -404,87 +413,25 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What was looked at (`objects`, `bytes` read; `part`) and every damaged object; `ok` is: none."""
+    """What was looked at (`objects`, `bytes` read; `part`), every damaged object (`ok`: none), and how many
+    files were `erased` on purpose."""
 
     ok: bool
     objects: int
     bytes: int
     damaged: list[Damage] = field(default_factory=list)
     part: str | None = None
+    erased: int = 0
 
     def to_json(self) -> Json:
-        """`{"ok", "objects", "bytes", "part", "damaged": [damage…]}`."""
+        """`{"ok", "objects", "bytes", "part", "damaged": [damage…], "erased"}`."""
         return {
             "ok": self.ok,
             "objects": self.objects,
             "bytes": self.bytes,
             "part": self.part,
             "damaged": [damage.to_json() for damage in self.damaged],
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class RowOverlap:
-    """The rows of two tables that have a key in common. Rows of files that both have are not among them.
-
-    `a_rows` and `b_rows` were compared; `a_shared` and `b_shared` of them have a key that the other side
-    has, and `keys` is how many such keys there are. `examples` are the values of some.
-    """
-
-    key: tuple[str, ...]
-    a_rows: int
-    b_rows: int
-    keys: int
-    a_shared: int
-    b_shared: int
-    examples: list[list[Any]]
-
-    def to_json(self) -> Json:
-        """`{"key", "a_rows", "b_rows", "keys", "a_shared", "b_shared", "examples"}`."""
-        examples = [[_plain(value) for value in key] for key in self.examples]
-        return {**asdict(self), "key": list(self.key), "examples": examples}
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON has it; as text where JSON has no such values."""
-    if isinstance(value, str | int) or value is None:
-        return value
-    return value if isinstance(value, float) and isfinite(value) else str(value)
-
-
-@dataclass(frozen=True, slots=True)
-class OverlapResult:
-    """What two versions, or parts of them, both have.
-
-    `files` are the paths of equal files, (path in `a`, path in `b`), each file once. `chunks` are the
-    bytes of `a`, those of `b`, and how many of either are in chunks that the other has too. Both are None
-    where a side is a part of a version. `rows` is None where no key was given. `tables` is how many of
-    `files` are Parquet.
-    """
-
-    a: str
-    b: str
-    files: list[tuple[str, str]] | None
-    chunks: tuple[int, int, int, int] | None
-    rows: RowOverlap | None
-    tables: int = 0
-
-    def __bool__(self) -> bool:
-        """True where both have data in common: by the key where one was given, else files or chunks."""
-        if self.rows is not None:
-            return bool(self.rows.keys or self.tables)
-        return bool(self.files or (self.chunks and self.chunks[2]))
-
-    def to_json(self) -> Json:
-        """`{"a", "b", "overlap": bool, "files": [[path, path]…], "chunks": {…}, "rows": {…}}`."""
-        names = ("a_bytes", "b_bytes", "a_shared_bytes", "b_shared_bytes")
-        return {
-            "a": self.a,
-            "b": self.b,
-            "overlap": bool(self),
-            "files": None if self.files is None else [list(pair) for pair in self.files],
-            "chunks": None if self.chunks is None else dict(zip(names, self.chunks, strict=True)),
-            "rows": None if self.rows is None else self.rows.to_json(),
+            "erased": self.erased,
         }
 
 
@@ -500,3 +447,12 @@ class Check:
     def to_json(self) -> Json:
         """`{"name", "ok", "detail", "advice"}`."""
         return asdict(self)
+
+
+def __getattr__(name: str) -> Any:
+    """What few need is in a module of its own."""
+    if name in ("OverlapResult", "RowOverlap"):
+        from dataver import overlap_results
+
+        return getattr(overlap_results, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

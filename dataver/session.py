@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import field
+from functools import partial
 
 from dataver.chunk_index import ChunkIndex
 from dataver.chunking import ChunkerParameters
 from dataver.config import author as default_author
 from dataver.config import default_jobs, signatures_required
 from dataver.digest import Digest
-from dataver.errors import BadInputError
+from dataver.errors import BadInputError, DataverError
 from dataver.format.operations import Genesis
 from dataver.format.version import VersionRecord, decode_version
 from dataver.hashing import Kind
@@ -107,6 +108,7 @@ class Session:
             self._index = ChunkIndex(self.store, segments, packs, sizes)
         elif self._index.names != segments or gone:
             self._index = self._index.replaced(segments, packs, sizes)
+        self._index.tombstone = partial(_tombstone, state)
         return self._index.replaced(segments, packs, sizes, set()) if writing else self._index
 
     def objects(self, state: State | None = None) -> Objects:
@@ -153,3 +155,10 @@ class Session:
         """The identity of what is written now."""
         identity = self.identity(default_author(author))
         return Identity(identity.author, self.nonce, identity.write_id, identity.now_us)
+
+
+def _tombstone(state: State, digest: bytes) -> DataverError | None:
+    """What a reader is told of an object that is nowhere, if it was erased."""
+    from dataver.erased import erased_error
+
+    return erased_error(state, digest)

@@ -16,6 +16,8 @@ from dataver.source.columns import IDENTITY_BYTES, Listing, stamp_of, to_file
 from dataver.stat_file import (
     MAGIC,
     NO_TREE,
+    OWNED,
+    TRUSTED,
     Rows,
     Stored,
     append,
@@ -37,11 +39,9 @@ REMOTE_GRAIN_NS = 600_000_000_000
 
 APPENDED_ROWS_MIN = 1_024
 """So many changed rows, or an eighth of all, are appended before the file is written anew."""
-_TRUSTED = 1
-_OWNED = 2
 _TIMES = struct.Struct("<qqQ")
 """What stands in a stamp behind its identity: mtime, ctime and inode."""
-_ALL_TRUSTED = bytes([_TRUSTED, _TRUSTED | _OWNED])
+_ALL_TRUSTED = bytes([TRUSTED, TRUSTED | OWNED])
 
 
 class CacheRow(NamedTuple):
@@ -151,13 +151,13 @@ class StatCache:
         if paths == rows.paths:
             known = zip(stamps, rows.stamps, rows.digests, rows.flags, strict=True)
             return [
-                digest if stamp == then and flags & _TRUSTED else None for stamp, then, digest, flags in known
+                digest if stamp == then and flags & TRUSTED else None for stamp, then, digest, flags in known
             ]
         at = dict(zip(rows.paths, range(len(rows.paths)), strict=True))
         places = map(at.get, paths)
         return [
             rows.digests[place]
-            if place is not None and rows.stamps[place] == stamp and rows.flags[place] & _TRUSTED
+            if place is not None and rows.stamps[place] == stamp and rows.flags[place] & TRUSTED
             else None
             for place, stamp in zip(places, stamps, strict=True)
         ]
@@ -174,7 +174,7 @@ class StatCache:
         """
         rows = self._rows
         every = zip(rows.paths, rows.stamps, rows.digests, rows.flags, strict=True)
-        return [_as_row(*row) for row in every if row[3] & _OWNED]
+        return [_as_row(*row) for row in every if row[3] & OWNED]
 
     def paths(self) -> Collection[bytes]:
         """Every path recorded, in order."""
@@ -244,8 +244,8 @@ class StatCache:
         for path, stamp, digest in written:
             mtime_ns, ctime_ns, inode = _TIMES.unpack_from(stamp, IDENTITY_BYTES)
             old = mtime_ns < grain_ns and ctime_ns < grain_ns and inode < REMOTE_MTIME
-            trusted = _TRUSTED if old or is_settled(to_file(path, stamp), ended_ns) else 0
-            changes[path] = (stamp, digest, trusted | _OWNED)
+            trusted = TRUSTED if old or is_settled(to_file(path, stamp), ended_ns) else 0
+            changes[path] = (stamp, digest, trusted | OWNED)
         return changes
 
     def _changes(self, rows: Iterable[CacheRow], forget: Iterable[bytes]) -> dict[bytes, Stored | None]:
@@ -268,13 +268,13 @@ class StatCache:
             coarse_ns = hashed_at_ns - COARSE_GRAIN_NS
             # Most files are older than any grain: asking that first halves the time of this loop.
             if mtime_ns < coarse_ns and ctime_ns < coarse_ns and inode < REMOTE_MTIME:
-                flags = _TRUSTED
+                flags = TRUSTED
             else:
-                flags = _TRUSTED if is_settled(file, hashed_at_ns) else 0
+                flags = TRUSTED if is_settled(file, hashed_at_ns) else 0
             if owned:
-                flags |= _OWNED
+                flags |= OWNED
             elif before is not None and before[1] == digest:
-                flags |= before[2] & _OWNED
+                flags |= before[2] & OWNED
             changes[path] = (stamp, digest, flags)
         return changes
 
@@ -290,4 +290,4 @@ class StatCache:
 
 
 def _as_row(path: bytes, stamp: bytes, digest: bytes, flags: int) -> CacheRow:
-    return CacheRow(to_file(path, stamp), digest, 0, bool(flags & _OWNED))
+    return CacheRow(to_file(path, stamp), digest, 0, bool(flags & OWNED))

@@ -7,7 +7,7 @@ import os
 import struct
 import time
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import field, replace
 from itertools import accumulate, pairwise
@@ -22,6 +22,8 @@ from dataver.values import dataclass
 __all__ = [
     "MAGIC",
     "NO_TREE",
+    "OWNED",
+    "TRUSTED",
     "Block",
     "Rows",
     "Stored",
@@ -29,6 +31,7 @@ __all__ = [
     "encode",
     "encode_whole",
     "file_stamp",
+    "forget_digests",
     "key_name",
     "load",
     "locked",
@@ -45,6 +48,9 @@ MAGIC = b"dataver stat cache 2\n"
 _BLOCK = struct.Struct("<QQ")
 _HEAD = struct.Struct("<QQ32s")
 NO_TREE = bytes(DIGEST_BYTES)
+
+TRUSTED, OWNED = 1, 2
+"""Flags of a row: a file with this stamp has this digest for certain; a checkout wrote it."""
 
 Stored = tuple[bytes, bytes, int]
 """What is known of a path: stamp, digest and flags."""
@@ -194,6 +200,25 @@ def load(file: Path) -> tuple[tuple[int, ...], list[Block]]:
             blocks[-1] = replace(blocks[-1], is_sound=False)
         break
     return stamp, blocks
+
+
+def forget_digests(digests: Collection[bytes]) -> None:
+    """Vouch for no file with one of these digests, of any source: it is read again; who wrote it is kept."""
+    folder = worktrees_folder()
+    if not folder.is_dir():
+        return
+    with locked(folder):
+        for file in sorted(folder.glob("*.stat")):
+            rows = Rows()
+            for block in load(file)[1]:
+                rows.take(block.changes())
+            found = [at for at, digest in enumerate(rows.digests) if digest in digests]
+            gone = dict.fromkeys(rows.paths[at] for at in found if not rows.flags[at] & OWNED)
+            for at in found:
+                rows.flags[at] &= ~TRUSTED
+            if found:
+                rows.take(gone)
+                replace_file(file, [MAGIC, encode_whole(rows)], durable=False)
 
 
 def worktrees_folder() -> Path:

@@ -263,6 +263,7 @@ class Version(VersionReaders):
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         overwrite: bool = False,
+        skip_erased: bool = False,
         progress: Progress | None = None,
         jobs: int | None = None,
     ) -> CheckoutResult:
@@ -271,7 +272,8 @@ class Version(VersionReaders):
 
         return check_out(
             self.repository.session, self._resolved, target, self._asked,
-            include=include, exclude=exclude, overwrite=overwrite, progress=progress, jobs=jobs,
+            include=include, exclude=exclude, overwrite=overwrite, skip_erased=skip_erased,
+            progress=progress, jobs=jobs,
         )  # fmt: skip
 
     def split(self, part: str, by: Definition | None = None, *, path: str | None = None) -> SplitView:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dataver.forgetting import forget
 from dataver.log.log import Log
 from dataver.repository import Repository
 from dataver.session import Session
@@ -30,7 +31,9 @@ class FarRepository(Repository):
     def __init__(self, store: Store, offline: bool) -> None:
         super().__init__("memory://never-asked")
         far = with_cache(FarStore(store), offline=offline)
-        self.session = Session(far, Log(far))
+        log = Log(far)
+        log.forget = forget
+        self.session = Session(far, log)
         self._far = store, offline
 
     def __reduce__(self) -> tuple[Any, ...]:

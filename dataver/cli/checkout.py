@@ -12,7 +12,7 @@ from dataver.cli.session import Session
 from dataver.cli.types import PLACE, REF
 from dataver.results import CheckoutResult
 
-DOCUMENT = '{"files", "bytes", "written_files", "written_bytes", "removed_files"}'
+DOCUMENT = '{"files", "bytes", "written_files", "written_bytes", "removed_files", "erased_files"}'
 
 
 @verb(
@@ -28,6 +28,7 @@ DOCUMENT = '{"files", "bytes", "written_files", "written_bytes", "removed_files"
 @include_option
 @exclude_option
 @click.option("--overwrite", is_flag=True, help="Replace files that differ, whoever wrote them.")
+@click.option("--skip-erased", is_flag=True, help="Leave files out that were erased from the repository.")
 @jobs_option
 def command(
     session: Session,
@@ -36,6 +37,7 @@ def command(
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     overwrite: bool,
+    skip_erased: bool,
     jobs: int | None,
 ) -> None:
     """Write the files of a version into the folder TARGET, byte for byte.
@@ -53,6 +55,7 @@ def command(
             include=include,
             exclude=exclude,
             overwrite=overwrite,
+            skip_erased=skip_erased,
             progress=progress,
             jobs=jobs,
         )
@@ -68,6 +71,8 @@ def checkout_lines(result: CheckoutResult, ref: str, target: str) -> Iterator[st
         )
     if result.removed_files:
         done.append(f"removed {output.amount(result.removed_files, 'file')}")
+    if result.erased_files:
+        done.append(f"left out {output.amount(result.erased_files, 'erased file')}")
     yield (
         f"{output.name(ref)} -> {output.path_text(target)}  {output.amount(result.files, 'file')}, "
         f"{output.size_text(result.bytes)}: {'; '.join(done) or 'nothing to do'}"

@@ -15,7 +15,7 @@ from dataver.results import TransferResult
 DOCUMENT = (
     '{"refs": [{"name", "from": id or null, "to": id}], "versions", "objects", "bytes",\n'
     ' "kept": [{"name", "id": id or null, "other": id}],\n'
-    ' "signatures": number}'
+    ' "signatures": number, "erased": number, "not_erased": [digest…]}'
 )
 
 
@@ -65,3 +65,7 @@ def transfer_lines(result: TransferResult, receiver: str) -> Iterator[str]:
         yield f"{versions}, {objects} copied, {output.size_text(result.bytes)}"
     if result.signatures:
         yield f"{output.amount(result.signatures, 'signature')} copied"
+    if result.erased:
+        yield f"{output.amount(result.erased, 'file')} {receiver} without the bytes, which were erased"
+    for digest in result.not_erased:
+        yield f"{digest}, erased in the other repository, is {receiver} until it is erased {receiver} too"

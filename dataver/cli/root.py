@@ -69,6 +69,7 @@ VERBS = {
     "repair": "Make whole what is damaged.",
     "gc": "Reclaim what nothing refers to.",
     "prune": "Let old versions go that nobody named.",
+    "erase": "Erase the bytes of a file for good.",
     "hold": "Keep a version, whatever else lets it go.",
     "doctor": "Check the environment and the repository; say what to do.",
     "completion": "Print the completion script of a shell.",

@@ -14,7 +14,7 @@ from dataver.errors import DamagedError
 from dataver.results import Harm, VerifyReport
 
 DOCUMENT = (
-    '{"ok": bool, "objects", "bytes", "part": "K/N" or null,\n'
+    '{"ok": bool, "objects", "bytes", "part": "K/N" or null, "erased",\n'
     ' "damaged": [{"object", "reason", "harms": [{"dataset", "version", "path"}]}]}'
 )
 
@@ -64,6 +64,8 @@ def report_lines(report: VerifyReport) -> Iterator[str]:
     verdict = f"{len(report.damaged):,} damaged" if not report.ok else "all whole"
     if report.part is not None:
         total += f", part {report.part} read in full"
+    if report.erased:
+        yield f"{output.amount(report.erased, 'file')} erased on purpose, which is no damage"
     yield f"{total}: {click.style(verdict, fg='green' if report.ok else 'red')}"
 
 

@@ -22,6 +22,7 @@ from dataver.format.operations import (
     Operation,
     VersionMark,
 )
+from dataver.gc.entries import Operations, put_next
 from dataver.gc.listing import Contents, list_contents
 from dataver.gc.repack import repack, worth_rewriting
 from dataver.gc.report import GcReport, LostVersion
@@ -35,8 +36,6 @@ from dataver.session import Session
 from dataver.values import dataclass
 
 ATTEMPTS_MAX = 20
-
-Operations = tuple[Operation, ...]
 
 
 def collect(
@@ -146,31 +145,12 @@ def _append(
     for _ in range(ATTEMPTS_MAX):
         plan = _plan(session, grace_s, progress)
         operations = operations_of(session, plan)
-        if not operations or _put_next(session, plan.traced.state, operations):
+        if not operations or put_next(session, plan.traced.state, operations):
             return plan
     raise ConflictError(
         f"{session.store.url} changed during each of {ATTEMPTS_MAX} traces; nothing was collected. "
         "Repeat it when fewer write"
     )
-
-
-class _MovedOnError(Exception):
-    """Somebody else made the next entry; goes no further than `_put_next`."""
-
-
-def _put_next(session: Session, state: State, operations: Operations) -> bool:
-    """Append the operations as the very next entry after `state`, if nobody else makes that."""
-
-    def plan(newest: State) -> Operations:
-        if newest.number != state.number:
-            raise _MovedOnError
-        return operations
-
-    try:
-        session.log.append(plan, session.who(None))
-    except _MovedOnError:
-        return False
-    return True
 
 
 def _marking(session: Session, plan: _Plan) -> Operations:

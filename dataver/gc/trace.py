@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dataver.digest import Digest
+from dataver.erased import erasures
 from dataver.errors import DamagedError
 from dataver.format import chunk_list
 from dataver.format.entry import CHECKPOINT_EVERY
@@ -73,6 +74,7 @@ class _Tracer:
         self._nodes = ManifestNodes(objects)
         self._live = live
         self._tables: set[bytes] = set()
+        self._erased = erasures(state)
 
     def version(self, id: Digest, manifest: Digest) -> None:
         """A version's record and all its files."""
@@ -104,7 +106,7 @@ class _Tracer:
                 chunks.append(entry.digest)
             else:
                 lists.append(entry.chunks)
-        self._live.mark(chunks)
+        self._chunks(chunks)
         self._lists(lists)
         return []
 
@@ -118,8 +120,14 @@ class _Tracer:
                 if level:
                     below += found
                 else:
-                    self._live.mark(found)
+                    self._chunks(found)
             digests = below
+
+    def _chunks(self, digests: list[bytes]) -> None:
+        """Chunks of files: alive, save those that were erased, which are not to be had."""
+        if self._erased:
+            digests = [digest for digest in digests if digest not in self._erased]
+        self._live.mark(digests)
 
     def runs(self) -> None:
         """The records of all runs, also those that others stand for now, and their parts."""

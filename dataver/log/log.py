@@ -36,7 +36,7 @@ from dataver.format.entry import (
     decode_entry,
     entry_digest,
 )
-from dataver.format.operations import Genesis, Operation
+from dataver.format.operations import Erase, GcSweep, Genesis, Operation
 from dataver.keys import HINT_KEY, entry_key
 from dataver.log.apply import Applier
 from dataver.log.nodes import StateNodes, root_link
@@ -56,6 +56,10 @@ _FINAL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOTDIR, errn
 
 Plan = Callable[[State], "tuple[Operation, ...] | None"]
 """Given the newest state: what to append, or None for nothing. Runs again after a lost race."""
+
+
+Forget = Callable[[list[bytes], list[bytes]], None]
+"""Told the files and chunks that were erased, and the packs that were deleted: caches drop their bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,8 @@ class Log:
         self.accept_rollback = accept_rollback
         self._tail: Tail | None = None
         self._first: Tail | None = None
+        self._seen = -1
+        self.forget: Forget | None = None
         self._genesis: Genesis | None = None
         # Where each read is a request, what is known for certain is not read again.
         self._far = not isinstance(store, MapsObjects)
@@ -204,6 +210,7 @@ class Log:
         if seen.repository == first.entry.repository.hex():
             found = self._try(seen.number)
             if found is not None and found.digest == seen.digest:
+                self._seen = seen.number
                 return found
         if self.accept_rollback:
             return first
@@ -232,7 +239,7 @@ class Log:
             return None
         if last is None or last.digest != seen.digest or last.entry.repository != first.repository:
             return None
-        self._tail = last
+        self._tail, self._seen = last, seen.number
         return Tail(first, entry_digest(seen.genesis), seen.genesis)
 
     def _hinted(self, low: Tail) -> Tail:
@@ -272,10 +279,32 @@ class Log:
         return found
 
     def _remember(self, tail: Tail) -> None:
+        self._pass_on_erasures(tail)
         seen = Seen(tail.entry.repository.hex(), tail.entry.number, tail.digest)
         if self._far and tail.data and self._first is not None:
             seen = replace(seen, entry=tail.data, genesis=self._first.data)
         self._remembered.save(seen)
+
+    def _pass_on_erasures(self, tail: Tail) -> None:
+        """Before an entry counts as seen here: have the caches drop what was erased since the last one.
+
+        Costs nothing where the entries since are those that the tail repeats, and none of them erases.
+        """
+        before, self._seen = self._seen, tail.entry.number
+        steps = tail.entry.steps
+        if self.forget is None or not steps:
+            return
+        if steps[0].number <= before + 1 and not any(
+            isinstance(operation, Erase | GcSweep)
+            for step in steps
+            if step.number > before
+            for operation in step.operations
+        ):
+            return
+        state = self.state_of(tail)
+        erased = [bytes(digest) for digest, _ in state.erasures()]
+        if erased:
+            self.forget(erased, [bytes(name) for name in state.swept()])
 
     # Appending
 

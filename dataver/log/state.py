@@ -4,7 +4,7 @@
 "conf" setting                    → text
 "data" dataset name               → dataset id 16
 "dele" dataset id                 → name it had
-"eras" digest                     → record text
+"eras" digest                     → record text: its bytes are gone on purpose
 "hold" name                       → version id
 "mark" pack or segment digest     → entry number u64 | kind u8
 "modf" digest, name 0x00 number   → (empty): the model's files have this tree, or one has this digest
@@ -249,6 +249,21 @@ class State:
         """The named reasons to keep versions, by name."""
         for key, value in self.items(HELD):
             yield key[4:].decode(), Digest(value)
+
+    def every_version(self, dataset: bytes) -> Iterator[VersionState]:
+        """The versions of a dataset by id, those that are condemned too."""
+        for key, value in self.items(VERSION + dataset):
+            yield _version(key[-DIGEST_BYTES:], value)
+
+    def erased(self, digest: bytes) -> str | None:
+        """The record of the erasure of a file or chunk, where its bytes are gone on purpose."""
+        value = self.get(ERASED + digest)
+        return None if value is None else value.decode()
+
+    def erasures(self) -> Iterator[tuple[Digest, str]]:
+        """The files and chunks that were erased, by digest, with the record of each."""
+        for key, value in self.items(ERASED):
+            yield Digest(key[4:]), value.decode()
 
     def segments(self) -> list[SegmentState]:
         """The valid index segments, by name."""

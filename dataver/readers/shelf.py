@@ -20,7 +20,7 @@ import os
 import stat
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import AnyStr, NamedTuple
 
@@ -119,6 +119,22 @@ class Shelf:
         """Remove a workplace."""
         with self.locked():
             self._take_apart(place)
+
+    def drop(self, digests: Collection[bytes]) -> None:
+        """Remove the files of these bytes, also from units that are in use: they are to be nowhere."""
+        if not os.path.isdir(self.folder):
+            return
+        with self.locked():
+            inodes: set[int] = set()
+            for path in [self.pooled(digest, x) for digest in digests for x in (False, True)]:
+                with suppress(FileNotFoundError):
+                    inodes.add(os.lstat(path).st_ino)
+                    os.unlink(path)
+            for place in ("units", "making"):
+                for path, found in walk(f"{self.folder}/{place}"):
+                    known = self.known(found)
+                    if found.st_ino in inodes or (known is not None and known.digest in digests):
+                        _unlink(path)
 
     # Room
 
@@ -244,6 +260,18 @@ def walk(folder: AnyStr, *, writable: bool = False) -> Iterator[tuple[AnyStr, os
                     if writable:
                         os.chmod(entry.path, 0o700)
                 yield entry.path, status
+
+
+def _unlink(path: str) -> None:
+    """Remove a file from a folder that may be read-only."""
+    folder = os.path.dirname(path)
+    with suppress(FileNotFoundError):
+        mode = stat.S_IMODE(os.lstat(folder).st_mode)
+        os.chmod(folder, mode | 0o700)
+        try:
+            os.unlink(path)
+        finally:
+            os.chmod(folder, mode)
 
 
 def _folders(folder: str) -> list[tuple[str, str]]:

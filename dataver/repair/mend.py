@@ -229,7 +229,7 @@ class Mending:
 
     def _write(self, give: Callable[[Take], None]) -> tuple[int, int]:
         """Store the frames that are given; how many objects, and how many bytes, have a place now."""
-        writers = Writers(self._session, self.index.erased)
+        writers = Writers(self._session, self.index.erasures)
         try:
             give(writers.add)
             packs = writers.close()

@@ -27,7 +27,7 @@ class MendedIndex(BlamingIndex):
     ) -> None:
         """`erased` are the digests of what must not be stored again."""
         super().__init__(store, list(segments), skipped)
-        self.erased = frozenset(erased)
+        self.erasures: frozenset[bytes] = frozenset(erased)
         self._open.update(segments)
         self.findings = Findings()
         self.missing: dict[bytes, str] = {}
@@ -43,11 +43,11 @@ class MendedIndex(BlamingIndex):
     def lacks(self, digests: bytes) -> list[bool]:
         """For each of many digests (32 bytes each) whether it has no place, and should have one."""
         places = self.find_many(digests)
-        if not self.erased:
+        if not self.erasures:
             return [place is None for place in places]
         each = (digests[at : at + DIGEST_BYTES] for at in range(0, len(digests), DIGEST_BYTES))
         return [
-            place is None and digest not in self.erased for digest, place in zip(each, places, strict=True)
+            place is None and digest not in self.erasures for digest, place in zip(each, places, strict=True)
         ]
 
     def culprit(self, place: Place, digest: bytes) -> str | None:
@@ -57,7 +57,7 @@ class MendedIndex(BlamingIndex):
 
     def blame(self, digest: bytes, what: str) -> list[str]:
         """The digest itself, which is lost; nothing where it was erased on purpose."""
-        if digest in self.erased:
+        if digest in self.erasures:
             return []
         self.missing[digest] = what
         return [self.findings.add(f"{what} {Digest(digest)}", "it is nowhere to be found")]

@@ -17,7 +17,7 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -47,6 +47,7 @@ PAUSE_S = 30.0
 _MAGIC = b"DVCR"
 _RECORD = struct.Struct("<4sIQ32s")
 _SLOT = struct.Struct("<IIII")
+_EMPTY = bytes(32)
 _BUCKET_SLOTS = 8
 _BUCKET_BYTES = _BUCKET_SLOTS * _SLOT.size
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
@@ -294,6 +295,21 @@ class DiskCache:
             os.close(fd)
         return True
 
+    def drop(self, digests: Collection[bytes], packs: Collection[bytes] = ()) -> None:
+        """Remove every slab that has bytes of one of these digests, or bytes that begin as one of `packs`.
+
+        Also one that a process is writing to, which goes on with another. Whatever the cap; a table that
+        leads to it is believed no more than ever.
+        """
+        if not os.path.isdir(f"{self._folder}/slabs"):
+            return
+        with suppress(OSError), self._choosing() as slabs:
+            for slab in slabs:
+                path = f"{self._folder}/slabs/{slab.name}"
+                with suppress(OSError):
+                    if _has_any(path, digests, packs):
+                        os.unlink(path)
+
     # The table
 
     def _open_table(self, *, create: bool = False) -> int:
@@ -387,3 +403,21 @@ def _after_fork() -> None:
 
 _caches: WeakSet[DiskCache] = WeakSet()
 os.register_at_fork(after_in_child=_after_fork)
+
+
+def _has_any(path: str, digests: Collection[bytes], packs: Collection[bytes]) -> bool:
+    """Whether a slab has a record of one of these, or stands in another way than slabs do."""
+    fd = os.open(path, _READ)
+    try:
+        at, size = 0, os.fstat(fd).st_size
+        while at < size:
+            head = os.pread(fd, _RECORD.size + len(_EMPTY), at)
+            if len(head) < _RECORD.size or head[:4] != _MAGIC:
+                return True
+            _, length, _, digest = _RECORD.unpack_from(head)
+            if digest in digests or head[_RECORD.size :] in packs:
+                return True
+            at += _RECORD.size + length
+        return False
+    finally:
+        os.close(fd)

@@ -10,6 +10,7 @@ from dataver.errors import DamagedError, NewerFormatError
 from dataver.format.table_statistics import FileStatistics, decode, statistics_key
 from dataver.store.disk_cache import DiskCache
 
+FOLDER = "statistics"
 CACHE_BYTES_MAX = 256 << 20
 """What was used longest ago goes beyond this: statistics of some ten thousand tables, as a rule."""
 
@@ -47,7 +48,7 @@ os.register_at_fork(after_in_child=_caches.unlock)
 
 
 def _cache() -> DiskCache:
-    folder = str(cache_folder() / "statistics")
+    folder = str(cache_folder() / FOLDER)
     with _caches.lock:
         if folder not in _caches.found:
             _caches.found[folder] = DiskCache(folder, CACHE_BYTES_MAX)

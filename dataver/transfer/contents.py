@@ -16,6 +16,7 @@ from dataver.format.table_statistics import statistics_key
 from dataver.hashing import Kind
 from dataver.log.state import VersionState
 from dataver.paths import safe_spelling
+from dataver.reading import file_rows
 from dataver.tables.footer import PARQUET_SUFFIXES
 from dataver.transfer.copying import Copier
 from dataver.transfer.side import Side
@@ -147,12 +148,18 @@ class Contents:
     def _want_entries(self, entries: Sequence[Entry]) -> None:
         """Ask for the chunks of files; lists of chunks are read many at a time."""
         listed: dict[bytes, Entry] = {}
+        erased = self._copier.erased
         for entry in entries:
-            if entry.path.lower().endswith(_TABLE_SUFFIXES):
+            gone = False
+            if erased and entry.kind not in (FOLDER, REFERENCE):
+                gone = erased.is_erased(entry)
+            if entry.path.lower().endswith(_TABLE_SUFFIXES) and not gone:
                 self.tables.setdefault(statistics_key(entry.digest), self._version)
             if entry.kind in (FOLDER, REFERENCE) or not entry.size:
                 continue
             root = entry.chunks
+            if gone and erased:
+                erased.note(entry, (row.digest for _, row in file_rows(entry, self._source.objects)))
             if root is None:
                 self._copier.want(entry.digest, entry.size, self._version)
             elif len(root) != DIGEST_BYTES:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from itertools import accumulate
 from typing import NamedTuple
 
-from dataver.chunk_index import ChunkIndex
-from dataver.compression import Codec
+from dataver.chunk_index import COALESCE_GAP_BYTES, ChunkIndex
+from dataver.compression import Codec, compress_frame
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.errors import DamagedError, ObjectMissingError
 from dataver.format.limits import FRAME_BYTES_MAX
@@ -20,10 +20,10 @@ from dataver.hashing import digests as plain_digests
 from dataver.hashing import xxh3_64
 from dataver.journal import Journal, ResumedIndex
 from dataver.keys import pack_key
-from dataver.objects import COALESCE_GAP_BYTES
 from dataver.packs import PackWriter, StoredPack, read_footer
 from dataver.progress import Progress
 from dataver.session import Session
+from dataver.transfer.erased import Erased
 from dataver.transfer.side import Side
 from dataver.verify.packs import decode_frame, is_of
 from dataver.verify.workers import in_order
@@ -93,6 +93,7 @@ class Copier:
         self._done: set[bytes] = set()
         self._footers = _Footers(source)
         self.index: ChunkIndex | None = None
+        self.erased: Erased | None = None
         self.packs: list[StoredPack] = []
         self.relied: set[bytes] = set()
         self.counts: dict[Digest, Counts] = {}
@@ -104,6 +105,8 @@ class Copier:
         What it costs is counted for `version`.
         """
         if digest in self._done or digest in self._batch:
+            return
+        if self.erased and self.erased.is_gone(digest):
             return
         self._batch[digest] = length, version
         if len(self._batch) >= BATCH_OBJECTS:
@@ -119,7 +122,8 @@ class Copier:
         missing: dict[bytes, tuple[int | None, Digest]] = {}
         for digest, place in zip(batch, self.index.find_many(b"".join(batch)), strict=True):
             if place is None:
-                missing[digest] = batch[digest]
+                if not (self.erased and digest in self.erased.source):
+                    missing[digest] = batch[digest]
                 continue
             self.relied.add(place.pack)
             length, version = batch[digest]
@@ -236,6 +240,11 @@ class Copier:
     def _add(
         self, frame: Verified, missing: dict[bytes, tuple[int | None, Digest]], *, beside: bool = False
     ) -> None:
+        if self.erased:
+            left = without(frame, self.erased, "a frame that was verified")
+            if left is None:
+                return
+            frame = left
         writer = self._writers.get((frame.kind, beside))
         if writer is None:
             session = self._target
@@ -293,6 +302,24 @@ def verify_frame(found: PackFrame, stored: bytes, wanted: set[bytes], what: str)
     lengths = [found.lengths[number] for number in taken]
     parts = [bytes(chunk) for chunk in contents] if some else [stored]
     return Verified(found.kind, frame.codec, parts, sum(lengths), b"".join(expected), lengths)
+
+
+def without(frame: Verified, gone: Container[bytes], what: str) -> Verified | None:
+    """A frame with none of these chunks, encoded again if it had any; None where nothing is left of it."""
+    each = _split(frame.digests)
+    kept = [number for number, digest in enumerate(each) if digest not in gone]
+    if len(kept) == len(each):
+        return frame
+    if not kept:
+        return None
+    stored = frame.parts[0] if len(frame.parts) == 1 else b"".join(frame.parts)
+    plain = decode_frame(memoryview(stored), frame.codec, frame.raw_bytes, what)
+    ends = list(accumulate(frame.lengths))
+    chunks = [bytes(plain[ends[number] - frame.lengths[number] : ends[number]]) for number in kept]
+    codec, packed = (frame.codec, None) if frame.codec == Codec.RAW else compress_frame(chunks)
+    lengths = [frame.lengths[number] for number in kept]
+    parts = chunks if packed is None else [packed]
+    return Verified(frame.kind, codec, parts, sum(lengths), b"".join(each[n] for n in kept), lengths)
 
 
 class _Footers:

@@ -27,6 +27,7 @@ from dataver.transfer.choice import Choice, choose
 from dataver.transfer.contents import Contents, Reference
 from dataver.transfer.copying import Copier
 from dataver.transfer.entry import dataset_operations, diverged_message
+from dataver.transfer.erased import Erased
 from dataver.transfer.plan import Diverged, Plan, plan
 from dataver.transfer.rebase import Rebased, rebase
 from dataver.transfer.side import Side
@@ -74,6 +75,8 @@ class Transfer:
         self._segments: dict[frozenset[bytes], IndexAdd] = {}
         self._plans: list[Plan] = []
         self._wrote = False
+        self._erased = 0
+        self._not_erased: list[str] = []
 
     def run(self) -> TransferResult:
         """Do it. `ConflictError` where a branch diverged, `AlreadyExistsError` for tags that differ."""
@@ -137,6 +140,8 @@ class Transfer:
         if not todo:
             return
         copier.index = self._index()
+        if copier.erased is None:
+            copier.erased = Erased(self._source, self._target)
         for made, version in todo:
             contents.walk(version, self._reference(made, version.id))
             self._walked.add(_contents(version))
@@ -184,6 +189,10 @@ class Transfer:
             operations += dataset_operations(made, rebased, state, copier.counts)
         if not operations:
             return None
+        if copier.erased:
+            records, self._not_erased = copier.erased.carried(self._session.index(state))
+            operations[:0] = records
+            self._erased = copier.erased.files(records)
         packs = self._packs(copier)
         if packs:
             operations.append(self._segment(packs, state))
@@ -199,6 +208,10 @@ class Transfer:
         """All that the entry will rely on was copied or was there, and is not to be collected."""
         own = {pack.name for pack in self._packs(copier)}
         gone = (copier.relied | own) & state.marked().keys()
+        if copier.erased is not None and copier.erased.is_outdated(state):
+            # What others erased meanwhile may be among what was copied.
+            copier.erased, gone = None, gone | own
+            copier.forget(own)
         lost = [
             reference
             for made in self._plans
@@ -256,7 +269,9 @@ class Transfer:
         versions += sum(len(done.versions) for done in self._rebased.values())
         size = sum(pack.size_bytes for pack in (*copier.packs, *self._rebased_packs))
         signatures = sum(len(made.signatures) for made in self._plans)
-        return TransferResult(moves, versions, copier.objects, size, kept, signatures)
+        return TransferResult(
+            moves, versions, copier.objects, size, kept, signatures, self._erased, self._not_erased
+        )
 
 
 def _contents(version: VersionState) -> tuple[Digest, Digest]:

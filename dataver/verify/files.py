@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 
-from dataver.errors import DamagedError, DataverError, NewerFormatError, ObjectMissingError
+from dataver.errors import DamagedError, DataverError, ErasedError, NewerFormatError, ObjectMissingError
 from dataver.paths import safe_spelling
 from dataver.progress import Progress
 from dataver.reading import file_blocks, reference_blocks
@@ -46,6 +46,8 @@ class Files:
     def _read(self, entry: Entry) -> str | None:
         try:
             _drain(file_blocks(entry, self._metadata.objects))
+        except ErasedError:
+            return None  # Some of it was erased with another file, which is no damage.
         except (DamagedError, NewerFormatError, ObjectMissingError) as error:
             assert entry.chunks is not None
             return self._metadata.fault(entry.chunks, f"{safe_spelling(entry.path)}: {plain(error)}")

@@ -27,6 +27,7 @@ class Findings:
         self._lock = threading.Lock()
         self._reasons: dict[str, dict[str, None]] = {}
         self._harms: dict[str, set[Harm]] = {}
+        self._erased: set[bytes] = set()
         self.objects = 0
         self.size_bytes = 0
 
@@ -53,13 +54,18 @@ class Findings:
         with self._lock:
             self._harms[object].add(harm)
 
+    def note_erased(self, digest: bytes) -> None:
+        """A file of this digest is named, and was erased."""
+        with self._lock:
+            self._erased.add(digest)
+
     def report(self) -> VerifyReport:
         """Every damaged object by its key, with its harms in order."""
         damaged = [
             Damage(key, _summary(list(reasons)), sorted(self._harms[key], key=_order))
             for key, reasons in sorted(self._reasons.items())
         ]
-        return VerifyReport(not damaged, self.objects, self.size_bytes, damaged)
+        return VerifyReport(not damaged, self.objects, self.size_bytes, damaged, erased=len(self._erased))
 
 
 def plain(error: DataverError) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Container
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dataver.chunk_index import ChunkIndex
 from dataver.digest import DIGEST_BYTES, Digest
+from dataver.erased import erased_error, erasures
 from dataver.errors import DamagedError, NewerFormatError, ObjectMissingError
 from dataver.format.pack import Footer
 from dataver.format.segment import Place, Segment
@@ -25,7 +28,12 @@ SLICE_ROWS = 1 << 20
 
 
 class BlamingIndex(ChunkIndex):
-    """An index that can say which object is at fault where something cannot be had."""
+    """An index that can say which object is at fault where something cannot be had.
+
+    `erasures` are the digests of what was erased on purpose, which nobody is at fault for.
+    """
+
+    erasures: Container[bytes]
 
     def culprit(self, place: Place, digest: bytes) -> str | None:
         """The object that keeps the bytes at a place from being read, or None."""
@@ -59,6 +67,8 @@ class CheckedIndex(BlamingIndex):
         for valid in sorted(state.segments(), key=lambda s: (-s.keys, s.name)):
             self._open_whole(store, valid)
         super().__init__(store, list(self._whole), skipped)
+        self.tombstone = partial(erased_error, state)
+        self.erasures = erasures(state)
         for name, segment in self._whole.items():
             for position, pack in enumerate(segment.packs()):
                 if pack not in self._skipped:

@@ -127,6 +127,7 @@ class Manifests:
             harmed.append(Harmed(None, self.metadata.fault(digest, plain(error))))
         single: list[Entry] = []
         for entry in map(to_entry, rows):
+            erased = entry.kind != REFERENCE and self.metadata.is_erased(entry.digest)
             reason = self._problem(entry)
             if reason:
                 culprit = self.metadata.fault(digest, f"{safe_spelling(entry.path)} {reason}")
@@ -134,7 +135,8 @@ class Manifests:
             elif entry.kind == REFERENCE:
                 harmed.extend(Harmed(entry.path, c) for c in self._referred(entry))
             elif entry.chunks is not None:
-                harmed.extend(Harmed(entry.path, c) for c in self._listed(entry, entry.chunks, digest))
+                found = self._listed(entry, entry.chunks, digest, erased=erased)
+                harmed.extend(Harmed(entry.path, culprit) for culprit in found)
             elif entry.size:
                 single.append(entry)
         wanted = [ListRow(entry.digest, entry.size) for entry in single]
@@ -158,14 +160,14 @@ class Manifests:
             return "has no bytes, but a digest, a size or chunks as if it had"
         return ""
 
-    def _listed(self, entry: Entry, root: bytes, holder: bytes) -> Culprits:
+    def _listed(self, entry: Entry, root: bytes, holder: bytes, *, erased: bool) -> Culprits:
         found = self.metadata.chunk_list(root)
         if found.culprits:
             return found.culprits
         if found.size_bytes != entry.size:
             reason = f"{safe_spelling(entry.path)} has not the {found.size_bytes} bytes of its chunks"
             return (self.metadata.fault(holder, reason),)
-        return self._whole_file((entry.digest, root, entry.size), entry)
+        return () if erased else self._whole_file((entry.digest, root, entry.size), entry)
 
     def _referred(self, entry: Entry) -> Culprits:
         reference = entry.reference

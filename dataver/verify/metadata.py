@@ -71,6 +71,13 @@ class Metadata:
         culprit = self._index.culprit(place, digest)
         return () if culprit is None else (culprit,)
 
+    def is_erased(self, digest: bytes) -> bool:
+        """Whether a file was erased, which is no damage."""
+        if digest not in self._index.erasures:
+            return False
+        self._findings.note_erased(digest)
+        return True
+
     def fault(self, digest: bytes, reason: str) -> str:
         """Blame the pack that holds a metadata object; gives its key."""
         place = self._index.find(digest)
@@ -83,6 +90,8 @@ class Metadata:
         return [self._chunk(row, place, holder) for row, place in zip(rows, found, strict=True)]
 
     def _chunk(self, row: ListRow, place: Place | None, holder: bytes) -> Culprits:
+        if place is None and row.digest in self._index.erasures:
+            return ()
         if place is None:
             return tuple(self._index.blame(row.digest, "chunk"))
         self.packs.add(place.pack)

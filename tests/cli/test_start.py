@@ -52,7 +52,7 @@ def loaded_by(*arguments: str) -> set[str]:
         (["ls", "iris"], 79),
         (["diff", "iris", "iris"], 68),
         (["status", "iris"], 90),
-        (["commit", "iris", "data", "-m", "again", "--author", "me"], 103),
+        (["commit", "iris", "data", "-m", "again", "--author", "me"], 105),
     ],
 )
 def test_a_light_command_imports_little(arguments: list[str], modules_max: int) -> None:

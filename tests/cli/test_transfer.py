@@ -48,10 +48,13 @@ def test_documents(document: Document, ok: Ok, shared: str) -> None:
     head = document("show", "iris")["id"]
     found = document("push", "--to", shared)
     assert found["refs"] == [{"name": "iris@main", "from": None, "to": head}]
-    assert set(found) == {"refs", "versions", "objects", "bytes", "kept", "signatures"}
+    assert set(found) == {
+        "refs", "versions", "objects", "bytes", "kept", "signatures", "erased", "not_erased",
+    }  # fmt: skip
     assert found["versions"] == 2
     assert found["objects"] > 0 < found["bytes"]
     empty = {"refs": [], "versions": 0, "objects": 0, "bytes": 0, "kept": [], "signatures": 0}
+    empty |= {"erased": 0, "not_erased": []}
     assert document("push", "iris", "--to", shared) == empty
     assert document("pull", "iris", "--from", shared) == empty
     ok("-R", "part", "init")

@@ -1,4 +1,4 @@
-"""Writers and a collector in any order: what a name leads to reads back, and verifies."""
+"""Writers, a collector and erasures in any order: what a name leads to reads back, and verifies."""
 
 from __future__ import annotations
 
@@ -12,10 +12,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import dataver
-from dataver.errors import AlreadyExistsError, BadInputError, ConflictError, RefNotFoundError
+from dataver.erasure import erase
+from dataver.errors import (
+    AlreadyExistsError,
+    BadInputError,
+    ConflictError,
+    ErasedError,
+    RefNotFoundError,
+)
 from dataver.gc import collect, restore
 from dataver.gc.holds import hold, release
 from dataver.gc.prune import Retention, prune
+from dataver.version import Version
+from tests.erased import traces
 
 SEEDS = st.lists(st.integers(0, 7), min_size=1, max_size=4, unique=True)
 DATASETS = st.sampled_from(["a", "b"])
@@ -44,6 +53,7 @@ class GcMachine(RuleBasedStateMachine):
         self.dataset_of: dict[str, str] = {}
         self.holds: dict[str, str] = {}
         self.lives = {"a": 0, "b": 0}
+        self.erased: set[int] = set()
 
     def name(self, dataset: str) -> str:
         """A name is used once: a new dataset under the name of a deleted one is another dataset."""
@@ -143,6 +153,24 @@ class GcMachine(RuleBasedStateMachine):
     def restore_marks(self, client: int) -> None:
         restore(self.clients[client].session)
 
+    @rule(client=CLIENTS, dataset=DATASETS, branch=BRANCHES, pick=st.integers(0, 7), everywhere=st.booleans())
+    def erase_a_file(self, client: int, dataset: str, branch: str, pick: int, everywhere: bool) -> None:
+        dataset = self.name(dataset)
+        seeds = self.expected.get(dataset, {}).get(branch)
+        if not seeds:
+            return
+        seed = seeds[pick % len(seeds)]
+        session = self.clients[client].session
+        try:
+            report = erase(
+                session, f"{dataset}@{branch}", f"{seed}", reason="law", all_holders=everywhere, yes=True
+            )
+        except ConflictError:
+            return  # All of it is in others.
+        self.erased.update(int(file.paths[0]) for file in report.files)
+        assert seed in self.erased
+        assert traces(session.store, contents(seed)[:60_000]) == []
+
     @rule(client=CLIENTS, dataset=DATASETS, last=st.integers(1, 2))
     def prune_history(self, client: int, dataset: str, last: int) -> None:
         dataset = self.name(dataset)
@@ -162,11 +190,21 @@ class GcMachine(RuleBasedStateMachine):
             for name, seeds in names.items():
                 version = self.clients[0].version(f"{dataset}@{name}")
                 assert [entry.path for entry in version.files()] == [str(seed) for seed in seeds]
-                assert all(version.read(str(seed)) == contents(seed) for seed in seeds)
+                assert all(self.reads_back(version, seed) for seed in seeds)
         for id in self.holds.values():
             if self.dataset_of[id] in self.expected:
                 version = self.clients[1].version(f"{self.dataset_of[id]}@{id}")
-                assert all(version.read(str(seed)) == contents(seed) for seed in self.known[id])
+                assert all(self.reads_back(version, seed) for seed in self.known[id])
+
+    def reads_back(self, version: Version, seed: int) -> bool:
+        """The file is as it was, or says that it was erased."""
+        if seed not in self.erased:
+            return version.read(str(seed)) == contents(seed)
+        try:
+            version.read(str(seed))
+        except ErasedError:
+            return True
+        return False
 
 
 TestGcMachine = GcMachine.TestCase

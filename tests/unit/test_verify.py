@@ -50,6 +50,7 @@ def test_a_whole_repository_is_whole_and_all_of_it_is_counted(repository: Reposi
 def test_an_empty_repository_is_whole(repository: Repository) -> None:
     assert repository.verify(deep=True).to_json() == {
         "ok": True, "objects": 1, "bytes": repository.verify().bytes, "part": None, "damaged": [],
+        "erased": 0,
     }  # fmt: skip
 
 

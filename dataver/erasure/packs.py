@@ -1,0 +1,140 @@
+"""The packs that hold what is erased, found by their footers, and rewritten without it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from dataver.chunk_index import ChunkIndex
+from dataver.digest import DIGEST_BYTES, Digest
+from dataver.errors import DamagedError, NewerFormatError, ObjectMissingError
+from dataver.format.operations import IndexAdd
+from dataver.format.pack import Footer, PackKind
+from dataver.format.segment import Place
+from dataver.gc.repack import frames_of
+from dataver.keys import pack_key
+from dataver.packs import PackWriter, read_footer, write_segment
+from dataver.progress import Progress
+from dataver.session import Session
+from dataver.transfer.copying import Verified, verify_frame, without
+from dataver.verify.workers import in_order
+
+FOOTERS_IN_FLIGHT = 64
+
+
+class Footers:
+    """What the footers of packs have of what is looked for; each is read once, unless more is looked for.
+
+    `unread` are those of packs that have none that can be read.
+    """
+
+    def __init__(self, session: Session, progress: Progress) -> None:
+        self._session = session
+        self._progress = progress
+        self._wanted: frozenset[bytes] = frozenset()
+        self._has_any: dict[Digest, frozenset[bytes]] = {}
+        self.unread: dict[Digest, str] = {}
+
+    def holding(self, packs: Collection[Digest], wanted: Collection[bytes]) -> list[Digest]:
+        """Those of these packs that have any of these digests, sorted."""
+        if not self._wanted.issuperset(wanted):
+            self._wanted, self._has_any, self.unread = frozenset(wanted), {}, {}
+        new = [name for name in packs if name not in self._has_any and name not in self.unread]
+        self._progress.begin("searching packs", len(new))
+        try:
+            with ThreadPoolExecutor(self._session.readers(), thread_name_prefix="dataver-erase") as pool:
+                for name, found in zip(new, in_order(pool, self._read, new, FOOTERS_IN_FLIGHT), strict=True):
+                    if found is not None:
+                        self._has_any[name] = found
+                    self._progress.advance(1)
+        finally:
+            self._progress.end()
+        gone = frozenset(wanted)
+        return sorted(name for name in packs if not gone.isdisjoint(self._has_any.get(name, ())))
+
+    def _read(self, name: Digest) -> frozenset[bytes] | None:
+        try:
+            footer, _ = read_footer(self._session.store, name)
+        except ObjectMissingError:
+            return frozenset()  # Deleted since it was listed.
+        except (DamagedError, NewerFormatError) as error:
+            self.unread[name] = str(error)
+            return None
+        if footer.kind == PackKind.STATE:
+            return frozenset()
+        return self._wanted.intersection(_split(footer.digests))
+
+
+def rewrite(
+    session: Session,
+    packs: Collection[Digest],
+    gone: Collection[bytes],
+    index: ChunkIndex,
+    all_of: ChunkIndex,
+) -> list[IndexAdd]:
+    """Copy what these packs have beside `gone` into new ones; the operation by which these count.
+
+    `index` knows what is elsewhere, which is not copied; `all_of` knows these packs too: what it does not
+    know nothing needs. `DamagedError` where something that is needed cannot be read.
+    """
+    writers: dict[PackKind, PackWriter] = {}
+    copied: set[bytes] = set()
+    try:
+        for name in packs:
+            for frame in _frames(session, name, gone, index, all_of, copied):
+                writer = writers.get(frame.kind)
+                if writer is None:
+                    writer = writers[frame.kind] = PackWriter(session.store, frame.kind, nonce=session.nonce)
+                writer.add(frame.codec, frame.parts, frame.raw_bytes, frame.digests, frame.lengths)
+        new = [pack for writer in writers.values() for pack in writer.close()]
+    finally:
+        for writer in writers.values():
+            writer.abandon()
+    if not new:
+        return []
+    segment = write_segment(session.store, new, nonce=session.nonce)
+    return [IndexAdd(segment.name, segment.keys, segment.size_bytes)]
+
+
+def _frames(
+    session: Session,
+    name: Digest,
+    gone: Collection[bytes],
+    index: ChunkIndex,
+    all_of: ChunkIndex,
+    copied: set[bytes],
+) -> Iterator[Verified]:
+    """The frames of a pack of which something is needed, without what is gone."""
+    try:
+        footer, _ = read_footer(session.store, name)
+    except ObjectMissingError:
+        return  # Deleted by an erasure that was interrupted, or by somebody else's.
+    wanted = _needed(footer, gone, index, all_of) - copied
+    for found in frames_of(footer):
+        here = wanted.intersection(_split(found.digests)) - copied
+        if not here:
+            continue
+        place = found.frame.offset, found.frame.stored_bytes
+        stored = bytes(session.store.get_ranges(pack_key(name), [place])[0])
+        what = f"the frame at {found.frame.offset} of {pack_key(name)} in {session.store.url}"
+        frame = without(verify_frame(found, stored, here, what), gone, what)
+        if frame is not None:
+            copied |= here
+            yield frame
+
+
+def _needed(footer: Footer, gone: Collection[bytes], index: ChunkIndex, all_of: ChunkIndex) -> set[bytes]:
+    """The digests in a pack that are named by a segment, and are nowhere else."""
+    each = [digest for digest in dict.fromkeys(_split(footer.digests)) if digest not in gone]
+    joined = b"".join(each)
+    elsewhere: list[Place | None] = index.find_many(joined)
+    named: list[Place | None] = all_of.find_many(joined)
+    return {
+        digest
+        for digest, other, any_place in zip(each, elsewhere, named, strict=True)
+        if other is None and any_place is not None
+    }
+
+
+def _split(digests: bytes) -> list[bytes]:
+    return [digests[start : start + DIGEST_BYTES] for start in range(0, len(digests), DIGEST_BYTES)]
