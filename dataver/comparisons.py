@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from dataver.progress import Progress
-from dataver.results import Changes, OverlapResult
+from dataver.results import Changes
 
 if TYPE_CHECKING:
     import pyarrow
 
+    from dataver.overlap_results import OverlapResult
     from dataver.parts import Definition
     from dataver.repository import Repository
     from dataver.tables.changes import TableChange
