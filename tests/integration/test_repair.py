@@ -225,7 +225,7 @@ def test_what_was_marked_is_collected_after_its_grace_and_what_was_saved_stays(
     store = repository.session.store
     change(store, key, store.get(key)[:-1] + b"x")
     assert mend(repository).marked == [key]
-    collect(opened(repository).session, yes=True)
+    collect(opened(repository).session, yes=True, grace_s=7 * 86_400.0)
     assert key in keys(repository, PACK_PREFIX)
     assert collect(opened(repository).session, yes=True, grace_s=0).swept >= 1
     assert key not in keys(repository, PACK_PREFIX)
