@@ -14,10 +14,11 @@ from dataver.digest import DIGEST_BYTES, Digest
 from dataver.errors import DamagedError, NewerFormatError, ObjectMissingError
 from dataver.format.entry import Entry, decode_entry, entry_digest
 from dataver.hashing import blake3_digest
-from dataver.keys import LOG_PREFIX, PACK_PREFIX, entry_key, pack_key
+from dataver.keys import HINT_KEY, LOG_PREFIX, PACK_PREFIX, entry_key, pack_key
 from dataver.results import Damage
 from dataver.store.base import Store
 from dataver.verify.findings import WHOLE_REPOSITORY
+from dataver.verify.history import entry_numbers, read_hint
 
 
 def is_of_log(damage: Damage) -> bool:
@@ -41,12 +42,10 @@ def put_back(
 ) -> list[str]:
     """Put missing entries, and missing packs of states, back from copies of the repository; their keys."""
     missing = [damage.object for damage in damaged if _get(store, damage.object) is None]
-    restored = []
     # From the newest on, as each is proven by the one after it.
-    for key in sorted((key for key in missing if key.startswith(LOG_PREFIX)), reverse=True):
-        number = key[len(LOG_PREFIX) :]
-        if number.isdigit() and _put_entry_back(store, int(number), copies):
-            restored.append(key)
+    entries = sorted((key for key in missing if key.startswith(LOG_PREFIX) and key != HINT_KEY), reverse=True)
+    restored = [key for key in entries if _put_entry_back(store, _number(key), copies)]
+    restored += _put_tail_back(store, damaged, copies)
     keys = {pack_key(name) for name in others}
     for key in missing:
         if key.startswith(PACK_PREFIX) and key not in keys:
@@ -55,6 +54,36 @@ def put_back(
             if data is not None and store.put_new(key, data):
                 restored.append(key)
     return restored
+
+
+def _put_tail_back(store: Store, damaged: Sequence[Damage], copies: Sequence[Store]) -> list[str]:
+    """Put entries behind the newest back, as far as the hint or this machine knows that there were some."""
+    known = [read_hint(store) if damage.object == HINT_KEY else _number(damage.object) for damage in damaged]
+    number = max(entry_numbers(store))
+    restored: list[str] = []
+    while number < max(known, default=0):
+        number += 1
+        data = next((d for copy in copies if (d := _following(store, copy, number))), None)
+        if data is None or not store.put_new(entry_key(number), data):
+            break
+        restored.append(entry_key(number))
+    return restored
+
+
+def _following(store: Store, copy: Store, number: int) -> bytes | None:
+    """The bytes of an entry of a copy, if it was made right after the one that is here."""
+    last, entry = _entry(store, number - 1), _entry(copy, number)
+    here = _get(store, entry_key(number - 1))
+    if last is None or entry is None or here is None:
+        return None
+    fits = (entry.previous, entry.repository) == (_digest(here), last.repository)
+    return _get(copy, entry_key(number)) if fits else None
+
+
+def _number(key: str) -> int:
+    """The number of an entry, by its key; 0 for another object."""
+    digits = key.removeprefix(LOG_PREFIX)
+    return int(digits) if key.startswith(LOG_PREFIX) and digits.isdigit() else 0
 
 
 def _put_entry_back(store: Store, number: int, copies: Sequence[Store]) -> bool:

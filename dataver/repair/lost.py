@@ -6,17 +6,15 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from dataver.format.chunk_list import ListRow
-from dataver.format.node import Row
 from dataver.log.state import State
 from dataver.objects import Objects
 from dataver.progress import Progress
 from dataver.repair.mended import MendedIndex
 from dataver.results import Damage
 from dataver.store.base import Store
-from dataver.tree.manifest import to_entry
 from dataver.values import dataclass
 from dataver.verify.findings import Findings
-from dataver.verify.manifests import Harmed, Manifests
+from dataver.verify.manifests import Manifests
 from dataver.verify.metadata import Culprits, Metadata
 from dataver.verify.runs import check_runs
 from dataver.verify.versions import all_versions, check_versions
@@ -26,12 +24,11 @@ from dataver.verify.versions import all_versions, check_versions
 class Lost:
     """`missing` are the digests that no place has, with their kinds in words; `lengths` those of the chunks.
 
-    `files` are the digests of the files that miss something. `damage` tells what all that harms.
+    `damage` tells what all that harms.
     """
 
     missing: dict[bytes, str]
     lengths: dict[bytes, int]
-    files: set[bytes]
     damage: list[Damage]
 
 
@@ -49,27 +46,12 @@ class _Metadata(Metadata):
         return culprits
 
 
-class _Manifests(Manifests):
-    """Notes which files are harmed."""
-
-    def __init__(self, metadata: Metadata) -> None:
-        super().__init__(metadata)
-        self.harmed_files: set[bytes] = set()
-
-    def _leaf(self, digest: bytes, rows: Sequence[Row]) -> list[Harmed]:
-        harmed = super()._leaf(digest, rows)
-        if harmed:
-            paths = {one.path for one in harmed}
-            self.harmed_files.update(to_entry(row).digest for row in rows if row.key in paths)
-        return harmed
-
-
 def find_lost(store: Store, state: State, index: MendedIndex, jobs: int, progress: Progress) -> Lost:
     """Walk all versions, runs and models of a state. What was missing before and is there now is not lost."""
     index.findings = findings = Findings()
     index.missing = {}
     metadata = _Metadata(Objects(store, index), index, findings)
-    manifests = _Manifests(metadata)
+    manifests = Manifests(metadata)
     versions = all_versions(state, findings)
     progress.begin("looking for what is lost", len(versions))
     try:
@@ -78,4 +60,4 @@ def find_lost(store: Store, state: State, index: MendedIndex, jobs: int, progres
             check_runs(state, metadata, findings, pool, deep=False)
     finally:
         progress.end()
-    return Lost(index.missing, metadata.lengths, manifests.harmed_files, findings.report().damaged)
+    return Lost(index.missing, metadata.lengths, findings.report().damaged)

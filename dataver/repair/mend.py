@@ -8,6 +8,7 @@ collected as any other garbage is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 
@@ -33,6 +34,8 @@ from dataver.session import Session
 from dataver.verify.findings import Findings, Reads
 from dataver.verify.index import CheckedIndex
 from dataver.verify.packs import Claim, check_bytes
+from dataver.verify.run import WHOLE_PACKS_IN_FLIGHT
+from dataver.verify.workers import in_order
 
 Output = IndexAdd | IndexReplace
 """The operation by which a new segment counts."""
@@ -52,6 +55,7 @@ class Mending:
         self._state = state
         self._checked = checked
         self._deep = deep
+        self._jobs = min(session.readers(), WHOLE_PACKS_IN_FLIGHT) if deep else session.readers()
         self._progress = progress
         self._contents = list_contents(session.store)
         self._swept = {bytes(name) for name, kind in state.swept().items() if kind != SEGMENT_NAME}
@@ -182,11 +186,14 @@ class Mending:
         marked = self._state.marked()
         self._progress.begin("reading what packs hold", len(names))
         try:
-            for name in sorted(names, key=lambda name: (name in marked, name)):
-                listed = self._listed(name)
-                if listed is not None:
-                    self._name_again(rows, name, listed, asked)
-                self._progress.advance(1)
+            ordered = sorted(names, key=lambda name: (name in marked, name))
+            with ThreadPoolExecutor(self._jobs, thread_name_prefix="dataver-repair") as pool:
+                for name, listed in zip(
+                    ordered, in_order(pool, self._listed, ordered, 2 * self._jobs), strict=True
+                ):
+                    if listed is not None:
+                        self._name_again(rows, name, listed, asked)
+                    self._progress.advance(1)
         finally:
             self._progress.end()
         self._search(rows)
@@ -207,7 +214,7 @@ class Mending:
         return {name for name in self._contents.packs if name not in named | self._swept} | self.bad_packs
 
     def _listed(self, name: bytes) -> Listed | None:
-        """What a pack says that it holds; None where that is not to be believed, or not for the index."""
+        """In a worker: what a pack says that it holds; None where that is not for the index."""
         try:
             if self._deep and not self._checked.naming(name):
                 # Nobody looked at it before: no segment that is whole leads here.

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from dataver.store.base import Store, View, Wrapper
+from dataver.store.base import ObjectInfo, Store, View, Wrapper
 from dataver.store.local import LocalStore
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Overlay(Wrapper):
-    """`inner` with what was written on top, which is in `upper`. Nothing is listed of that."""
+    """`inner` with what was written on top, which is in `upper`."""
 
     def __init__(self, inner: Store, upper: Store) -> None:
         super().__init__(inner)
@@ -33,6 +33,10 @@ class Overlay(Wrapper):
 
     def get_suffix(self, key: str, length: int) -> tuple[View, int]:
         return self._of(key).get_suffix(key, length)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        yield from self.inner.list(prefix)
+        yield from self._upper.list(prefix)
 
     def put_new(self, key: str, data: Data, *, barrier: bool = True) -> bool:
         self._written.add(key)

@@ -74,8 +74,8 @@ def packed(kind: PackKind | None, digests: Sequence[bytes], parts: Sequence[memo
     )
 
 
-def unlisted(data: bytes, listed: Iterable[Claim]) -> Iterator[tuple[int, memoryview]]:
-    """The frames that record headers announce and no claim knows: how many chunks each has, and its bytes."""
+def unlisted(data: bytes, listed: Iterable[Claim]) -> Iterator[memoryview]:
+    """The plain bytes of the frames that record headers announce and no claim knows."""
     _, footer = _footer(data)
     known = {frame.offset for frame in footer.frames} if footer is not None else set()
     known.update(place.frame_offset for _, place in listed)
@@ -83,11 +83,11 @@ def unlisted(data: bytes, listed: Iterable[Claim]) -> Iterator[tuple[int, memory
     while at >= 0:
         start = at + FRAME_HEADER_BYTES
         with suppress(DamagedError, NewerFormatError):
-            stored, raw, count, codec = parse_frame_header(data[at:start], "a frame")
+            stored, raw, _, codec = parse_frame_header(data[at:start], "a frame")
             frame = StoredFrame(start, stored, raw, codec)
             plain = _decoded(data, frame)[1]
             if start not in known and len(plain) == raw:
-                yield count, plain
+                yield plain
         at = data.find(FRAME_MAGIC, at + 1)
 
 

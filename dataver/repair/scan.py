@@ -48,7 +48,7 @@ class FromUnnamedPacks:
             data = self._read(name) or b""
             for frame in salvage(name, data, self._claims(name), lambda digests: _are_lost(digests, lost)):
                 take(frame)
-            for _, plain in unlisted(data, self._claims(name)):
+            for plain in unlisted(data, self._claims(name)):
                 for digest, part in _chunks(plain, lengths, lost, self._parameters):
                     take(packed(PackKind.DATA, [digest], [part]))
                 for digest, part in _records(plain, lost):

@@ -66,6 +66,24 @@ def test_missing_entries_are_put_back_from_a_copy(
     assert opened(repository).verify(deep=True).ok
 
 
+def test_the_newest_entries_are_put_back_where_somebody_knows_of_them(
+    repository: Repository, copy: Repository, tmp_path: Path
+) -> None:
+    store = repository.session.store
+    commit(copy, tmp_path / "data", later=DATA)  # Not known here, so it is none that was lost.
+    number = repository.session.state().number
+    repository.session.log.put_hint(number)
+    before = contents(store)
+    for one in (number, number - 1):
+        change(store, entry_key(one), None)
+    assert not repair(opened(repository).session, yes=True).ok
+    forecast = repair(opened(repository).session, [copy.session])
+    report = repair(opened(repository).session, [copy.session], yes=True)
+    assert report.restored == forecast.restored == [entry_key(number - 1), entry_key(number)]
+    assert report.ok
+    assert contents(store) == before
+
+
 def test_an_entry_that_is_damaged_stays_and_is_told(repository: Repository, copy: Repository) -> None:
     store = repository.session.store
     flip(store, entry_key(9), 50)

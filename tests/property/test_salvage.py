@@ -93,7 +93,7 @@ def test_of_a_pack_that_is_cut_short_all_before_the_cut_is_saved(
         if frame.offset + frame.stored_bytes <= end
     ]
     assert {blake3_digest(chunk) for parts in whole for chunk in parts} <= set(found)
-    listed = [plain for _, plain in unlisted(data[:end], [])]
+    listed = list(unlisted(data[:end], []))
     if end < len(data):
         assert [bytes(plain) for plain in listed] == [b"".join(parts) for parts in whole]
 
