@@ -45,8 +45,8 @@ def again(record: RunRecord, folder: str, place: Moved, python: str | None) -> l
     if at is None:
         if _is_spoken(command):
             raise RefNotFoundError(
-                f"run {record.run[:12]} was begun in a notebook, by a worker process, or by a script that Python "
-                f"read from its input, and that is not recorded; {advice}"
+                f"run {record.run[:12]} was begun in a notebook, by a worker process, or by a script that "
+                f"Python read from its input, and that is not recorded; {advice}"
             )
     else:
         command[at] = _found(command[at], record.code or Code(), folder, place)
