@@ -65,7 +65,7 @@ class Findings:
             Damage(key, _summary(list(reasons)), sorted(self._harms[key], key=_order))
             for key, reasons in sorted(self._reasons.items())
         ]
-        return VerifyReport(not damaged, self.objects, self.size_bytes, damaged, len(self._erased))
+        return VerifyReport(not damaged, self.objects, self.size_bytes, damaged, erased=len(self._erased))
 
 
 def plain(error: DataverError) -> str:
