@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from dataver.progress import Progress
-from dataver.results import Changes, OverlapResult
+from dataver.results import Changes
 
 if TYPE_CHECKING:
     import pyarrow
 
     from dataver.parts import Definition
     from dataver.repository import Repository
+    from dataver.results import OverlapResult
     from dataver.tables.changes import TableChange
     from dataver.tables.drift import DriftReport
 
