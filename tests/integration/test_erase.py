@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from dataver.store.base import Data, View
 
 REASON = "request 4711"
+WEEK = 7 * 86_400.0
 WORDS = [b"alpha", b"beta", b"gamma", b"delta", b"epsilon", b"zeta", b"eta", b"theta", b"iota", b"kappa"]
 
 
@@ -251,7 +252,7 @@ def test_dead_copies_go_too(world: World, monkeypatch: pytest.MonkeyPatch) -> No
         with pytest.raises(StoreError):
             crashed.commit("d", world.folder)
         if number == 1:
-            assert collect(world.repository.session, yes=True, grace_s=7 * 86_400.0).marked >= 2
+            assert collect(world.repository.session, yes=True, grace_s=WEEK).marked >= 2
     monkeypatch.setenv("DATAVER_CACHE_DIR", str(world.place / "machine"))
     world.commit()
     assert len({key.partition(" ")[0] for key in traces(world.store, secret)}) == 4
@@ -445,7 +446,7 @@ def test_a_collection_and_an_erasure_do_not_meet_in_loss(world: World) -> None:
     world.write("more.bin", noise("more", 300_000))
     world.commit(branch="x")
     world.repository.delete_ref("branch", "d", "x")
-    collect(world.repository.session, yes=True, grace_s=7 * 86_400.0)
+    collect(world.repository.session, yes=True, grace_s=WEEK)
     world.erase("secret.txt")
     assert world.is_whole(erased=1)
     collect(world.repository.session, yes=True, grace_s=0)

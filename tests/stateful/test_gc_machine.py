@@ -35,7 +35,7 @@ REFUSED = (ConflictError, AlreadyExistsError, RefNotFoundError, BadInputError)
 
 def contents(seed: int) -> bytes:
     """Two chunks or so, the second of which other seeds share."""
-    return random.Random(seed).randbytes(60_000) + random.Random(seed % 3).randbytes(300_000)
+    return random.Random(100 + seed).randbytes(60_000) + random.Random(seed % 3).randbytes(300_000)
 
 
 class GcMachine(RuleBasedStateMachine):
