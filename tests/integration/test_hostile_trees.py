@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
+from dataver.checkout import Checkout
 from dataver.errors import BadInputError, DataverError, WouldOverwriteError
 from dataver.fs import DataverFileSystem
 from dataver.ingest import Ingested, ingest
@@ -200,50 +203,70 @@ def test_no_special_bits_are_recorded_or_written(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "target" / "tool").stat().st_mode) == 0o755
 
 
-@contextmanager
-def swapping(place: Path, outside: Path) -> Iterator[None]:
-    """Meanwhile a folder is exchanged for a symlink that leads out and back, as often as it goes."""
-    ended = threading.Event()
-    aside = place.with_name(f"{place.name}-aside")
+class Swap:
+    """At the `moment`-th call of the file system that Python makes, a symlink that leads out takes a place.
 
-    def swap() -> None:
-        while not ended.is_set():
-            with suppress(OSError):
-                place.rename(aside)
-                place.symlink_to(outside)
-                place.unlink()
-                aside.rename(place)
-            if not place.is_dir() and aside.is_dir():
-                with suppress(OSError):
-                    place.unlink()
-                with suppress(OSError):
-                    aside.rename(place)
+    The folder that was there goes aside.
+    """
 
-    thread = threading.Thread(target=swap)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    now: Swap | None = None
+
+    def __init__(self, moment: int, place: Path, outside: Path) -> None:
+        self._left, self._place, self._outside = moment, place, outside
+        self._lock = threading.Lock()
+        self.done = False
+
+    def __enter__(self) -> Self:
+        Swap.now = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        Swap.now = None
+
+    def call(self) -> None:
+        with self._lock:
+            self._left -= 1
+            if self.done or self._left >= 0:
+                return
+            self.done = True
+        with suppress(FileNotFoundError):
+            self._place.rename(self._place.with_name("aside"))
+        with suppress(FileNotFoundError):
+            self._place.symlink_to(self._outside)
 
 
-@pytest.mark.parametrize("swapped", ["target/folder", "target/folder/deep", "target"])
-def test_symlinks_swapped_in_while_a_checkout_runs(tmp_path: Path, outside: Path, swapped: str) -> None:
-    world: World = {
-        f"folder/{where}{number}".encode(): Thing(FILE, noise(number, 2000))
-        for number in range(60)
-        for where in ("", "deep/")
-    }
-    world[b"folder/large"] = Thing(FILE, noise(0, 3 << 20))
-    world[b"folder/deep/link"] = Thing(LINK, b"0")
+CALLS = {"open", "os.mkdir", "os.rename", "os.symlink", "os.remove", "os.rmdir", "os.scandir", "os.listdir"}
+
+
+def on_call(event: str, arguments: tuple[object, ...]) -> None:
+    if Swap.now is not None and event in CALLS:
+        Swap.now.call()
+
+
+sys.addaudithook(on_call)  # It stays; where nobody swaps it does nothing.
+
+
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize("swapped", ["", "folder", "folder/deep"])
+def test_symlinks_swapped_in_at_every_moment(
+    tmp_path: Path, outside: Path, swapped: str, there: bool
+) -> None:
+    world: World = {b"folder/a": Thing(FILE, b"a"), b"folder/deep/b": Thing(FILE, b"b")}
+    world[b"folder/deep/large"] = Thing(FILE, noise(0, 1 << 20))
+    world[b"folder/link"] = Thing(LINK, b"a")
     repository = planted(tmp_path, world)
-    with suppress(DataverError):
-        repository.checkout("d", tmp_path / "target")
-    with swapping(tmp_path / swapped, outside):
-        for _ in range(8):
-            with suppress(OSError):
-                for path in list((tmp_path / "target").rglob("*[05]")):
-                    path.unlink()
-            with suppress(DataverError, OSError):
-                repository.checkout("d", tmp_path / "target", overwrite=True)
+    (outside / "deep").mkdir()
+    for moment in range(10_000):
+        target = tmp_path / f"target-{moment}"
+        if there:
+            write(target, {b"folder/a": Thing(FILE, b"old"), b"folder/deep/old": Thing(FILE, b"old")})
+        # Where the target is, through symlinks or not, was settled when it was named.
+        checkout = Checkout(repository.session, repository.session.resolve("d"), target, overwrite=True)
+        with Swap(moment, target / swapped, outside) as swap, suppress(DataverError):
+            checkout.run()
+        assert sorted(path.name for path in outside.rglob("*")) == ["deep", "file"], moment
+        shutil.rmtree(target.parent / "aside", ignore_errors=True)
+        if not swap.done:
+            break
+    assert moment > 5, "it was over before anything was swapped"
+    (outside / "deep").rmdir()
