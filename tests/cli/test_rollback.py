@@ -140,7 +140,7 @@ def test_a_handle_that_was_open_notices(iris: Path, run: Run, tmp_path: Path) ->
     with pytest.raises(DamagedError):
         repository.commit("iris", iris, allow_empty=True)
     with pytest.raises(RollbackError):
-        repository.log("iris")
+        list(repository.log("iris"))
 
 
 def test_a_copy_under_another_name_is_told_apart_by_its_place(iris: Path, run: Run, tmp_path: Path) -> None:
