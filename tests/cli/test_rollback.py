@@ -139,7 +139,7 @@ def test_a_handle_that_was_open_notices(iris: Path, run: Run, tmp_path: Path) ->
     # Whichever it misses first: objects that it relies on, or the entries.
     with pytest.raises(DamagedError):
         repository.commit("iris", iris, allow_empty=True)
-    with pytest.raises(RollbackError):
+    with pytest.raises(DamagedError):
         list(repository.log("iris"))
 
 
