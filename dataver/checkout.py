@@ -16,6 +16,7 @@ from dataclasses import field
 from dataver.config import require_place
 from dataver.erased import Erasures, erasures, files_of
 from dataver.errors import BadInputError, DamagedError, DataverError, ErasedError, WouldOverwriteError
+from dataver.folding import check_folding
 from dataver.globs import path_filter
 from dataver.noting import reads_of
 from dataver.objects import Objects
@@ -324,9 +325,14 @@ class Checkout:
                 target.remove(path)
             for path in plan.folders:
                 target.folder(path)
+            linked = []
             for entry in plan.chmod:
-                self._writer.written(entry, target.set_executable(entry.path, entry.executable), 0)
-        self._writer.write(files, objects)
+                found = target.set_executable(entry.path, entry.executable)
+                if found is None:
+                    linked.append(entry)
+                else:
+                    self._writer.written(entry, found, 0)
+        self._writer.write([*files, *linked], objects)
 
 
 def _is_erased(entry: Entry, erased: Erasures) -> bool:
@@ -359,18 +365,6 @@ def check_entries(entries: list[Entry]) -> None:
         if problem is not None:
             raise BadInputError(
                 f"{safe_spelling(path)} cannot be written here: {problem}; leave it out with --exclude"
-            )
-
-
-def check_folding(target: Target, paths: list[bytes]) -> None:
-    """Refuse paths that this file system takes for one."""
-    folded: dict[str, bytes] = {}
-    for path in paths:
-        other = folded.setdefault(path.decode().casefold(), path)
-        if other != path and target.folds_case():
-            raise BadInputError(
-                f"{safe_spelling(other)} and {safe_spelling(path)} are one name on this file system; "
-                "leave one out with --exclude"
             )
 
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from dataver.overlap_results import OverlapResult
     from dataver.parts import Definition
     from dataver.repository import Repository
-    from dataver.results import OverlapResult
     from dataver.tables.changes import TableChange
     from dataver.tables.drift import DriftReport
 

@@ -49,8 +49,9 @@ class OtherBytesError(Exception):
 class Target:
     """A folder that files are written into. For one thread at a time; `close` it in the end.
 
-    Paths are relative and have passed the rules of `dataver.paths`. A folder that turns out to be
-    a symlink or a file is a `WouldOverwriteError`: nothing is ever written through it.
+    `root` is no symlink: whoever lets a user name it resolves it once, before. Paths are relative and
+    have passed the rules of `dataver.paths`. A folder that turns out to be a symlink or a file is a
+    `WouldOverwriteError`: nothing is ever written through it.
     """
 
     def __init__(self, root: bytes) -> None:
@@ -59,7 +60,7 @@ class Target:
             os.makedirs(root, exist_ok=True)
         except RecursionError:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG)) from None
-        self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._root_fd = os.open(root, _FOLDER_FLAGS)
         self._folders: OrderedDict[bytes, int] = OrderedDict()
 
     def __enter__(self) -> Self:
@@ -153,15 +154,21 @@ class Target:
             raise
         return os.stat(name, dir_fd=folder, follow_symlinks=False)
 
-    def set_executable(self, path: bytes, executable: bool) -> os.stat_result:
-        """Give or take the executable bit where the file is readable."""
+    def set_executable(self, path: bytes, executable: bool) -> os.stat_result | None:
+        """Give or take the executable bit where the file is readable; special bits go.
+
+        None where the file has another name, which may lie elsewhere: it stays as it is.
+        """
         above, _, name = path.rpartition(b"/")
         folder = self.folder(above)
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         try:
             fd = os.open(name, flags, dir_fd=folder)
             try:
-                mode = stat.S_IMODE(os.fstat(fd).st_mode) & 0o777
+                found = os.fstat(fd)
+                if found.st_nlink > 1:
+                    return None
+                mode = stat.S_IMODE(found.st_mode) & 0o777
                 os.fchmod(fd, mode | (mode & 0o444) >> 2 if executable else mode & ~0o111)
                 return os.fstat(fd)
             finally:
@@ -200,10 +207,18 @@ class Target:
 
     def folds_case(self) -> bool:
         """Whether this file system takes names that differ in case for one."""
-        name = PART_PREFIX + b"Case" + os.urandom(8).hex().encode()
+        return self._folds("Case", "cASE")
+
+    def folds_composed(self) -> bool:
+        """Whether it takes a sign with an accent for the sign and the accent, as macOS does."""
+        return self._folds("\u00e9", "e\u0301")
+
+    def _folds(self, one: str, other: str) -> bool:
+        start = PART_PREFIX + os.urandom(8).hex().encode()
+        name = start + one.encode()
         os.close(os.open(name, _CREATE_FLAGS, 0o600, dir_fd=self._root_fd))
         try:
-            os.stat(name.swapcase(), dir_fd=self._root_fd, follow_symlinks=False)
+            os.stat(start + other.encode(), dir_fd=self._root_fd, follow_symlinks=False)
             return True
         except FileNotFoundError:
             return False

@@ -205,7 +205,7 @@ def show_lines(info: RunInfo) -> Iterator[str]:
             "" if code is None else output.safe(f"{code.commit or code.reason}{dirty} {code.branch}".strip()),
         ),
         ("from", "" if code is None else output.safe(code.url)),
-        ("python", "" if environment is None else environment.python),
+        ("python", "" if environment is None else output.safe(environment.python)),
         ("platform", "" if environment is None else output.safe(environment.platform)),
         *(("tracker", output.safe(f"{t.kind}:{t.run_id} {t.uri}".strip())) for t in record.trackers),
     ]
@@ -227,7 +227,7 @@ def _data_lines(info: RunInfo) -> Iterator[str]:
     if record.inputs:
         yield "\nread"
     for given in record.inputs:
-        part = "" if given.split is None else f":{given.split.get('part', '')}"
+        part = "" if given.split is None else output.safe(f":{given.split.get('part', '')}")
         many = "all files" if given.whole else output.amount(given.files, "file")
         unseen = given.whole and not given.bytes_read
         much = "handed out" if unseen else output.size_text(given.bytes_read)

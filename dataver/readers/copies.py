@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from dataver.checkout import check_entries, check_folding
+from dataver.checkout import check_entries
 from dataver.errors import (
     BadInputError,
     DamagedError,
@@ -26,6 +26,7 @@ from dataver.errors import (
     StoreError,
 )
 from dataver.files import Files, to_path
+from dataver.folding import check_folding
 from dataver.hashing import FileHasher, blake3_digest
 from dataver.paths import safe_spelling
 from dataver.progress import Silent

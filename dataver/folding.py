@@ -1,0 +1,78 @@
+"""Names that some file systems take for one: nothing is written where two paths of a version would meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Protocol
+
+from dataver.errors import BadInputError
+from dataver.paths import REPOSITORY_FOLDER, safe_spelling
+
+__all__ = ["Folds", "check_folding", "folded"]
+
+_REPOSITORY = REPOSITORY_FOLDER.decode()
+
+
+class Folds(Protocol):
+    """What can tell of its file system which names it takes for one."""
+
+    def folds_case(self) -> bool:
+        """Whether names that differ in case are one."""
+
+    def folds_composed(self) -> bool:
+        """Whether names that differ in how an accent is spelled are one."""
+
+
+def check_folding(target: Folds, paths: Iterable[bytes]) -> None:
+    """`BadInputError` for paths that the target's file system takes for one, or for a repository's folder.
+
+    Folders count too: of `A/x` and `a/y` a checkout would make one folder. The file system is asked only
+    where there are such names.
+    """
+    folds_case, folds_composed = cache(target.folds_case), cache(target.folds_composed)
+    known: dict[str, str] = {}
+    above = ""
+    for path in paths:
+        name = path.decode()
+        _add(name, known, folds_case, folds_composed)
+        folder = name.rpartition("/")[0]
+        if folder != above:
+            above = folder
+            while folder:
+                _add(folder, known, folds_case, folds_composed)
+                folder = folder.rpartition("/")[0]
+
+
+def _add(
+    name: str, known: dict[str, str], folds_case: Callable[[], bool], folds_composed: Callable[[], bool]
+) -> None:
+    key = folded(name)
+    other = known.setdefault(key, name)
+    if other != name and (folds_composed() if _composed(other) == _composed(name) else folds_case()):
+        raise BadInputError(
+            f"{safe_spelling(other)} and {safe_spelling(name)} are one name on this file system; "
+            "leave one out with --exclude"
+        )
+    if key != name and _last(key) == _REPOSITORY != _last(name) and folds_case():
+        raise BadInputError(
+            f"{safe_spelling(name)} cannot be written here: it reads as {_REPOSITORY!r} on this file system; "
+            "leave it out with --exclude"
+        )
+
+
+def _last(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def folded(name: str) -> str:
+    """What is the same of names that differ in case, or in how an accent is spelled."""
+    return name.lower() if name.isascii() else _composed(_composed(name).casefold())
+
+
+def _composed(name: str) -> str:
+    if name.isascii():
+        return name
+    from unicodedata import normalize
+
+    return normalize("NFC", name)
