@@ -9,5 +9,5 @@ def test_fields_of_the_plug_in_are_their_slots() -> None:
     from dataver.integrations import mlflow
 
     classes = list(dataclasses_of(mlflow))
-    assert len(classes) > 1
+    assert classes
     check_fields(classes)
