@@ -130,7 +130,7 @@ def _from_statistics(
         if lacking and not compute:
             raise BadInputError(
                 f"{version.name} has no statistics at hand of {len(lacking):,} files, among them "
-                f"{safe_spelling(lacking[0])}; without --no-compute they are computed"
+                f"{safe_spelling(lacking[0])}; `dataver stats {version.name}` computes them"
             )
         if lacking:
             computed += len(lacking)
