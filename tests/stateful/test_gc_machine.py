@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import dataver
 from dataver.erasure import erase
@@ -153,12 +153,14 @@ class GcMachine(RuleBasedStateMachine):
     def restore_marks(self, client: int) -> None:
         restore(self.clients[client].session)
 
-    @rule(client=CLIENTS, dataset=DATASETS, branch=BRANCHES, pick=st.integers(0, 7), everywhere=st.booleans())
-    def erase_a_file(self, client: int, dataset: str, branch: str, pick: int, everywhere: bool) -> None:
-        dataset = self.name(dataset)
-        seeds = self.expected.get(dataset, {}).get(branch)
-        if not seeds:
+    @precondition(lambda self: bool(getattr(self, "expected", None)))
+    @rule(client=CLIENTS, name=st.integers(0, 30), pick=st.integers(0, 7), everywhere=st.booleans())
+    def erase_a_file(self, client: int, name: int, pick: int, everywhere: bool) -> None:
+        found = [(dataset, one) for dataset, names in self.expected.items() for one in names]
+        if not found:
             return
+        dataset, branch = found[name % len(found)]
+        seeds = self.expected[dataset][branch]
         seed = seeds[pick % len(seeds)]
         session = self.clients[client].session
         try:

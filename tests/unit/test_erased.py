@@ -226,3 +226,23 @@ def test_the_cache_of_a_remote_repository(tmp_path: Path, monkeypatch: pytest.Mo
     for path in ("secret", "large"):
         with pytest.raises(ErasedError, match="law"):
             again.read(path)
+
+
+def test_who_erases_from_afar_keeps_nothing_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATAVER_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("DATAVER_CACHE_MAX", "64M")
+    folder = tmp_path / "source"
+    folder.mkdir()
+    for number in range(20):
+        (folder / f"label{number}").write_bytes(text(number, 900))
+    (folder / "large").write_bytes(noise("large", 400_000))
+    here = memory_repository()
+    here.commit("d", folder)
+    far = opened(here.session.store)
+    assert far.version("d").read("large") == noise("large", 400_000)
+    assert traces(here.session.store, noise("large", 400_000), tmp_path / "cache")
+    report = erase(far.session, "d", "large", reason="law", yes=True)
+    assert (report.undeleted, report.soft_delete_days) == ([], None)
+    assert traces(here.session.store, noise("large", 400_000), tmp_path / "cache") == []
+    assert opened(here.session.store).verify(deep=True).erased == 1
+    assert opened(here.session.store).version("d").read("label7") == text(7, 900)
