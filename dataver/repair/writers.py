@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from itertools import accumulate
 
-from dataver.digest import DIGEST_BYTES
 from dataver.format.pack import PackKind
 from dataver.packs import PackWriter, StoredPack
-from dataver.repair.salvage import packed
 from dataver.session import Session
-from dataver.transfer.copying import Verified
-from dataver.verify.packs import decode_frame
+from dataver.transfer.copying import Verified, without
 
 
 class Writers:
@@ -30,7 +26,7 @@ class Writers:
     def add(self, frame: Verified) -> None:
         """Store a frame, every chunk of which matches its digest."""
         if self._erased:
-            kept = _without(frame, self._erased)
+            kept = without(frame, self._erased, "a frame")
             if kept is None:
                 return
             frame = kept
@@ -53,18 +49,3 @@ class Writers:
         """Write nothing more. What was put is garbage."""
         for writer in self._writers.values():
             writer.abandon()
-
-
-def _without(frame: Verified, erased: Collection[bytes]) -> Verified | None:
-    """The frame, made again if something of it is erased; None where nothing else is in it."""
-    each = [frame.digests[at : at + DIGEST_BYTES] for at in range(0, len(frame.digests), DIGEST_BYTES)]
-    if not any(digest in erased for digest in each):
-        return frame
-    stored = memoryview(b"".join(frame.parts))
-    plain = decode_frame(stored, frame.codec, frame.raw_bytes, "a frame")
-    ends = list(accumulate(frame.lengths))
-    kept = [number for number, digest in enumerate(each) if digest not in erased]
-    if not kept:
-        return None
-    parts = [plain[ends[number] - frame.lengths[number] : ends[number]] for number in kept]
-    return packed(frame.kind, [each[number] for number in kept], parts)
