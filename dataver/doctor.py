@@ -16,6 +16,7 @@ from dataver.errors import DataverError, NotPermittedError, ObjectMissingError
 from dataver.hashing import Kind
 from dataver.keys import entry_key
 from dataver.log.remembered import Remembered
+from dataver.private import make_folder
 from dataver.refs import MAIN, live_ref, require_version
 from dataver.results import Check
 from dataver.session import Session
@@ -175,7 +176,7 @@ def _cache() -> str:
 
     folder = cache_folder()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         probe = folder / f"doctor-{os.urandom(8).hex()}"
         probe.write_bytes(b"doctor")
         probe.unlink()

@@ -29,6 +29,7 @@ from dataver.format.segment import Place, Segment
 from dataver.keys import pack_key
 from dataver.log.state import State
 from dataver.packs import StoredPack, random_nonce, read_footer, segment_over
+from dataver.private import make_folder
 from dataver.session import Session
 from dataver.store.base import Store, innermost
 
@@ -78,7 +79,7 @@ class Journal:
         """Make the file of this writer; others see it only when it is locked."""
         name = os.urandom(16).hex()
         hidden = folder / f".{name}"
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,6 +16,7 @@ from pathlib import Path
 from dataver.config import cache_folder, machine_id
 from dataver.digest import DIGEST_BYTES
 from dataver.hashing import blake3_digest, xxh3_64
+from dataver.private import make_folder, opener
 from dataver.source.columns import STAMP, cut
 from dataver.values import dataclass
 
@@ -248,8 +249,8 @@ def replace_file(file: Path, parts: Sequence[bytes], *, durable: bool) -> bool:
     """Write a file beside its place and rename it there. False where the file system refuses."""
     temporary = file.with_name(f".tmp-{os.urandom(8).hex()}")
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(temporary, "xb") as opened:
+        make_folder(file.parent)
+        with open(temporary, "xb", opener=opener) as opened:
             opened.writelines(parts)
             if durable:
                 opened.flush()
@@ -293,7 +294,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         import fcntl
 
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
         fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except (ImportError, OSError):
         yield

@@ -12,6 +12,7 @@ from contextlib import suppress
 
 from dataver.format.run_record import Process
 from dataver.lineage.processes import is_alive
+from dataver.private import opener
 
 __all__ = ["make_run_folder"]
 
@@ -25,7 +26,7 @@ def make_run_folder(run: str, process: Process) -> str:
     """A new folder for a run of a process, for this user alone. Those of runs whose process died go."""
     _sweep(tempfile.gettempdir())
     folder = tempfile.mkdtemp(prefix=f"{PREFIX}{run[:12]}-")
-    with open(os.path.join(folder, OWNER), "w", encoding="utf-8") as file:
+    with open(os.path.join(folder, OWNER), "x", encoding="utf-8", opener=opener) as file:
         json.dump(dataclasses.asdict(process), file)
     return folder
 

@@ -20,6 +20,7 @@ from dataver.errors import ConflictError, DamagedError, NotPermittedError
 from dataver.format.run_record import RunRecord, decode_run, part_digest
 from dataver.lineage.processes import is_alive
 from dataver.lineage.publishing import end_run, start_run
+from dataver.private import make_folder
 from dataver.session import Session
 from dataver.values import dataclass
 
@@ -65,7 +66,7 @@ def keep(url: str, repository: str, start: RunRecord, end: RunRecord | None, par
     """Put a run aside for the repository at `url`; gives the folder. `NotPermittedError` where that fails."""
     folder = os.path.join(spool_folder(), start.run)
     try:
-        os.makedirs(os.path.join(folder, PARTS), mode=0o700, exist_ok=True)
+        make_folder(os.path.join(folder, PARTS))
         os.chmod(spool_folder(), 0o700)
         os.chmod(folder, 0o700)
         _write(os.path.join(folder, PLACE), json.dumps({"url": url, "repository": repository}).encode())

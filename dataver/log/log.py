@@ -22,6 +22,7 @@ from dataver.errors import (
     ConflictError,
     DamagedError,
     NewerFormatError,
+    NotPermittedError,
     ObjectMissingError,
     RepositoryNotFoundError,
     RollbackError,
@@ -465,7 +466,7 @@ class Log:
         """Tell readers where to begin to look for the newest entry. Advisory: it may fail unseen."""
         try:
             self.store.put_hint(HINT_KEY, str(number).encode())
-        except StoreError:
+        except (StoreError, NotPermittedError):
             # Without it readers look a little longer.
             return
 

@@ -11,6 +11,7 @@ from dataver.config import cache_folder
 from dataver.digest import Digest
 from dataver.errors import BadInputError
 from dataver.hashing import blake3_digest
+from dataver.private import make_folder, opener
 from dataver.values import dataclass
 
 
@@ -71,8 +72,9 @@ class Remembered:
             return
         temporary = self._path.with_name(f"{self._path.name}.{os.urandom(8).hex()}")
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(data)
+            make_folder(self._path.parent)
+            with open(temporary, "xb", opener=opener) as file:
+                file.write(data)
             os.replace(temporary, self._path)
             self._known = data
         except OSError:

@@ -29,8 +29,9 @@ from dataver.files import Files, to_path
 from dataver.folding import check_folding
 from dataver.hashing import FileHasher, blake3_digest
 from dataver.paths import safe_spelling
+from dataver.private import make_folder
 from dataver.progress import Silent
-from dataver.readers.shelf import Shelf, make_folder, shelf, walk
+from dataver.readers.shelf import Shelf, shelf, walk
 from dataver.readers.stamps import Known
 from dataver.source.batch import regular_stamp
 from dataver.targets import Target
@@ -45,7 +46,7 @@ LINKS_MAX = 40
 PATH_BYTES_MAX = 4_000
 """Of a path on disk, with that of the cache folder: systems take 4,096 bytes with the end."""
 HASH_BYTES = 1 << 20
-FILE_MODE, FOLDER_MODE = 0o444, 0o555
+FILE_MODE, FOLDER_MODE = 0o400, 0o500
 """Nobody else gets to them: the folder of the copies is its user's alone."""
 
 
@@ -369,7 +370,7 @@ def _apart(entries: list[Entry]) -> tuple[list[Entry], list[Entry]]:
 
 
 def _mode(entry: Entry) -> int:
-    return FILE_MODE | 0o111 if entry.executable else FILE_MODE
+    return FILE_MODE | 0o100 if entry.executable else FILE_MODE
 
 
 def _stamp_if_right(path: bytes, entry: Entry) -> bytes:

@@ -25,6 +25,7 @@ from contextlib import contextmanager, suppress
 from typing import AnyStr, NamedTuple
 
 from dataver.config import cache_folder, copies_bytes_max
+from dataver.private import make_folder
 from dataver.readers.stamps import Known, Stamps
 from dataver.source.batch import regular_stamp
 
@@ -229,16 +230,6 @@ class Shelf:
             return None
         known = self.stamps.get(found.st_ino)
         return known if known is not None and known.stamp == regular_stamp(found) else None
-
-
-def make_folder(path: str) -> None:
-    """Make a folder for this user alone, with those above it."""
-    with suppress(FileExistsError):
-        try:
-            os.mkdir(path, 0o700)
-        except FileNotFoundError:
-            make_folder(os.path.dirname(path))
-            os.mkdir(path, 0o700)
 
 
 def walk(folder: AnyStr, *, writable: bool = False) -> Iterator[tuple[AnyStr, os.stat_result]]:

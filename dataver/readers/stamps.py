@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from dataver.digest import DIGEST_BYTES
 from dataver.hashing import xxh3_64
+from dataver.private import opener
 from dataver.source.columns import STAMP
 
 MAGIC = b"dataver copies 1\n"
@@ -115,7 +116,7 @@ class Stamps:
     def _write_all(self) -> None:
         temporary = f"{self._path}.{os.urandom(8).hex()}"
         try:
-            with open(temporary, "xb") as file:
+            with open(temporary, "xb", opener=opener) as file:
                 self._head = MAGIC + os.urandom(_NONCE_BYTES)
                 file.write(self._head + _encode(self._known.values()))
                 self._end = file.tell()

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakSet
 
 from dataver.hashing import xxh3_64
+from dataver.private import make_folder
 from dataver.store import posix
 
 if TYPE_CHECKING:
@@ -247,7 +248,7 @@ class DiskCache:
         fd = os.open(f"{self._folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
-            os.makedirs(f"{self._folder}/slabs", mode=0o700, exist_ok=True)
+            make_folder(f"{self._folder}/slabs")
             slabs = []
             with os.scandir(f"{self._folder}/slabs") as found:
                 for entry in found:
@@ -320,7 +321,7 @@ class DiskCache:
         with self._lock:
             path = f"{self._folder}/table-{self._table_bits}"
             if create:
-                os.makedirs(self._folder, mode=0o700, exist_ok=True)
+                make_folder(self._folder)
             try:
                 fresh = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600)
             except PermissionError:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # Objects never change, so nobody needs to write to them; the umask takes more away.
 _OBJECT_MODE = 0o444
+# Who may write to a folder may put other objects in it: nobody beyond the group, even where no umask says so.
+_FOLDER_MODE = 0o775
 # A pipe that somebody put in an object's place must not make the reader wait for ever.
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -418,14 +420,14 @@ class LocalUpload:
 def _make_folder(folder: str) -> list[str]:
     """Make `folder` and what it lacks above; gives those that were made."""
     try:
-        os.mkdir(folder)
+        os.mkdir(folder, _FOLDER_MODE)
     except FileExistsError:
         return []
     except FileNotFoundError:
         made = _make_folder(os.path.dirname(folder))
         # Once: there are file systems, /proc among them, that answer so where nothing can be made.
         try:
-            os.mkdir(folder)
+            os.mkdir(folder, _FOLDER_MODE)
         except FileExistsError:
             return made
         return [*made, folder]

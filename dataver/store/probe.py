@@ -23,6 +23,7 @@ from dataver.errors import (
     StoreError,
     UnsafeStoreError,
 )
+from dataver.private import make_folder, opener
 from dataver.store.base import Store, Wrapper, begin_upload
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ def _remember(subject: str) -> None:
     with suppress(OSError, EnvironmentFaultError):
         path, content = _record(subject)
         temporary = f"{path}.{os.urandom(8).hex()}"
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(temporary, "w", encoding="utf-8") as file:
+        make_folder(os.path.dirname(path))
+        with open(temporary, "x", encoding="utf-8", opener=opener) as file:
             json.dump(content, file)
         os.replace(temporary, path)

@@ -60,7 +60,7 @@ def test_all_files_of_a_version(things: Version) -> None:
     for path in root.rglob("*"):
         mode = stat.S_IMODE(path.lstat().st_mode)
         executable = path.name == "run.sh" or path.is_dir()
-        assert path.is_symlink() or mode == (0o555 if executable else 0o444)
+        assert path.is_symlink() or mode == (0o500 if executable else 0o400)
     for folder in (places(), *places().iterdir()):
         if folder.is_dir():
             assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -294,7 +294,7 @@ def test_what_was_changed_is_not_given_out(things: Version, harm: Callable[[Path
     begin_again()
     assert read(things.path("train/part-0.csv").parent) == {b"part-0.csv": WORLD[b"train/part-0.csv"]}
     assert read(things.path("train")) == below(b"train/")
-    assert stat.S_IMODE((train / "part-0.csv").stat().st_mode) == 0o444
+    assert stat.S_IMODE((train / "part-0.csv").stat().st_mode) == 0o400
 
 
 def test_what_was_only_touched_is_hashed_and_kept(things: Version, hashed: list[bytes]) -> None:
@@ -305,7 +305,7 @@ def test_what_was_only_touched_is_hashed_and_kept(things: Version, hashed: list[
     assert things.path() == root
     assert sorted(hashed) == [b"things/big.bin", b"things/rows.csv"]
     assert (root / "big.bin").stat().st_ino == before.st_ino
-    assert stat.S_IMODE((root / "rows.csv").stat().st_mode) == 0o444
+    assert stat.S_IMODE((root / "rows.csv").stat().st_mode) == 0o400
     hashed.clear()
     things.path()
     things.path("big.bin")

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +15,7 @@ from dataver.lineage.listing import run_infos
 from dataver.lineage.records import Records
 from dataver.lineage.spool import keep, push_one, waiting
 from dataver.repository import Repository
+from tests.permissions import only_to_be_read
 
 PROJECT = Path(__file__).parents[2]
 
@@ -211,35 +208,10 @@ def test_another_repository_may_take_the_runs(
     assert json.loads(cli("-R", "runs", "runs", "--dataset", "iris@v2", "--json").stdout)["runs"] == []
 
 
-@contextmanager
-def permissions_hold_for_root() -> Iterator[None]:
-    """Root may write what nobody may; this thread lays that right, `CAP_DAC_OVERRIDE`, down for a while."""
-    if os.geteuid():
-        yield
-        return
-    libc = ctypes.CDLL(None, use_errno=True)
-    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
-    data = (ctypes.c_uint32 * 6)()
-    assert libc.capget(header, data) == 0
-    before = data[0]
-    data[0] = before & ~(1 << 1)
-    assert libc.capset(header, data) == 0
-    try:
-        yield
-    finally:
-        data[0] = before
-        assert libc.capset(header, data) == 0
-
-
 def test_a_folder_that_one_may_only_read(repository: Repository, place: Path) -> None:
-    paths = [place / ".dataver", *(place / ".dataver").rglob("*")]
-    for path in paths:
-        path.chmod(0o555 if path.is_dir() else 0o444)
-    with permissions_hold_for_root():
+    with only_to_be_read(place / ".dataver"):
         with pytest.warns(UserWarning, match="waits in"):
             run = train(repository)
         assert [kept.run for kept in waiting()] == [run.id]
-    for path in paths:
-        path.chmod(0o755 if path.is_dir() else 0o644)
     assert [push_one(repository.session, kept) for kept in waiting()] == [True]
     assert ids(repository) == [run.id]
