@@ -84,8 +84,12 @@ bench: $(TEST_ENV)/.made
 	PYTHON='$(PYTHON)' benchmarks/setup-peers
 	$(TEST_ENV)/bin/python -m benchmarks
 
-# A hundred times the examples of `make test`, other ones at each run: properties and malformed bytes.
+# A hundred times the examples of `make test`, other ones at each run: properties and malformed bytes. Then every
+# reader of bytes and text by atheris, guided by what it has been through, or at random where atheris has no wheel.
+FUZZ_SECONDS ?= 600
 fuzz: $(TEST_ENV)/.made $(AZURITE)/.made-$(AZURITE_VERSION)
+	-@$(call install,$(TEST_ENV),-e '.[fuzz]')
+	$(TEST_ENV)/bin/python -m tests.fuzzing --guided --seconds $(FUZZ_SECONDS)
 	HYPOTHESIS_PROFILE=long $(TEST_ENV)/bin/python -m pytest -n $(PYTEST_JOBS) -q $(wildcard tests/property)
 
 # Long lives: the models of a repository, crashes and faults, and every test marked `soak`.
@@ -94,5 +98,5 @@ soak: $(TEST_ENV)/.made $(AZURITE)/.made-$(AZURITE_VERSION)
 	$(TEST_ENV)/bin/python -m pytest -q -m soak --ignore=tests/stateful --ignore=tests/fault || test $$? -eq 5
 
 clean:
-	rm -rf $(TEST_ENV) $(MLFLOW_ENV) $(DEMO_ENV) $(BENCH_ENV) $(AZURITE) build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dataver/*.so
+	rm -rf $(TEST_ENV) $(MLFLOW_ENV) $(DEMO_ENV) $(BENCH_ENV) $(AZURITE) build dist *.egg-info .hypothesis .fuzz .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dataver/*.so
 	find dataver tests docs benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

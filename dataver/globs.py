@@ -93,9 +93,10 @@ def translate(pattern: str) -> str | None:
     """A glob as a regular expression, to be matched in full with `re.DOTALL`, as git's wildmatch does.
 
     `None` for a pattern that can match nothing: a set that is not closed or names an unknown class,
-    a lone backslash at the end.
+    a lone backslash at the end. Matching never takes longer than the length of the path to the power of two
+    or three, whatever the pattern: see `_joined`.
     """
-    expression: list[str] = []
+    pieces: list[str] = []
     at, end = 0, len(pattern)
     while at < end:
         character = pattern[at]
@@ -114,8 +115,42 @@ def translate(pattern: str) -> str | None:
             piece, at = re.escape(pattern[at + 1]), at + 2
         else:
             piece, at = re.escape(character), at + 1
-        expression.append(piece)
-    return "".join(expression)
+        pieces.append(piece)
+    return _joined(pieces)
+
+
+_NAME, _FOLDERS, _ANYTHING = "[^/]*", "(?:[^/]*/)*", ".*"
+
+
+def _joined(pieces: list[str]) -> str:
+    """The pieces of a pattern as one expression that does not try again what cannot help.
+
+    Where a later `**` takes up any number of folders, the first place where what stands before it fits is
+    as good as any other; so it is of names and a later `*`, and there is no other place where a `/` follows.
+    All these are atomic: lazy, and never gone back into. The last of each stays as it is.
+    """
+    deep = [at for at, piece in enumerate(pieces) if piece in (_FOLDERS, _ANYTHING)]
+    starts = [0, *deep]
+    groups = [pieces[start:stop] for start, stop in zip(starts, [*deep, len(pieces)], strict=True)]
+    expression = _names(groups[0], is_last=len(groups) == 1)
+    for number, (star, *rest) in enumerate(groups[1:], 2):
+        is_last = number == len(groups)
+        after = _names(rest, is_last=is_last)
+        expression += star + after if is_last else f"(?>{star}?{after})"
+    return expression
+
+
+def _names(pieces: list[str], *, is_last: bool) -> str:
+    """A stretch without `**`; what follows one that is not the last begins after a `/`."""
+    stars = [at for at, piece in enumerate(pieces) if piece == _NAME]
+    if not stars:
+        return "".join(pieces)
+    expression = "".join(pieces[: stars[0]])
+    for start, stop in zip(stars, [*stars[1:], len(pieces)], strict=True):
+        fixed = pieces[start + 1 : stop]
+        is_free = is_last and stop == len(pieces) and "/" not in fixed
+        expression += _NAME + "".join(fixed) if is_free else f"(?>{_NAME}?{''.join(fixed)})"
+    return expression
 
 
 def _stars(pattern: str, start: int) -> tuple[str, int]:
@@ -127,10 +162,10 @@ def _stars(pattern: str, start: int) -> tuple[str, int]:
     whole_part = start == 0 or pattern[start - 1] == "/"
     if at - start > 1 and whole_part:
         if follows == "/":
-            return "(?:.*/)?", at + 1
+            return _FOLDERS, at + 1
         if follows == "" or pattern[at : at + 2] == "\\/":
-            return ".*", at
-    return "[^/]*", at
+            return _ANYTHING, at
+    return _NAME, at
 
 
 def _set(pattern: str, start: int) -> tuple[str, int] | None:

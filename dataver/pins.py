@@ -147,7 +147,7 @@ class _Reader:
 
         try:
             document = tomllib.loads(self._text)
-        except tomllib.TOMLDecodeError as error:
+        except ValueError as error:  # Also for numbers of thousands of digits.
             raise BadInputError(
                 f"the lock file {self._path} is malformed: {error}; mend it, or restore it from git"
             ) from error

@@ -17,6 +17,7 @@ from dataver.config import author as default_author
 from dataver.config import find_repository
 from dataver.errors import (
     BadInputError,
+    DamagedError,
     DataverError,
     NotPermittedError,
     StoreError,
@@ -187,7 +188,7 @@ class Run:
         self._switch_off()
         try:
             gathered = gather(recorder.folder)
-        except OSError as error:
+        except (OSError, DamagedError) as error:
             gathered = Gathered()
             warnings.warn(f"what run {self.id[:12]} read is not known: {error}", stacklevel=2)
         record = replace(

@@ -9,16 +9,21 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import field
 from typing import Any, TypeGuard
 
+from dataver.errors import DamagedError
 from dataver.format.run_record import (
     PART_BYTES_MAX,
+    RUN_RECORD_BYTES_MAX,
     ModelFile,
     RunInput,
     RunModel,
     RunOutput,
+    RunRecord,
     Tracker,
+    decode_run,
     part_digest,
 )
 from dataver.recording import NOTES_SUFFIX, FileReads
@@ -96,7 +101,21 @@ class _Read:
 
 
 def gather(folder: str) -> Gathered:
-    """Read the notes in a run's folder."""
+    """Read the notes in a run's folder. `DamagedError` where they say what no record can hold."""
+    try:
+        found = _gather(folder)
+        record = RunRecord(
+            "", "", "", 0,
+            inputs=found.inputs, outputs=found.outputs, models=found.models, trackers=found.trackers,
+        ).encode()  # fmt: skip
+    except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
+        raise DamagedError(f"the notes in {folder} are malformed: {type(error).__name__}: {error}") from error
+    if len(record) <= RUN_RECORD_BYTES_MAX:
+        decode_run(record, f"what the notes in {folder} say")
+    return found
+
+
+def _gather(folder: str) -> Gathered:
     notes = _Notes()
     for name in sorted(os.listdir(folder)):
         if name.endswith(NOTES_SUFFIX):
@@ -133,20 +152,27 @@ def noted_trackers(folder: str) -> tuple[Tracker, ...]:
 
 def _read_notes(path: str, notes: _Notes) -> None:
     versions: dict[int, _Read] = {}
-    for kind, *values in _lines(path):
-        if kind == "o" and _is_version(values[0]):
-            made = values[0]
-            notes.made.setdefault((made["repository"], made["dataset"], made["version"]), made)
-        elif kind == "v" and _is_version(values[1]):
-            versions[values[0]] = _Read(values[1])
-            notes.reads.append(versions[values[0]])
-        elif kind == "m":
-            files = tuple([ModelFile(**file) for file in values[0]["files"]])
-            notes.models.append(RunModel(**{**values[0], "files": files}))
-        elif kind == "t":
-            notes.trackers.append(Tracker(**values[0]))
-        elif values and values[0] in versions:
-            _note(versions[values[0]], kind, values[1:])
+    for line in _lines(path):
+        # Any process of the run may write there: what is no note is passed over, as one that is cut short.
+        with suppress(TypeError, ValueError, LookupError, AttributeError):
+            _read_line(line, versions, notes)
+
+
+def _read_line(line: list[Any], versions: dict[int, _Read], notes: _Notes) -> None:
+    kind, *values = line
+    if kind == "o" and _is_version(values[0]):
+        made = values[0]
+        notes.made.setdefault((made["repository"], made["dataset"], made["version"]), made)
+    elif kind == "v" and _is_version(values[1]):
+        versions[values[0]] = _Read(values[1])
+        notes.reads.append(versions[values[0]])
+    elif kind == "m":
+        files = tuple([ModelFile(**file) for file in values[0]["files"]])
+        notes.models.append(RunModel(**{**values[0], "files": files}))
+    elif kind == "t":
+        notes.trackers.append(Tracker(**values[0]))
+    elif values and values[0] in versions:
+        _note(versions[values[0]], kind, values[1:])
 
 
 def _is_version(value: Any) -> TypeGuard[dict[str, Any]]:
@@ -178,7 +204,7 @@ def _lines(path: str) -> Iterator[list[Any]]:
             if line.endswith(b"\n"):
                 try:
                     value = json.loads(line)
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue  # A full disk cut it short.
                 if isinstance(value, list) and value:
                     yield value

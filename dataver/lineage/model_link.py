@@ -34,6 +34,8 @@ LINK_FILE, LINK_SUFFIX = "dataver.json", ".dataver.json"
 MLMODEL = "MLmodel"
 LINK_VERSION = 1
 LINK_BYTES_MAX = 8 << 20
+# PyYAML's constructors trust tags such as !!int and !!timestamp.
+_CONSTRUCTOR_FAULTS = RecursionError, ValueError, TypeError, OverflowError, AttributeError
 _RUN = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -155,7 +157,15 @@ def _yaml(path: str) -> Any:
     else:
         try:
             document = yaml.safe_load(text)
-        except (yaml.YAMLError, RecursionError, ValueError) as error:
+        except (
+            yaml.YAMLError,
+            RecursionError,
+            ValueError,
+            TypeError,
+            OverflowError,
+            AttributeError,
+        ) as error:
+            # The last three: PyYAML's constructors trust tags such as !!int and !!timestamp.
             raise BadInputError(f"{safe_spelling(path)!r} is no YAML: {error}") from None
         metadata = document.get("metadata") if isinstance(document, dict) else None
     return metadata.get("dataver") if isinstance(metadata, dict) else None

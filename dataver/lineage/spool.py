@@ -100,12 +100,24 @@ def waiting() -> Iterator[Waiting]:
 
 
 def _waiting(folder: str) -> Waiting:
-    place = json.loads(_read(os.path.join(folder, PLACE)))
+    url, repository = _place(folder)
     start = decode_run(_read(os.path.join(folder, START)), f"{folder}/{START}")
     end: RunRecord | None = None
     with suppress(FileNotFoundError):
         end = decode_run(_read(os.path.join(folder, END)), f"{folder}/{END}")
-    return Waiting(folder, str(place["url"]), str(place["repository"]), start, end)
+    return Waiting(folder, url, repository, start, end)
+
+
+def _place(folder: str) -> tuple[str, str]:
+    """The URL and the id of the repository that a run waits for."""
+    try:
+        place = json.loads(_read(os.path.join(folder, PLACE)))
+        return str(place["url"]), str(place["repository"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        raise DamagedError(
+            f"{folder}/{PLACE} does not say for which repository the run waits; put it back from a copy, or "
+            "remove the folder, and the run is lost"
+        ) from None
 
 
 def push_one(session: Session, run: Waiting) -> bool:

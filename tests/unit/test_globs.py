@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dataver.errors import BadInputError
-from dataver.globs import path_filter
+from dataver.globs import path_filter, translate
 
 
 @pytest.mark.parametrize(
@@ -82,3 +86,46 @@ def test_names_that_are_not_utf8_can_be_matched() -> None:
 def test_a_pattern_that_can_match_nothing_is_refused(pattern: str, option: str) -> None:
     with pytest.raises(BadInputError, match=option):
         path_filter(*([[pattern]] if option == "--include" else [[], [pattern]]))
+
+
+def test_no_pattern_takes_for_ever() -> None:
+    """What people call catastrophic backtracking: each of these took longer than the age of the universe."""
+    long = b"a" * 300
+    for pattern in (
+        "*a" * 40 + "b",
+        "a/" * 3 + "**/a/" * 20 + "b",
+        "**/*a*a*a*a/" * 12 + "b",
+        "[a-z]*" * 40 + "/",
+    ):
+        chosen = path_filter([pattern])
+        assert not chosen(long)
+        assert not chosen(b"a/" * 150 + b"c")
+        assert not chosen(b"aaaaaaaa/" * 30 + b"c")
+
+
+def plainly(pattern: str) -> str:
+    """The same language, spelled without regard to how long matching takes."""
+    return (
+        re.sub(r"\(\?>", "(?:", pattern)
+        .replace("(?:[^/]*/)*?", "(?:.*/)?")
+        .replace("(?:[^/]*/)*", "(?:.*/)?")
+        .replace("[^/]*?", "[^/]*")
+        .replace(".*?", ".*")
+    )
+
+
+PIECES = st.sampled_from(["*", "**", "**/", "/", "a", "b", "?", "[ab]", "\\/", "\\a", "***"])
+
+
+@settings(max_examples=500)
+@given(
+    st.lists(PIECES, max_size=7).map("".join),
+    st.lists(st.text("ab/", max_size=9), min_size=1, max_size=20),
+)
+def test_what_is_never_tried_again_could_not_have_matched(pattern: str, paths: list[str]) -> None:
+    quick = translate(pattern)
+    if quick is None:
+        return
+    slow = re.compile(plainly(quick), re.DOTALL)
+    for path in paths:
+        assert (re.fullmatch(quick, path, re.DOTALL) is None) == (slow.fullmatch(path) is None), (quick, path)
