@@ -343,8 +343,8 @@ class Run:
     ) -> RunModel:
         """Record a model, a folder or a file, by the digests of its files; the bytes stay where they are.
 
-        It gets a version number when the run is recorded. `uri` is where the model can be had, by default
-        its path on this machine. `link` has `dataver.json` written into its folder, or beside the file,
+        It gets a version number when the run is recorded. `uri` is where the model can be had, and will
+        not be another one tomorrow. `link` has `dataver.json` written into its folder, or beside the file,
         when the run has ended, so that it can be audited wherever it is copied to.
         """
         self._require_on()
@@ -354,7 +354,7 @@ class Run:
         if len(found.files) > MODEL_FILES_MAX:
             more = {**more, "files": len(found.files)}
         place = os.path.abspath(path)
-        model = RunModel(name, found.trees[-1], found.unlinked[:MODEL_FILES_MAX], uri or place, more)
+        model = RunModel(name, found.trees[-1], found.unlinked[:MODEL_FILES_MAX], uri, more)
         self._logged.append(model)
         if link:
             self._to_link[len(self._logged) - 1] = place
