@@ -292,8 +292,8 @@ def test_the_new_run_goes_where_runs_go(
     monkeypatch.setenv("DATAVER_RUNS_REPO", runs.url)
     done = document("repro", run)
     assert done["status"] == "equal"
-    assert [one["id"] for one in document("runs")["runs"]] == [run]
-    assert [one["id"] for one in document("-R", runs.url, "runs")["runs"]] == [done["run"]]
+    assert [one["id"] for one in document("-R", repository.url, "runs")["runs"]] == [run]
+    assert [one["id"] for one in document("runs")["runs"]] == [done["run"]]
 
 
 def no_rights_of_root() -> None:
