@@ -27,23 +27,20 @@ from dataver.recording import Asked
 from dataver.refs import MAIN, check_dataset_name, require_dataset
 from dataver.results import (
     Changes,
-    Check,
     CheckoutResult,
     CommitResult,
     DatasetInfo,
     RefInfo,
     RefResult,
     TransferResult,
-    VerifyReport,
     VersionInfo,
 )
 from dataver.run_queries import RunQueries
 from dataver.session import Session
 from dataver.store import open_store
+from dataver.upkeep import Upkeep
 
 if TYPE_CHECKING:
-    from dataver.gc.prune import PruneReport, Retention
-    from dataver.gc.report import GcReport
     from dataver.moments import Time
     from dataver.provenance import SourceLike
     from dataver.repair import RepairReport
@@ -52,11 +49,9 @@ if TYPE_CHECKING:
     from dataver.version import Version
 
 Place = str | os.PathLike[str]
-GRACE_S = 7 * 86_400.0
-"""How long what is marked waits for its sweep where nobody says how long."""
 
 
-class Repository(Comparisons, RunQueries):
+class Repository(Comparisons, RunQueries, Upkeep):
     """A repository that is open. Made by `dataver.open` and `dataver.init`.
 
     Every method reads the log's newest entry first, so that it sees what others did. Pickles carry
@@ -378,64 +373,6 @@ class Repository(Comparisons, RunQueries):
 
     # Health
 
-    def gc(
-        self, *, yes: bool = False, grace_s: float = GRACE_S, progress: Progress | None = None
-    ) -> GcReport:
-        """Mark what nothing refers to, and delete what was marked longer ago than the grace, in seconds.
-
-        Without `yes` it only says what it would do. What a branch, tag, alias, number, run or hold leads
-        to stays. Others may commit, push and read meanwhile: no data that anything leads to is lost,
-        whatever the grace. `DamagedError` where anything cannot be read; nothing is collected then.
-        """
-        from dataver.gc import collect
-
-        return collect(self.session, yes=yes, grace_s=grace_s, progress=progress)
-
-    def gc_restore(self) -> GcReport:
-        """Take all marks back that are not swept, also of versions that were pruned."""
-        from dataver.gc import restore
-
-        return restore(self.session)
-
-    def prune(self, dataset: str, keep: Retention, *, yes: bool = False) -> PruneReport:
-        """Let versions of `main` go that `keep` does not name; without `yes` only say which.
-
-        Never what a branch ends at, a tag, an alias or a hold names, or a run read or made.
-        """
-        from dataver.gc.prune import prune
-
-        return prune(self.session, dataset, keep, yes=yes)
-
-    def hold(self, ref: str, name: str) -> RefResult:
-        """Keep a version under a name, whatever else lets it go. `AlreadyExistsError` if it keeps another."""
-        from dataver.gc.holds import hold
-
-        return hold(self.session, ref, name)
-
-    def release(self, name: str) -> RefResult:
-        """Let a hold go."""
-        from dataver.gc.holds import release
-
-        return release(self.session, name)
-
-    def verify(
-        self,
-        ref: str | None = None,
-        *,
-        deep: bool = False,
-        part: str | None = None,
-        progress: Progress | None = None,
-    ) -> VerifyReport:
-        """Check what `ref` reaches, or the whole repository; `deep` reads and compares every byte.
-
-        `part` is `K/N`: of packs and whole files a deep verification reads one part of N. All parts together,
-        one after the other, read everything, whatever is added between.
-        """
-        from dataver.verify import Part, verify
-
-        chosen = None if part is None else Part.parse(part)
-        return verify(self.session, ref, deep=deep, part=chosen, progress=progress)
-
     def repair(
         self,
         *,
@@ -459,12 +396,6 @@ class Repository(Comparisons, RunQueries):
         self.session.set_jobs(jobs)
         others = [_other(source, storage_options, self._offline).session for source in sources]
         return repair(self.session, others, folders, yes=yes, deep=deep, progress=progress)
-
-    def doctor(self) -> list[Check]:
-        """Check the environment and the repository, in seconds."""
-        from dataver.doctor import checks
-
-        return checks(self.session)
 
 
 def _other(place: Place | Repository, options: Mapping[str, Any] | None, offline: bool) -> Repository:

@@ -14,6 +14,7 @@ from typing import Any
 import dataver
 from dataver import results, tables
 from dataver.cards.card import Card
+from dataver.erasure import EraseReport
 from dataver.format.provenance import DerivedFrom, Source
 from dataver.fs import DataverFileSystem
 from dataver.gc.prune import PruneReport, Retention
@@ -82,7 +83,7 @@ def reference() -> str:
     for found in (Setting, SettingResult):
         parts += [f"### {found.__name__}\n", fields(found), text(found)]
     parts += ["## Collection\n"]
-    for report in (GcReport, LostVersion, Kept, Retention, PruneReport):
+    for report in (GcReport, LostVersion, Kept, Retention, PruneReport, EraseReport):
         parts += [f"### {report.__name__}\n", fields(report), text(report)]
     parts += ["## Where data came from\n"]
     for value in (Source, DerivedFrom, Origins, Card):

@@ -47,12 +47,10 @@ def command(
     digest stay, so that every version still verifies; whoever reads the file is told who erased it, when
     and why. No commit, push or pull takes the bytes again. Bytes that other files have too stay for these.
     """
-    from dataver.erasure import erase
-
     repository = session.open()
     with session.watch() as progress:
-        report = erase(
-            repository.session, dataset, file,
+        report = repository.erase(
+            dataset, file,
             reason=reason, all_holders=all_holders, yes=yes, author=author, progress=progress,
         )  # fmt: skip
     session.answer(report.to_json, lambda: lines(report))
