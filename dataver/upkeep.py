@@ -75,7 +75,7 @@ class Upkeep:
         author: str | None = None,
         progress: Progress | None = None,
     ) -> EraseReport:
-        """Erase the bytes of a file of `ref`, by its path or its digest, for good; without `yes` only say what.
+        """Erase the bytes of a file of `ref`, by its path or its digest, for good; without `yes` only say so.
 
         They go from every version and cache at once, and nobody can bring them back. Chunks that other
         files have too stay for those, unless `all_holders` erases these files as well.

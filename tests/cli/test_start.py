@@ -46,12 +46,12 @@ def loaded_by(*arguments: str) -> set[str]:
 @pytest.mark.parametrize(
     ("arguments", "modules_max"),
     [
-        (["list"], 65),
-        (["log", "iris"], 68),
+        (["list"], 66),
+        (["log", "iris"], 69),
         (["show", "iris", "--json"], 74),
-        (["ls", "iris"], 80),
-        (["diff", "iris", "iris"], 68),
-        (["status", "iris"], 90),
+        (["ls", "iris"], 81),
+        (["diff", "iris", "iris"], 69),
+        (["status", "iris"], 92),
         (["commit", "iris", "data", "-m", "again", "--author", "me"], 108),
     ],
 )
