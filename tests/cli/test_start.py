@@ -47,10 +47,10 @@ def loaded_by(*arguments: str) -> set[str]:
     ("arguments", "modules_max"),
     [
         (["list"], 66),
-        (["log", "iris"], 69),
+        (["log", "iris"], 70),
         (["show", "iris", "--json"], 74),
         (["ls", "iris"], 81),
-        (["diff", "iris", "iris"], 69),
+        (["diff", "iris", "iris"], 70),
         (["status", "iris"], 92),
         (["commit", "iris", "data", "-m", "again", "--author", "me"], 108),
     ],
