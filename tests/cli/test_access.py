@@ -48,6 +48,7 @@ READ_ONLY = {
     "repair": "repair",
     "gc": "gc",
     "prune": "prune iris --keep-last 1",
+    "erase": "erase iris 2.csv --reason asked",
 }
 WRITES = {
     "commit": "commit iris data -m more --allow-empty",
@@ -60,6 +61,7 @@ WRITES = {
     "hold": "hold iris keep",
     "pull": "pull --from elsewhere",
     "gc": "gc --yes",
+    "erase": "erase iris 2.csv --reason asked --yes",
 }
 ELSEWHERE = {
     "init", "completion", "rewrite-parquet", "run", "merge", "repro", "sign", "verify-signature", "trust",

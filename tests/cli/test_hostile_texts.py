@@ -184,6 +184,12 @@ def lines_of(repository: Repository, place: Path) -> dict[str, list[list[str]]]:
         "repair": [["repair"], ["repair", "--from", EVIL]],
         "gc": [["gc"]],
         "prune": [["prune", "iris", "--keep-last", "1"], ["prune", EVIL, "--keep-last", "1"]],
+        "erase": [
+            ["erase", "iris", f"{NAME}/{NAME}.csv", "--reason", EVIL],
+            ["erase", "iris", f"{NAME}.new", "--reason", EVIL, "--yes"],
+            ["checkout", "iris@v2", "without"],
+            ["erase", EVIL, EVIL, "--reason", EVIL],
+        ],
         "hold": [["hold", "iris@v1", EVIL], ["hold", "iris@v1"]],
         "doctor": [["doctor"]],
     }  # fmt: skip

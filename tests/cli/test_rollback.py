@@ -62,6 +62,7 @@ LINES = {
     "gc": "gc",
     "prune": "prune iris --keep-last 1",
     "hold": "hold iris keep",
+    "erase": "erase iris a.csv --reason asked",
 }
 OTHERWISE = {"run", "doctor"}
 """A run goes on and waits; the doctor says what is the matter. See below."""
