@@ -114,7 +114,7 @@ class Applier:
             self._expect(self._state.dataset(operation.name) is None, f"dataset {operation.name} exists")
             for ref in self._state.refs(operation.dataset):
                 if not ref.deleted:
-                    self._may_be_named(operation.dataset, ref.target)
+                    self._may_be_named(operation.dataset, ref.target, ref.name)
         self._set(keys.DELETED + operation.dataset, None)
         self._set(keys.DATASET + operation.name.encode(), operation.dataset)
 
@@ -145,7 +145,7 @@ class Applier:
     def _(self, operation: BranchSet) -> None:
         if self._checked:
             self._moves(operation.dataset, BRANCH, operation.name, operation.expected)
-            self._may_be_named(operation.dataset, operation.target)
+            self._may_be_named(operation.dataset, operation.target, operation.name)
         self._set_ref(operation.dataset, RefState(BRANCH, operation.name, operation.target))
         self._give_numbers(operation.dataset, operation.first_number, operation.numbered)
 
@@ -153,7 +153,7 @@ class Applier:
     def _(self, operation: VersionNumber) -> None:
         if self._checked:
             for version in operation.numbered:
-                self._may_be_named(operation.dataset, version)
+                self._may_be_named(operation.dataset, version, "a number")
         self._give_numbers(operation.dataset, operation.first_number, operation.numbered)
 
     @_one.register
@@ -171,14 +171,14 @@ class Applier:
     def _(self, operation: TagCreate) -> None:
         if self._checked:
             self._moves(operation.dataset, TAG, operation.name, None, operation.target)
-            self._may_be_named(operation.dataset, operation.target)
+            self._may_be_named(operation.dataset, operation.target, operation.name)
         self._set_ref(operation.dataset, RefState(TAG, operation.name, operation.target))
 
     @_one.register
     def _(self, operation: AliasSet) -> None:
         if self._checked:
             self._moves(operation.dataset, ALIAS, operation.name, operation.expected)
-            self._may_be_named(operation.dataset, operation.target)
+            self._may_be_named(operation.dataset, operation.target, operation.name)
         self._set_ref(operation.dataset, RefState(ALIAS, operation.name, operation.target))
 
     @_one.register
@@ -310,8 +310,9 @@ class Applier:
     def _set_ref(self, dataset: bytes, ref: RefState) -> None:
         self._set(keys.REF + dataset + ref.name.encode(), ref.pack())
 
-    def _may_be_named(self, dataset: bytes, version: bytes) -> None:
-        self._expect(self._has(dataset, version), f"version {version.hex()} is not here, or was collected")
+    def _may_be_named(self, dataset: bytes, version: bytes, by: str) -> None:
+        there = self._has(dataset, version)
+        self._expect(there, f"{by} names version {version.hex()}, which is not here, or was collected")
 
     def _has(self, dataset: bytes, version: bytes) -> bool:
         return self._state.version(dataset, version) is not None

@@ -69,7 +69,7 @@ NOTHING: dict[str, RunRecord] = {
     "another version of the same files": changed(inputs=(replace(GIVEN, version=OTHER, number=2),)),
     "another branch and remote": with_code(branch="trial", url="https://example.org/x.git"),
     "other untracked files": with_code(untracked=("notes.txt",)),
-    "another interpreter's place": changed(command=("/usr/bin/python3", "/home/ada/train.py")),
+    "another interpreter's place": changed(command=("/usr/bin/python3", "/srv/ada/train.py")),
     "a whole number": changed(params={"lr": 0.1, "deep": 1.0}),
     "a longer spelling": changed(command=("python", "./train.py")),
 }
