@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from dataver.errors import DamagedError
@@ -29,6 +29,8 @@ BATCH_FILES = 256
 BATCH_BYTES = 8 << 20
 READ_BACK_BYTES_MIN = 1 << 20
 """Of shorter files the bytes are hashed on their way: they fit the processor's cache, and calls cost more."""
+INTERRUPTED_S = 0.1
+"""So soon Ctrl-C is seen also where a library has put a handler by which a wait goes on."""
 
 _Item = TypeVar("_Item")
 
@@ -65,11 +67,13 @@ class EntryWriter:
         long = sum(entry.size >= READ_BACK_BYTES_MIN for entry in large)
         helpers = self._jobs // long if 0 < long < self._jobs else 0
         with ThreadPoolExecutor(self._jobs, thread_name_prefix="dataver-checkout") as pool:
-            work = [pool.submit(self._write_large, entry, objects, helpers) for entry in large]
-            batches = _apart(list(self._batches(small, objects)), self._jobs)
-            work += [pool.submit(self._write_batch, batch, objects) for batch in batches]
-            try:
+            try:  # From the first file on: an interrupt may come before the last one is handed over.
+                work = [pool.submit(self._write_large, entry, objects, helpers) for entry in large]
+                batches = _apart(list(self._batches(small, objects)), self._jobs)
+                work += [pool.submit(self._write_batch, batch, objects) for batch in batches]
                 for future in work:
+                    while wait([future], INTERRUPTED_S).not_done:
+                        pass
                     future.result()
             except BaseException:
                 self._stopped = True
