@@ -53,8 +53,9 @@ class Azurite:
             else:
                 raise AssertionError(f"azurite-blob ended before it listened: {''.join(printed)}")
         finally:
-            process.terminate()
-            process.wait(10)
+            # Asked to end it waits for every connection that a client keeps open, for as long as that takes.
+            process.kill()
+            process.wait()
             if process.stdout is not None:
                 process.stdout.close()
 
