@@ -10,7 +10,9 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTEST_JOBS ?= 2
 
 TEST_ENV := .venv
-MLFLOW_ENV := .venv-mlflow
+# What dataver works beside: each is installed into .venv-NAME, from the extra test-NAME, and tested by tests/NAME.
+BESIDE := mlflow
+BESIDE_ENVS := $(BESIDE:%=.venv-%)
 DEMO_ENV := .venv-demo
 BENCH_ENV := .venv-bench
 AZURITE := .azurite
@@ -40,11 +42,11 @@ $(TEST_ENV)/.made: pyproject.toml $(NATIVE)
 	@$(call install,$(TEST_ENV),-e '.[test]')
 	@touch $@
 
-# MLflow holds packages back that the other tests want new.
-$(MLFLOW_ENV)/.made: pyproject.toml $(NATIVE)
-	$(call make_env,$(MLFLOW_ENV))
-	@echo "installing dataver and MLflow into $(MLFLOW_ENV)"
-	@$(call install,$(MLFLOW_ENV),-e '.[test-mlflow]')
+# Environments of their own: these hold packages back that others want new.
+$(BESIDE_ENVS:%=%/.made): .venv-%/.made: pyproject.toml $(NATIVE)
+	$(call make_env,.venv-$*)
+	@echo "installing dataver and what it is tested beside into .venv-$*"
+	@$(call install,.venv-$*,-e '.[test-$*]')
 	@touch $@
 
 # The demo installs what a user gets, and scikit-learn alone, without its dependencies, for the CSV and JPEG files it ships.
@@ -65,9 +67,9 @@ $(AZURITE)/.made-$(AZURITE_VERSION):
 demo: $(DEMO_ENV)/.made
 	@PATH="$(CURDIR)/$(DEMO_ENV)/bin:$$PATH" sh docs/demo/demo.sh
 
-test: lint $(AZURITE)/.made-$(AZURITE_VERSION) $(MLFLOW_ENV)/.made
+test: lint $(AZURITE)/.made-$(AZURITE_VERSION) $(BESIDE_ENVS:%=%/.made)
 	$(TEST_ENV)/bin/python -m pytest -n $(PYTEST_JOBS) -q
-	$(MLFLOW_ENV)/bin/python -m pytest -q tests/mlflow
+	@set -e; for beside in $(BESIDE); do echo "tests/$$beside"; .venv-$$beside/bin/python -m pytest -q tests/$$beside; done
 
 lint: $(TEST_ENV)/.made
 	$(TEST_ENV)/bin/python -m ruff check
@@ -98,5 +100,5 @@ soak: $(TEST_ENV)/.made $(AZURITE)/.made-$(AZURITE_VERSION)
 	$(TEST_ENV)/bin/python -m pytest -q -m soak --ignore=tests/stateful --ignore=tests/fault || test $$? -eq 5
 
 clean:
-	rm -rf $(TEST_ENV) $(MLFLOW_ENV) $(DEMO_ENV) $(BENCH_ENV) $(AZURITE) build dist *.egg-info .hypothesis .fuzz .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dataver/*.so
+	rm -rf $(TEST_ENV) $(BESIDE_ENVS) $(DEMO_ENV) $(BENCH_ENV) $(AZURITE) build dist *.egg-info .hypothesis .fuzz .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dataver/*.so
 	find dataver tests docs benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
