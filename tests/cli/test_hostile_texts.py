@@ -180,6 +180,13 @@ def lines_of(repository: Repository, place: Path) -> dict[str, list[list[str]]]:
             ["audit", f"run:{run}"],
             ["audit", EVIL],
         ],
+        "export": [
+            ["export", "cyclonedx", "iris@v1"],
+            ["export", "cyclonedx", "churn@v1"],
+            *(["export", "prov", "iris@v1", "--format", kind] for kind in ("json", "provn", "xml")),
+            ["export", "prov", EVIL],
+            ["export", "prov", "iris@v1", "-o", f"o{NAME}"],
+        ],
         "verify": [["verify"], ["verify", "iris@v1", "--deep"], ["verify", EVIL]],
         "repair": [["repair"], ["repair", "--from", EVIL]],
         "gc": [["gc"]],
