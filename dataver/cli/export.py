@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataver.cli.family import family
 
 KINDS = {
+    "croissant": "Describe the files and tables of a version as Croissant.",
     "cyclonedx": "List what a model or version is made of as CycloneDX.",
     "prov": "Tell what something came from as W3C PROV.",
 }
@@ -13,6 +14,6 @@ command = family(
     "export",
     "Write what is known of a version, model or run as a document of a standard.",
     KINDS,
-    "dataver export cyclonedx iris@v3 -o bom.json",
+    "dataver export croissant iris@v3 -o data/croissant.json",
     "dataver export prov model:churn@v2 --format provn",
 )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dataver.lineage.audit_data import Input
     from dataver.version import Version
 
-__all__ = ["SPDX_LICENCES", "bom_of_audit", "bom_of_version"]
+__all__ = ["SPDX_LICENCES", "bom_of_audit", "bom_of_version", "spdx_id"]
 
 SCHEMA = "http://cyclonedx.org/schema/bom-1.6.schema.json"
 SPDX_LICENCES = frozenset((
@@ -136,7 +136,7 @@ def _input(found: Input, number: int) -> Json:
 
 
 def _data(facts: VersionFacts, reference: str) -> Json:
-    owner, licence = facts.field("owner"), facts.field("licence") or _licence_of_sources(facts)
+    owner, licence = facts.field("owner"), facts.licence
     contents: Json = {"type": "dataset", "name": facts.name, "contents": {"url": iri(facts.url)}}
     contents |= filled(
         {
@@ -178,15 +178,14 @@ def _data(facts: VersionFacts, reference: str) -> Json:
     )
 
 
+def spdx_id(text: str) -> str | None:
+    """The id of a licence that SPDX knows; None for any other text."""
+    return _BY_LOWER.get(text.strip().lower())
+
+
 def _licence(text: str) -> Json:
-    found = _BY_LOWER.get(text.strip().lower())
+    found = spdx_id(text)
     return {"id": found} if found else {"name": text.strip()}
-
-
-def _licence_of_sources(facts: VersionFacts) -> str:
-    """What all sources say together, if they say the same."""
-    said = {source.licence for source in facts.sources}
-    return said.pop() if len(said) == 1 else ""
 
 
 def _references(facts: VersionFacts) -> Iterator[Json]:

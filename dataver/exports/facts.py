@@ -91,6 +91,12 @@ class VersionFacts:
         return masked(value_text(found[0])) if found else ""
 
     @property
+    def licence(self) -> str:
+        """That of the card, else what all sources say, if they say the same."""
+        said = {source.licence for source in self.sources}
+        return self.field("licence") or (said.pop() if len(said) == 1 else "")
+
+    @property
     def description(self) -> str:
         """What the card says first of the data, else the message of the version, else its name."""
         paragraphs = (part.strip() for part in self.written.text.split("\n\n"))

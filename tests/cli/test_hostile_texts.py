@@ -181,6 +181,8 @@ def lines_of(repository: Repository, place: Path) -> dict[str, list[list[str]]]:
             ["audit", EVIL],
         ],
         "export": [
+            ["export", "croissant", "iris@v1"],
+            ["export", "croissant", "iris@v2", "--base-url", EVIL],
             ["export", "cyclonedx", "iris@v1"],
             ["export", "cyclonedx", "churn@v1"],
             *(["export", "prov", "iris@v1", "--format", kind] for kind in ("json", "provn", "xml")),

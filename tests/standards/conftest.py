@@ -18,6 +18,11 @@ LIBRARIES = ("openlineage", "mlcroissant", "cyclonedx", "prov")
 collect_ignore_glob = [] if all(map(find_spec, LIBRARIES)) else ["test_*.py"]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Warnings that the libraries give are not ours to mend."""
+    config.addinivalue_line("filterwarnings", r"ignore:::(mlcroissant|rdflib)(\..*)?$")
+
+
 @pytest.fixture(autouse=True)
 def quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the user's own, and nothing sent anywhere."""
