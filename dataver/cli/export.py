@@ -7,6 +7,7 @@ from dataver.cli.family import family
 KINDS = {
     "croissant": "Describe the files and tables of a version as Croissant.",
     "cyclonedx": "List what a model or version is made of as CycloneDX.",
+    "openlineage": "Tell a version or run as OpenLineage events.",
     "prov": "Tell what something came from as W3C PROV.",
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -13,7 +13,7 @@ from dataver.values import dataclass
 if TYPE_CHECKING:
     from dataver.version import Version
 
-__all__ = ["Table", "data_type", "record_set", "tables_of"]
+__all__ = ["Table", "data_type", "grouped", "record_set", "tables_of"]
 
 Columns = tuple[tuple[str, str], ...]
 
@@ -50,17 +50,21 @@ class Table:
 
 
 def tables_of(version: Version, *, each: bool) -> Iterator[Table]:
-    """The tables, by path; each file is one of its own, or those of one folder with the same columns are.
-
-    Files that cannot be read as Parquet are in none.
-    """
+    """The tables, by path; files that cannot be read as Parquet are in none. `each` as for `grouped`."""
     from dataver.tabular import all_footers
 
+    footers = all_footers(version)
+    return grouped(
+        [(path, footer.columns) for path, footer in footers if not isinstance(footer, str)], each=each
+    )
+
+
+def grouped(files: Iterable[tuple[str, Columns]], *, each: bool = False) -> Iterator[Table]:
+    """Those files of one folder that have the same columns are one table, or with `each` every file is."""
     groups: dict[tuple[str, Columns], list[str]] = {}
-    for path, footer in all_footers(version):
-        if not isinstance(footer, str):
-            folder = path if each else path.rpartition("/")[0]
-            groups.setdefault((folder, footer.columns), []).append(path)
+    for path, columns in files:
+        folder = path if each else path.rpartition("/")[0]
+        groups.setdefault((folder, columns), []).append(path)
     folders = [folder for folder, _ in groups]
     for (folder, columns), paths in groups.items():
         one = len(paths) == 1 or not folder or folders.count(folder) > 1

@@ -6,12 +6,14 @@ These tests run in an environment of their own: `make test` makes it.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from tests.standards.data import World, made_world
+from tests.standards.receiver import Receiver, receiving
 
 LIBRARIES = ("openlineage", "mlcroissant", "cyclonedx", "prov")
 # Where they are not, the rest of the tests runs.
@@ -40,3 +42,10 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """A repository with three versions and a model, and the folder of it as the working one."""
     monkeypatch.chdir(tmp_path)
     return made_world(tmp_path)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Somebody to send events to."""
+    with receiving() as found:
+        yield found
