@@ -22,7 +22,7 @@ from dataver.errors import (
     NotPermittedError,
     StoreError,
 )
-from dataver.format.run_record import RunModel, RunRecord, Tracker
+from dataver.format.run_record import RunModel, RunRecord, Tracker, part_digest
 from dataver.lineage import spool
 from dataver.lineage.code import capture_code
 from dataver.lineage.environment import capture_environment
@@ -408,6 +408,16 @@ class Run:
         """What it is called in other tools, as this process and its others noted it so far."""
         noted = () if self._recorder is None else noted_trackers(self._recorder.folder)
         return tuple(dict.fromkeys([*self._trackers, *noted]))
+
+    @property
+    def begun(self) -> RunRecord | None:
+        """What was recorded at the start; None before."""
+        return self._start
+
+    @property
+    def parts(self) -> dict[str, bytes]:
+        """The parts that its records name so far, by digest."""
+        return {str(part_digest(data)): data for data in self._parts}
 
     @property
     def waits(self) -> bool:

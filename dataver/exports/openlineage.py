@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dataver.errors import BadInputError, DataverError
 from dataver.exports.facts import VersionFacts, facts_of, filled, iri, plain_text
@@ -29,10 +29,20 @@ from dataver.values import dataclass
 
 if TYPE_CHECKING:
     from dataver.format.run_record import RunInput, RunModel, RunOutput, RunRecord
+    from dataver.lineage.known import Known
     from dataver.repository import Repository
     from dataver.version import Version
 
-__all__ = ["Told", "dataset_event", "parent_facet", "run_events", "told_of"]
+__all__ = [
+    "Told",
+    "dataset_event",
+    "numbered",
+    "opener",
+    "parent_facet",
+    "recorded_parent",
+    "run_events",
+    "told_of",
+]
 
 SPEC = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs"
 LOCATIONS_MAX = 10_000
@@ -94,7 +104,7 @@ def told_of(repository: Repository, text: str) -> Told:
         opener(repository),
         known.records.part,
         numbered(record.models, ((model.name, model.number) for model in models_of_run(state, found.id))),
-        _recorded_parent(known, record),
+        recorded_parent(known, record),
     )
 
 
@@ -125,7 +135,8 @@ def numbered(models: Iterable[RunModel], known: Iterable[tuple[str, int]]) -> li
     return [(model, numbers[model.name].pop() if numbers.get(model.name) else 0) for model in models]
 
 
-def _recorded_parent(known: Any, record: RunRecord) -> Json | None:
+def recorded_parent(known: Known, record: RunRecord) -> Json | None:
+    """The facet of the run that this one is in, as its record says."""
     if not record.parent:
         return None
     parent = known.run(bytes.fromhex(record.parent))
