@@ -65,6 +65,7 @@ VERBS = {
     "who-used": "Find the runs and models that saw a file or version.",
     "config": "Show or change the settings of the repository.",
     "audit": "Show which data, code and environment made a model.",
+    "export": "Write what is known as a document of a standard.",
     "verify": "Check that every object is there and whole.",
     "repair": "Make whole what is damaged.",
     "gc": "Reclaim what nothing refers to.",

@@ -44,6 +44,7 @@ READ_ONLY = {
     "who-used": "who-used iris@v1",
     "config": "config",
     "audit": "audit model --verify",
+    "export": "export prov model:churn@v1",
     "verify": "verify --deep",
     "repair": "repair",
     "gc": "gc",

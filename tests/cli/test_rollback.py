@@ -57,6 +57,7 @@ LINES = {
     "who-used": "who-used iris",
     "config": "config",
     "audit": "audit churn@v1",
+    "export": "export cyclonedx iris",
     "verify": "verify",
     "repair": "repair",
     "gc": "gc",
