@@ -11,15 +11,17 @@ PYTEST_JOBS ?= 2
 
 TEST_ENV := .venv
 # What dataver works beside: each is installed into .venv-NAME, from the extra test-NAME, and tested by tests/NAME.
-BESIDE := mlflow standards
+BESIDE := mlflow standards telemetry
 BESIDE_ENVS := $(BESIDE:%=.venv-%)
 DEMO_ENV := .venv-demo
 BENCH_ENV := .venv-bench
 MUTATE_ENV := .venv-mutate
 AZURITE := .azurite
+KUSTO := .kusto
 NATIVE := dataver/_native.c dataver/_blake3.h
 # Newer releases need a newer Node than Debian has.
 AZURITE_VERSION := 3.35.0
+KUSTO_VERSION := 12.4.1
 
 # make_env FOLDER: a virtual environment in FOLDER, unless a whole one is there (pip comes last).
 define make_env
@@ -72,10 +74,17 @@ $(AZURITE)/.made-$(AZURITE_VERSION):
 	@npm install --prefix $(AZURITE) azurite@$(AZURITE_VERSION) --no-audit --no-fund --loglevel=error >/dev/null
 	@touch $@
 
+# Microsoft's own parser of Kusto's language, for the tests of the queries that come with dataver.
+$(KUSTO)/.made-$(KUSTO_VERSION):
+	@command -v npm >/dev/null || { echo "make: the tests of queries run in node, which comes from npm" >&2; exit 1; }
+	@echo "installing the parser of Kusto's language into $(KUSTO)"
+	@npm install --prefix $(KUSTO) @kusto/language-service-next@$(KUSTO_VERSION) --no-audit --no-fund --loglevel=error >/dev/null
+	@touch $@
+
 demo: $(DEMO_ENV)/.made
 	@PATH="$(CURDIR)/$(DEMO_ENV)/bin:$$PATH" sh docs/demo/demo.sh
 
-test: lint $(AZURITE)/.made-$(AZURITE_VERSION) $(BESIDE_ENVS:%=%/.made)
+test: lint $(AZURITE)/.made-$(AZURITE_VERSION) $(KUSTO)/.made-$(KUSTO_VERSION) $(BESIDE_ENVS:%=%/.made)
 	$(TEST_ENV)/bin/python -m pytest -n $(PYTEST_JOBS) -q
 	@set -e; for beside in $(BESIDE); do echo "tests/$$beside"; .venv-$$beside/bin/python -m pytest -q tests/$$beside; done
 
@@ -112,5 +121,5 @@ soak: $(TEST_ENV)/.made $(AZURITE)/.made-$(AZURITE_VERSION)
 	$(TEST_ENV)/bin/python -m pytest -q -m soak --ignore=tests/stateful --ignore=tests/fault || test $$? -eq 5
 
 clean:
-	rm -rf $(TEST_ENV) $(BESIDE_ENVS) $(DEMO_ENV) $(BENCH_ENV) $(MUTATE_ENV) $(AZURITE) build dist *.egg-info .hypothesis .fuzz .mutation .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dataver/*.so
+	rm -rf .venv .venv-* $(AZURITE) $(KUSTO) build dist *.egg-info .hypothesis .fuzz .mutation .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dataver/*.so
 	find dataver tests docs benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
