@@ -73,6 +73,7 @@ VERBS = {
     "erase": "Erase the bytes of a file for good.",
     "hold": "Keep a version, whatever else lets it go.",
     "doctor": "Check the environment and the repository; say what to do.",
+    "telemetry": "See whether telemetry arrives, and print queries for it.",
     "completion": "Print the completion script of a shell.",
 }
 

@@ -66,7 +66,7 @@ WRITES = {
 }
 ELSEWHERE = {
     "init", "completion", "rewrite-parquet", "run", "merge", "repro", "sign", "verify-signature", "trust",
-    "link", "doctor",
+    "link", "doctor", "telemetry",
 }  # fmt: skip
 """Verbs that need no repository, more than one, keys, or that are tried below."""
 

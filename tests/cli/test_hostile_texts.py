@@ -204,6 +204,7 @@ def lines_of(repository: Repository, place: Path) -> dict[str, list[list[str]]]:
         ],
         "hold": [["hold", "iris@v1", EVIL], ["hold", "iris@v1"]],
         "doctor": [["doctor"]],
+        "telemetry": [["telemetry", "check"], ["telemetry", "queries"], ["telemetry", "queries", EVIL]],
     }  # fmt: skip
 
 

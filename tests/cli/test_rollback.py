@@ -18,7 +18,7 @@ from dataver.repository import init, open_repository
 
 Run = Callable[..., Result]
 
-OPENS_NOTHING = {"init", "completion", "rewrite-parquet"}
+OPENS_NOTHING = {"init", "completion", "rewrite-parquet", "telemetry"}
 """These read no history."""
 
 LINES = {

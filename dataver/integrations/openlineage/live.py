@@ -43,8 +43,8 @@ _TIMEOUT_S = 10.0
 
 def tell_start(run: Run) -> None:
     """Send the event of its start."""
-    if run.begun is not None:
-        _tell_run(run, run.begun)
+    if run.start_record is not None:
+        _tell_run(run, run.start_record)
 
 
 def tell_end(run: Run) -> None:
