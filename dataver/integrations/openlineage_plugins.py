@@ -31,6 +31,9 @@ def is_on() -> bool:
 class RunHook:
     """Tells OpenLineage of runs and of new versions, where the environment says so."""
 
+    def __repr__(self) -> str:
+        return "OpenLineage"
+
     def run_started(self, run: Run) -> None:
         """Tell that it began."""
         if is_on():
