@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from dataver.digest import Digest
-from dataver.errors import ConflictError, NotPermittedError, StoreError
+from dataver.errors import ConflictError, DamagedError, NotPermittedError, StoreError
 from dataver.format.operations import (
     CONDEMN,
     FORGET,
@@ -44,7 +44,7 @@ def collect(
     """Collect what nothing refers to; without `yes` only say what that is. See `Repository.gc`."""
     watcher = progress or Silent()
     if not yes:
-        plan = _plan(session, grace_s, watcher)
+        plan = _newest_plan(session, grace_s, watcher)
         return _report(plan, done=False)
     first = _append(session, grace_s, watcher, _marking)
     if grace_s and not (first.due or first.left or first.forgotten):
@@ -96,6 +96,18 @@ class _Plan:
 OperationsOf = Callable[[Session, _Plan], Operations]
 
 
+def _newest_plan(session: Session, grace_s: float, progress: Progress) -> _Plan:
+    """A plan, made anew while others delete what the trace was about to read."""
+    for _ in range(ATTEMPTS_MAX):
+        number = session.newest().number
+        try:
+            return _plan(session, grace_s, progress)
+        except DamagedError:
+            if session.newest().number == number:
+                raise
+    raise _too_busy(session)
+
+
 def _plan(session: Session, grace_s: float, progress: Progress) -> _Plan:
     state = session.newest()
     contents = list_contents(session.store)
@@ -143,11 +155,15 @@ def _append(
 ) -> _Plan:
     """Put the entry for a plan, right after the entry that it was made for; else plan again."""
     for _ in range(ATTEMPTS_MAX):
-        plan = _plan(session, grace_s, progress)
+        plan = _newest_plan(session, grace_s, progress)
         operations = operations_of(session, plan)
         if not operations or put_next(session, plan.traced.state, operations):
             return plan
-    raise ConflictError(
+    raise _too_busy(session)
+
+
+def _too_busy(session: Session) -> ConflictError:
+    return ConflictError(
         f"{session.store.url} changed during each of {ATTEMPTS_MAX} traces; nothing was collected. "
         "Repeat it when fewer write"
     )
