@@ -35,7 +35,7 @@ from dataver.testing.machines import Machine
 from dataver.testing.simulated import SimulatedStore
 from dataver.version import Version
 from tests.simulation.contents import CONTENTS, Files, content, digest
-from tests.simulation.ledger import Attempt, Known
+from tests.simulation.ledger import Attempt, Known, Ledger
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -46,6 +46,7 @@ SAFE = "safe"
 SHARED = (SAFE, "shared")
 DAY_S = 86_400.0
 CACHE_BYTES = 16 << 20
+TOGETHER_TURNS = 120
 
 
 class Reached(Repository):
@@ -62,14 +63,16 @@ class Reached(Repository):
 
 
 class Someone:
-    """An actor: what it can do, and how often it does each."""
+    """An actor: what it can do in one repository, and how often it does each."""
 
-    def __init__(self, world: World, machine: Machine, store: SimulatedStore) -> None:
+    def __init__(self, world: World, machine: Machine, store: SimulatedStore, ledger: Ledger) -> None:
         self.world = world
         self.machine = machine
         self.store = store
         self.draw = world.draw
-        self.ledger = world.ledger
+        self.ledger = ledger
+        self.elsewhere: Someone | None = None
+        """The same one, in the other repository."""
         self.cache = DiskCache(machine.folder, CACHE_BYTES) if world.plan.cached else None
         self.repository = self._opened()
 
@@ -80,14 +83,18 @@ class Someone:
 
     def live(self, count: int) -> None:
         """Do so many things, and now and then begin with nothing in memory."""
-        deeds = self.deeds
         for _ in range(count):
-            if self.draw.random() < 0.3:
-                self.repository = self._opened()
             if self.draw.random() < 0.1:
                 self.machine.clock.set(self.world.wrong_by(), self.world.scheduler.now_us)
-            deed = self.draw.choices(list(deeds), list(deeds.values()))[0]
-            self._do(deed)
+            away = self.elsewhere is not None and self.draw.random() < 0.3
+            (self.elsewhere if away and self.elsewhere else self).do_something()
+
+    def do_something(self) -> None:
+        """One thing, by its weight."""
+        if self.draw.random() < 0.3:
+            self.repository = self._opened()
+        deeds = self.deeds
+        self._do(self.draw.choices(list(deeds), list(deeds.values()))[0])
 
     def _do(self, deed: Callable[[], object]) -> None:
         name = getattr(deed, "__name__", "")
@@ -132,6 +139,7 @@ class Writer(Someone):
             self.replace_own: 15,
             self.commit_aside: 14,
             self.start_dataset: 6,
+            self.start_together: 8,
             self.revert: 3,
             self.tag: 12,
             self.move_alias: 5,
@@ -143,7 +151,11 @@ class Writer(Someone):
             self.undelete_dataset: 3,
             self.prune: 8,
         }
-        return deeds | ({self.erase: 1} if self.world.plan.erases else {})
+        if self.world.plan.erases:
+            deeds[self.erase] = 1
+        if self.elsewhere is not None:
+            deeds |= {self.push: 15, self.pull: 5}
+        return deeds
 
     def begin_dataset(self, dataset: str) -> None:
         """The first version of a dataset."""
@@ -180,6 +192,12 @@ class Writer(Someone):
         name = f"own/{self.machine.name}-{self.world.number()}"
         puts = {f"{n}": self.draw.randrange(CONTENTS) for n in range(self.draw.randrange(1, 5))}
         self._commit(name, "main", Attempt(None, puts))
+
+    def start_together(self) -> None:
+        """A dataset that others begin at the same time, on the same branch or another one."""
+        name = f"own/together-{self.world.scheduler.turns // TOGETHER_TURNS}"
+        puts = {f"{self.machine.name}/{self.world.number()}": self.draw.randrange(CONTENTS)}
+        self._commit(name, self.draw.choice(["main", "side-0", "side-1"]), Attempt(None, puts))
 
     def revert(self) -> None:
         """A new version with the files of an old one."""
@@ -273,6 +291,27 @@ class Writer(Someone):
         path = self.draw.choice(sorted(found[1].files))
         self.repository.erase(found[0], path, reason="asked", all_holders=self.draw.random() < 0.5, yes=True)
 
+    def push(self) -> None:
+        """Copy a dataset, or one version, to the other repository."""
+        found = self.some_name()
+        if found is not None and self.elsewhere is not None:
+            ref = self.draw.choice([found[0], found[0].split("@")[0]])
+            self.repository.push([ref], to=self.elsewhere.repository, jobs=1)
+            self._arrived(found, self.elsewhere.ledger)
+
+    def pull(self) -> None:
+        """Copy a dataset, or one version, from there."""
+        found = None if self.elsewhere is None else self.elsewhere.some_name()
+        if found is not None and self.elsewhere is not None:
+            ref = self.draw.choice([found[0], found[0].split("@")[0]])
+            self.repository.pull([ref], source=self.elsewhere.repository, jobs=1)
+            self._arrived(found, self.ledger)
+
+    def _arrived(self, found: tuple[str, Known], there: Ledger) -> None:
+        """A version that was kept here all the time has been there."""
+        _, known = found
+        self.expect(any(key[1] == known.id for key in there.versions), f"that version {known.id} was copied")
+
     def _base(self, dataset: str, branch: str = "main") -> str | None:
         """What to measure a change against: the head, or an older version now and then."""
         id = self.ledger.names.get(dataset)
@@ -314,6 +353,14 @@ class Writer(Someone):
             self.expect(known is not None and known.message == message, f"that {message} made {done.id}")
             moved = ("ref", id, branch, done.id)
             self.expect(moved in self.ledger.ever, f"that {branch} of {dataset} is at {done.id}")
+
+
+class Keeper(Writer):
+    """Names and lets go in the other repository, which gets its versions from the first."""
+
+    @property
+    def deeds(self) -> dict[Callable[[], object], int]:
+        return {self.tag: 5, self.delete_name: 5, self.hold: 2, self.release: 2, self.delete_dataset: 2}
 
 
 class Reader(Someone):

@@ -13,7 +13,7 @@ from dataver.testing.machines import Machine
 from dataver.testing.simulated import SimulatedStore
 from tests.simulation.actors import Someone
 from tests.simulation.contents import content, digest
-from tests.simulation.ledger import Known
+from tests.simulation.ledger import Known, Ledger
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -24,14 +24,13 @@ COLLECTIONS_MAX = 6
 class LastLook:
     """A machine that never saw the repository before."""
 
-    def __init__(self, world: World, machine: Machine, store: SimulatedStore) -> None:
-        self._world = world
-        self._machine = machine
+    def __init__(self, world: World, machine: Machine, store: SimulatedStore, ledger: Ledger) -> None:
         self._store = store
+        self._ledger = ledger
+        self._repository = Someone(world, machine, store, ledger).repository
 
     def look(self) -> None:
         """Read, verify and collect; then once more, with what is left."""
-        self._someone = Someone(self._world, self._machine, self._store)
         self._read_all("before the last collection")
         self._collect()
         self._nothing_is_left()
@@ -39,11 +38,11 @@ class LastLook:
 
     def _expect(self, holds: bool, what: str) -> None:
         if not holds:
-            self._world.ledger.found(what)
+            self._ledger.found(what)
 
     def _read_all(self, when: str) -> None:
-        ledger = self._world.ledger
-        repository = self._someone.repository
+        ledger = self._ledger
+        repository = self._repository
         for ref, known in ledger.named():
             self._expect(repository.version(ref).id == str(known.id), f"{ref} is another version {when}")
         by_id = {id: name for name, id in ledger.names.items()}
@@ -54,32 +53,32 @@ class LastLook:
         self._expect(report.ok, f"verify finds damage {when}: {report.damaged}")
 
     def _read(self, ref: str, known: Known, when: str) -> None:
-        version = self._someone.repository.version(ref)
+        version = self._repository.version(ref)
         paths = sorted(entry.path for entry in version.files())
         self._expect(paths == sorted(known.files), f"{ref} has {paths} {when}, not {sorted(known.files)}")
         for path, number in known.files.items():
             try:
                 right = version.read(path) == content(number)
             except ErasedError:
-                right = digest(number) in self._world.ledger.erased
+                right = digest(number) in self._ledger.erased
             else:
                 self._expect(
-                    digest(number) not in self._world.ledger.erased,
+                    digest(number) not in self._ledger.erased,
                     f"{path} of {ref} was erased and is read {when}",
                 )
             self._expect(right, f"{path} of {ref} is not as it was {when}")
 
     def _collect(self) -> None:
-        report = self._someone.repository.gc()
+        report = self._repository.gc()
         for _ in range(COLLECTIONS_MAX):
-            report = self._someone.repository.gc(yes=True, grace_s=0)
+            report = self._repository.gc(yes=True, grace_s=0)
             if not (report.marked or report.swept or report.waiting or report.undeleted or report.rewritten):
                 return
         self._expect(False, f"{COLLECTIONS_MAX} collections have not come to an end: {report}")
 
     def _nothing_is_left(self) -> None:
         """No pack without anything that is needed, nothing that was erased, no segment that is not valid."""
-        ledger, session = self._world.ledger, self._someone.repository.session
+        ledger, session = self._ledger, self._repository.session
         needed: set[bytes] = set(ledger.records)
         for known in ledger.versions.values():
             if not known.condemned:

@@ -89,10 +89,14 @@ class Known:
 
 
 class Ledger:
-    """Watches a bucket. `stop` is called at the first finding."""
+    """Watches a bucket. `stop` is called at the first finding.
 
-    def __init__(self, bucket: Bucket, stop: Callable[[], None]) -> None:
-        self.findings: list[str] = []
+    `twin` is the ledger of another repository that versions come from, or go to, as they are.
+    """
+
+    def __init__(self, bucket: Bucket, stop: Callable[[], None], findings: list[str]) -> None:
+        self.findings = findings
+        self.twin: Ledger | None = None
         self.attempts: dict[str, Attempt] = {}
         self.versions: dict[Key, Known] = {}
         self.names: dict[str, bytes] = {}
@@ -115,7 +119,7 @@ class Ledger:
 
     def found(self, what: str) -> None:
         """Something is wrong."""
-        self.findings.append(what)
+        self.findings.append(f"{self._bucket.name}: {what}")
         self._stop()
 
     # What must be there
@@ -269,6 +273,9 @@ class Ledger:
     # Versions
 
     def _add(self, operation: VersionAdd, state: State) -> None:
+        before = self.versions.get((operation.dataset, operation.version))
+        if before is not None and not before.condemned:
+            return
         record = self.session.record(operation.version, state)
         key = operation.dataset, bytes(operation.version)
         version = state.version(operation.dataset, operation.version)
@@ -276,10 +283,12 @@ class Ledger:
             self.found(f"version {operation.version} was added and is not there")
             return
         actual, needs = closure_of(self.session, state, version)
-        files = self._files(operation.dataset, record.message, record.parents, actual)
+        known = before or (self.twin and self.twin.versions.get(key))
+        files = (
+            known.files if known else self._files(operation.dataset, record.message, record.parents, actual)
+        )
         if actual != {path: digest(number) for path, number in files.items()}:
             self.found(f"version {operation.version} ({record.message}) holds {sorted(actual)}, not {files}")
-        before = self.versions.get(key)
         self.versions[key] = Known(
             operation.version, record.parents, files, record.message, frozenset(needs),
             left=0 if before is None else before.left,

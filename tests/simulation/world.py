@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 import dataver.gc.repack
 from dataver.errors import DamagedError
@@ -19,11 +19,12 @@ from dataver.format.operations import ConfigSet
 from dataver.testing.machines import Isolation, Machine, WrongClock
 from dataver.testing.schedule import Actor, Pace, Scheduler, StuckError
 from dataver.testing.simulated import Bucket, Faults, SimulatedStore
-from tests.simulation.actors import DAY_S, REFUSED, SHARED, Collector, Reader, Someone, Writer
+from tests.simulation.actors import DAY_S, REFUSED, SHARED, Collector, Keeper, Reader, Someone, Writer
 from tests.simulation.contents import SMALL_CHUNKS
 from tests.simulation.last_look import LastLook
 from tests.simulation.ledger import Attempt, Ledger
 
+Role = TypeVar("Role", bound=Someone)
 AUTHOR = "A Machine <machine@example.org>"
 DEATHS_MAX = 12
 OFF_S_MAX = 30 * DAY_S
@@ -46,6 +47,7 @@ class Plan:
     power_failures: int
     cached: bool
     erases: bool
+    mirrored: bool
     pack_bytes_max: int
     dead_bytes_min: int
 
@@ -81,6 +83,7 @@ def plan_of(seed: int, actors: int | None = None, deeds: int | None = None) -> P
         power_failures=draw.choice([0, 0, 0, 1, 2]),
         cached=draw.random() < 0.3,
         erases=draw.random() < 0.3,
+        mirrored=draw.random() < 0.4,
         pack_bytes_max=draw.choice([1 << 26, 1 << 26, 16 << 10]),
         dead_bytes_min=draw.choice([1 << 20, 1000, 1000]),
     )
@@ -107,8 +110,13 @@ class World:
         self.scheduler = Scheduler(str(seed), plan.pace)
         self.folder = tempfile.mkdtemp(prefix="simulation-", dir=memory_folder())
         self.store_clock = WrongClock(self.wrong_by(), 0.0, self.scheduler.now_us)
-        self.bucket = Bucket("simulation", self._store_time, pack_bytes_max=plan.pack_bytes_max)
-        self.ledger = Ledger(self.bucket, self.scheduler.stop)
+        self.findings: list[str] = []
+        self.buckets, self.ledgers = [], []
+        for name in ("first", "mirror") if plan.mirrored else ("first",):
+            self.buckets.append(Bucket(name, self._store_time, pack_bytes_max=plan.pack_bytes_max))
+            self.ledgers.append(Ledger(self.buckets[-1], self.scheduler.stop, self.findings))
+        self.ledger = self.ledgers[0]
+        self.ledger.twin, self.ledgers[-1].twin = self.ledgers[-1], self.ledger
         self.counts: Counter[str] = Counter()
         self.machines: dict[str, Machine] = {}
         self._stores: list[SimulatedStore] = []
@@ -121,17 +129,17 @@ class World:
         try:
             with self._surroundings(), Isolation(self.scheduler, self.machines):
                 self._begin()
-                if not self.ledger.findings:
+                if not self.findings:
                     self._days()
-                if not self.ledger.findings:
+                if not self.findings:
                     self._end()
                 self.scheduler.end()
         except StuckError as error:
-            self.ledger.findings.append(str(error))
+            self.findings.append(str(error))
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
         return Outcome(
-            self.seed, self.ledger.findings, self._counted(), self.scheduler.trace.digest(),
+            self.seed, self.findings, self._counted(), self.scheduler.trace.digest(),
             self.scheduler.trace.lines,
         )  # fmt: skip
 
@@ -174,8 +182,10 @@ class World:
         machine = self._machine("first")
 
         def body() -> None:
-            first = Writer(self, machine, self._store(CALM))
+            first = self._someone(Writer, machine, CALM)
             first.repository.session.create(SMALL_CHUNKS)
+            if first.elsewhere is not None:
+                first.elsewhere.repository.session.create(SMALL_CHUNKS)
             for dataset in SHARED:
                 first.begin_dataset(dataset)
             session = first.repository.session
@@ -201,7 +211,12 @@ class World:
 
     def _end(self) -> None:
         machine = self._machine("last")
-        self.scheduler.start("last", LastLook(self, machine, self._store(CALM)).look)
+
+        def body() -> None:
+            for bucket, ledger in zip(self.buckets, self.ledgers, strict=True):
+                LastLook(self, machine, self._store(bucket, CALM), ledger).look()
+
+        self.scheduler.start("last", body)
         self.scheduler.run()
         self._look_at_errors()
 
@@ -210,7 +225,7 @@ class World:
         self._bodies[name] = role, deeds
 
         def body() -> None:
-            role(self, machine, self._store(self.plan.faults)).live(deeds)
+            self._someone(role, machine, self.plan.faults).live(deeds)
 
         return self.scheduler.start(name, body)
 
@@ -231,7 +246,8 @@ class World:
             self.counts["power failures"] += 1
             self.note("all", "power failure")
             self.scheduler.kill_all()
-            self.bucket.crash(self.scheduler.random)
+            for bucket in self.buckets:
+                bucket.crash(self.scheduler.random)
 
     def _look_at_errors(self) -> None:
         for actor in self.scheduler.actors:
@@ -245,8 +261,16 @@ class World:
         self.machines[name] = Machine(name, folder, clock, Random(f"entropy {self.seed} {name}"))
         return self.machines[name]
 
-    def _store(self, faults: Faults) -> SimulatedStore:
-        store = SimulatedStore(self.bucket, self.scheduler, faults, len(self._stores) + 1)
+    def _someone(self, role: type[Role], machine: Machine, faults: Faults) -> Role:
+        """Who is at work in the first repository, and now and then in the other one."""
+        one = role(self, machine, self._store(self.buckets[0], faults), self.ledgers[0])
+        if self.plan.mirrored:
+            away = Keeper if issubclass(role, Writer) else role
+            one.elsewhere = away(self, machine, self._store(self.buckets[1], faults), self.ledgers[1])
+        return one
+
+    def _store(self, bucket: Bucket, faults: Faults) -> SimulatedStore:
+        store = SimulatedStore(bucket, self.scheduler, faults, len(self._stores) + 1)
         self._stores.append(store)
         return store
 
@@ -257,14 +281,17 @@ class World:
         return self.store_clock.now_us(self.scheduler.now_us) / 1e6
 
     def _counted(self) -> Counter[str]:
-        counts = self.counts + self.ledger.counts
+        counts = self.counts + self.ledgers[0].counts
         counts["turns"] = self.scheduler.turns
         counts["calls"] = sum(store.calls for store in self._stores)
         counts["faults"] = sum(store.injected for store in self._stores)
-        counts["bytes written"] = self.bucket.written_bytes
-        counts["entries"] = self.ledger.entry + 1
-        counts["versions"] = len(self.ledger.versions)
-        counts["swept"] = len(self.ledger.swept)
+        counts["bytes written"] = sum(bucket.written_bytes for bucket in self.buckets)
+        for ledger in self.ledgers:
+            counts["entries"] += ledger.entry + 1
+            counts["versions"] += len(ledger.versions)
+            counts["swept"] += len(ledger.swept)
+        for ledger in self.ledgers[1:]:
+            counts += ledger.counts
         return counts
 
     @contextmanager
