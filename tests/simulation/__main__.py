@@ -71,7 +71,10 @@ def run(options: argparse.Namespace) -> dict[str, object]:
     for seed in seeds_of(options):
         if options.seconds is not None and time.perf_counter() - began > options.seconds:
             break
-        outcome = live(seed, options.actors, options.deeds)
+        try:
+            outcome = live(seed, options.actors, options.deeds)
+        except KeyboardInterrupt:
+            break
         lived += 1
         totals += outcome.counts
         if outcome.findings:

@@ -141,6 +141,7 @@ class Writer(Someone):
             self.start_dataset: 6,
             self.start_together: 8,
             self.revert: 3,
+            self.merge: 4,
             self.tag: 12,
             self.move_alias: 5,
             self.delete_name: 14,
@@ -207,6 +208,16 @@ class Writer(Someone):
         attempt = Attempt(None, as_version=str(found[1].id))
         with self.world.attempting(attempt) as message:
             done = self.repository.revert(f"shared@{found[1].id}", message=message)
+            self._check(done, "shared", "main", message)
+
+    def merge(self) -> None:
+        """What a branch changed, onto `main`."""
+        found = self.some_name(lambda ref: ref.startswith("shared@side-"))
+        if found is None:
+            return
+        attempt = Attempt(None, as_version=str(found[1].id))
+        with self.world.attempting(attempt) as message:
+            done = self.repository.merge(f"shared@{found[1].id}", message=message)
             self._check(done, "shared", "main", message)
 
     def tag(self) -> None:
@@ -436,7 +447,14 @@ class Collector(Someone):
 
     @property
     def deeds(self) -> dict[Callable[[], object], int]:
-        return {self.collect: 12, self.collect_later: 6, self.restore: 2, self.look: 1, self.verify: 2}
+        return {
+            self.collect: 12,
+            self.collect_later: 6,
+            self.restore: 2,
+            self.look: 1,
+            self.verify: 2,
+            self.repair: 1,
+        }
 
     def collect(self) -> None:
         """Without a grace: what is marked is swept at once."""
@@ -449,6 +467,11 @@ class Collector(Someone):
     def restore(self) -> None:
         """Take all marks back."""
         self.repository.gc_restore()
+
+    def repair(self) -> None:
+        """Mend what is not damaged: nothing is there to do."""
+        report = self.repository.repair(yes=True, deep=self.draw.random() < 0.5)
+        self.expect(not report.damaged, f"that {report.damaged} was damaged")
 
     def look(self) -> None:
         """Only say what there is."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.errors import ErasedError
-from dataver.gc.trace import _state_packs
+from dataver.gc.trace import state_packs
 from dataver.keys import PACK_PREFIX, SEGMENT_PREFIX
 from dataver.packs import read_footer
 from dataver.testing.machines import Machine
@@ -83,7 +83,7 @@ class LastLook:
         for known in ledger.versions.values():
             if not known.condemned:
                 needed |= known.needs
-        states = _state_packs(session)
+        states = state_packs(session)
         for info in self._store.inner.list(PACK_PREFIX):
             name = Digest.parse(info.key[-64:])
             digests = read_footer(self._store.inner, name)[0].digests

@@ -16,6 +16,8 @@ import pytest
 from dataver.errors import ObjectMissingError, StoreError
 from dataver.format.operations import Operation
 from dataver.gc.entries import Operations
+from dataver.gc.run import _marking as mark
+from dataver.keys import pack_key, segment_key
 from dataver.log.log import Log
 from dataver.log.state import State
 from dataver.session import Session
@@ -118,8 +120,17 @@ def overwrite(edits: Any, theirs: Any) -> tuple[Any, list[bytes]]:
     return edits, []
 
 
+def delete_at_once(session: Session, plan: Any) -> Operations:
+    """A collector that deletes what it is about to mark."""
+    operations = mark(session, plan)
+    for name in plan.dead:
+        session.store.delete(pack_key(name) if name in plan.contents.packs else segment_key(name))
+    return operations
+
+
 BROKEN: dict[str, tuple[str, Any]] = {
     "marks": ("dataver.gc.run.put_next", mark_whatever_happened),
+    "deletions": ("dataver.gc.run._marking", delete_at_once),
     "spares": ("dataver.publish.spare", spare_nothing),
     "entries": ("dataver.log.log.Log._ours", take_any_entry_for_ours),
     "updates": ("dataver.publish.on_top", overwrite),
