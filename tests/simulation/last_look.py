@@ -11,9 +11,9 @@ from dataver.keys import PACK_PREFIX, SEGMENT_PREFIX
 from dataver.packs import read_footer
 from dataver.testing.machines import Machine
 from dataver.testing.simulated import SimulatedStore
-from tests.simulation.actors import Someone
 from tests.simulation.contents import content, digest
 from tests.simulation.ledger import Known, Ledger
+from tests.simulation.someone import Someone
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

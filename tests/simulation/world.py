@@ -19,10 +19,12 @@ from dataver.format.operations import ConfigSet
 from dataver.testing.machines import Isolation, Machine, WrongClock
 from dataver.testing.schedule import Actor, Pace, Scheduler, StuckError
 from dataver.testing.simulated import Bucket, Faults, SimulatedStore
-from tests.simulation.actors import DAY_S, REFUSED, SHARED, Collector, Keeper, Reader, Someone, Writer
 from tests.simulation.contents import SMALL_CHUNKS
 from tests.simulation.last_look import LastLook
 from tests.simulation.ledger import Attempt, Ledger
+from tests.simulation.readers import DAY_S, Collector, Reader
+from tests.simulation.someone import REFUSED, Someone
+from tests.simulation.writers import SHARED, Keeper, Writer
 
 Role = TypeVar("Role", bound=Someone)
 AUTHOR = "A Machine <machine@example.org>"

@@ -1,132 +1,23 @@
-"""What machines do: writers, readers and collectors, each with a repository object of its own.
-
-What a machine is told is held against the ledger: what was acknowledged is in the log, what was
-refused is not, and what a reader gets is what was committed.
-"""
+"""Machines that write: commits, names, copies, and all that lets versions go."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
-from dataver.errors import (
-    AlreadyExistsError,
-    BadInputError,
-    ConflictError,
-    DamagedError,
-    ErasedError,
-    NotFoundError,
-    StoreError,
-)
-from dataver.forgetting import forget
 from dataver.format.run_record import RunInput, RunRecord
 from dataver.gc.prune import Retention
 from dataver.lineage.publishing import end_run
-from dataver.log.log import Log
-from dataver.repository import Repository
 from dataver.results import CommitResult
-from dataver.session import Session
-from dataver.store.base import Store
-from dataver.store.cached import CachedStore
-from dataver.store.disk_cache import DiskCache
-from dataver.testing.machines import Machine
-from dataver.testing.simulated import SimulatedStore
-from dataver.version import Version
-from tests.simulation.contents import CONTENTS, Files, content, digest
+from tests.simulation.contents import CONTENTS, Files, content
 from tests.simulation.ledger import Attempt, Known, Ledger
+from tests.simulation.someone import Someone
 
-if TYPE_CHECKING:
-    from tests.simulation.world import World
-
-REFUSED = (ConflictError, AlreadyExistsError, NotFoundError, BadInputError)
 SAFE = "safe"
 """Nobody prunes or deletes this dataset: all its versions on `main` are kept for good."""
 SHARED = (SAFE, "shared")
-DAY_S = 86_400.0
-CACHE_BYTES = 16 << 20
 TOGETHER_TURNS = 120
-
-
-class Reached(Repository):
-    """A repository over this very store, also where it is opened once more by what it was made of."""
-
-    def __init__(self, store: Store) -> None:
-        super().__init__("memory://simulation")
-        log = Log(store)
-        log.forget = forget
-        self.session = Session(store, log, jobs=1)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Reached, (self.session.store,)
-
-
-class Someone:
-    """An actor: what it can do in one repository, and how often it does each."""
-
-    def __init__(self, world: World, machine: Machine, store: SimulatedStore, ledger: Ledger) -> None:
-        self.world = world
-        self.machine = machine
-        self.store = store
-        self.draw = world.draw
-        self.ledger = ledger
-        self.elsewhere: Someone | None = None
-        """The same one, in the other repository."""
-        self.cache = DiskCache(machine.folder, CACHE_BYTES) if world.plan.cached else None
-        self.repository = self._opened()
-
-    @property
-    def deeds(self) -> dict[Callable[[], object], int]:
-        """What this one does, with weights."""
-        raise NotImplementedError
-
-    def live(self, count: int) -> None:
-        """Do so many things, and now and then begin with nothing in memory."""
-        for _ in range(count):
-            if self.draw.random() < 0.1:
-                self.machine.clock.set(self.world.wrong_by(), self.world.scheduler.now_us)
-            away = self.elsewhere is not None and self.draw.random() < 0.3
-            (self.elsewhere if away and self.elsewhere else self).do_something()
-
-    def do_something(self) -> None:
-        """One thing, by its weight."""
-        if self.draw.random() < 0.3:
-            self.repository = self._opened()
-        deeds = self.deeds
-        self._do(self.draw.choices(list(deeds), list(deeds.values()))[0])
-
-    def _do(self, deed: Callable[[], object]) -> None:
-        name = getattr(deed, "__name__", "")
-        self.world.note(self.machine.name, f"begins {name}")
-        try:
-            deed()
-            outcome = "done"
-        except DamagedError as error:
-            outcome = f"damaged: {error}"
-            self.world.alarmed(self.machine.name, name, error)
-        except (*REFUSED, StoreError) as error:
-            outcome = f"{type(error).__name__}: {str(error)[:200]}"
-        self.world.note(self.machine.name, f"ends {name}: {outcome}")
-
-    def _opened(self) -> Repository:
-        """A repository object as a new process has it, over the store as this machine reaches it."""
-        return Reached(self.store if self.cache is None else CachedStore(self.store, self.cache))
-
-    def expect(self, holds: bool, what: str) -> None:
-        """Whether the ledger agrees with what this machine was told."""
-        if not holds:
-            self.ledger.found(f"{self.machine.name} was told {what}, and the log has it not so")
-
-    def dataset_id(self, name: str) -> str:
-        """The id of a dataset, of one that is deleted too."""
-        found = self.ledger.names.get(name)
-        return (found or next(id for id, old in self.ledger.deleted.items() if old == name)).hex()
-
-    def some_name(self, among: Callable[[str], bool] = lambda _: True) -> tuple[str, Known] | None:
-        """A ref that leads to something now, and the version."""
-        found = [pair for pair in self.ledger.named() if among(pair[0])]
-        return self.draw.choice(found) if found else None
 
 
 class Writer(Someone):
@@ -372,118 +263,6 @@ class Keeper(Writer):
     @property
     def deeds(self) -> dict[Callable[[], object], int]:
         return {self.tag: 5, self.delete_name: 5, self.hold: 2, self.release: 2, self.delete_dataset: 2}
-
-
-class Reader(Someone):
-    """Resolves and reads every byte of what is promised, and compares."""
-
-    @property
-    def deeds(self) -> dict[Callable[[], object], int]:
-        return {self.read_name: 4, self.read_version: 4, self.read_again: 2}
-
-    def read_name(self) -> None:
-        """What a name leads to by now."""
-        found = self.some_name()
-        if found is not None:
-            self._read(found[0], None)
-
-    def read_version(self) -> None:
-        """A version by its id."""
-        by_id = {id: name for name, id in self.ledger.names.items()}
-        required = [(key, known) for key, known in self.ledger.required().items() if key[0] in by_id]
-        if required:
-            (dataset, _), known = self.draw.choice(required)
-            self._read(f"{by_id[dataset]}@{known.id}", known)
-
-    def read_again(self) -> None:
-        """A version as a process that has had it for long reads it: its handle is from before."""
-        found = self.some_name()
-        if found is None:
-            return
-        version = self.repository.version(found[0])
-        self.world.scheduler.sleep(self.draw.uniform(0, 60))
-        self._compare(version, self._known(version))
-
-    def _read(self, ref: str, known: Known | None) -> None:
-        left = None if known is None else known.left
-        name = ref.split("@", maxsplit=1)[0]
-        there = self.ledger.names.get(name)
-        try:
-            version = self.repository.version(ref)
-        except NotFoundError:
-            if known is not None and self.ledger.names.get(name) == there:
-                self.expect(known.left != left, f"that {ref} is not there")
-            return
-        self._compare(version, self._known(version))
-
-    def _known(self, version: Version) -> Known:
-        id = bytes.fromhex(self.dataset_id(version.dataset_name))
-        return self.ledger.versions[id, bytes.fromhex(version.id)]
-
-    def _compare(self, version: Version, known: Known) -> None:
-        kept, left = self.ledger.keeps(known), known.left
-        erased = set(self.ledger.erased)
-        try:
-            paths = [entry.path for entry in version.files()]
-            self.expect(sorted(paths) == sorted(known.files), f"that {version.id} has {paths}")
-            for path, number in sorted(known.files.items()):
-                self._compare_file(version, path, number, erased)
-        except (NotFoundError, DamagedError) as error:
-            if kept and known.left == left:
-                self.ledger.found(f"{self.machine.name} cannot read {version.id}, which is kept: {error!r}")
-            raise
-
-    def _compare_file(self, version: Version, path: str, number: int, erased: set[bytes]) -> None:
-        try:
-            data = version.read(path)
-        except ErasedError:
-            self.expect(digest(number) in self.ledger.erased, f"that {path} of {version.id} was erased")
-            return
-        self.expect(data == content(number), f"other bytes for {path} of {version.id}")
-
-
-class Collector(Someone):
-    """Marks, sweeps, takes marks back, and verifies while others are at work."""
-
-    @property
-    def deeds(self) -> dict[Callable[[], object], int]:
-        return {
-            self.collect: 12,
-            self.collect_later: 6,
-            self.restore: 2,
-            self.look: 1,
-            self.verify: 2,
-            self.repair: 1,
-        }
-
-    def collect(self) -> None:
-        """Without a grace: what is marked is swept at once."""
-        self.repository.gc(yes=True, grace_s=0)
-
-    def collect_later(self) -> None:
-        """With a grace of seconds, or of days."""
-        self.repository.gc(yes=True, grace_s=self.draw.choice([2.0, 30.0, DAY_S, 7 * DAY_S]))
-
-    def restore(self) -> None:
-        """Take all marks back."""
-        self.repository.gc_restore()
-
-    def repair(self) -> None:
-        """Mend what is not damaged: nothing is there to do."""
-        report = self.repository.repair(yes=True, deep=self.draw.random() < 0.5)
-        self.expect(not report.damaged, f"that {report.damaged} was damaged")
-
-    def look(self) -> None:
-        """Only say what there is."""
-        self.repository.gc()
-
-    def verify(self) -> None:
-        """Read all there is while others write."""
-        entry = self.ledger.entry
-        report = self.repository.verify(deep=True)
-        if not report.ok:
-            self.world.alarmed(self.machine.name, "verify", DamagedError(str(report.damaged)))
-        self.world.note(self.machine.name, f"verified from entry {entry}")
 
 
 def write_files(folder: str, files: Files) -> None:
