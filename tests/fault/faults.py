@@ -40,9 +40,9 @@ def check_every_call(verb: Verb, fault: Fault, place: Path) -> Tally:
         assert trial.failure is None or isinstance(trial.failure, expected), trial
         check_promises(over(trial.store), scene.promised, trial)
         verb.act(over(trial.store), data)
-        # What came late comes when the repeat is through already.
-        trial.faulty.land()
         verb.finished(over(trial.store))
+        # What came late comes when the repeat is through already; of a pack, nobody needs it any more.
+        trial.faulty.land()
         check_nothing_leaks(over(trial.store), bytes_max, trial)
         check_promises(over(trial.store), scene.promised, trial)
 

@@ -136,12 +136,14 @@ def _base() -> Repository:
             repository.commit("d", write(folder, files), message=f"{number}")
         repository.tag("d@v1", "paper")
         repository.branch("d@v1", "side")
-        repository.commit("d", write(folder, SIDE), branch="side")
+        repository.commit("d", write(folder, SIDE), branch="side", base="d@side")
         repository.delete_ref("branch", "d", "side")
         other = memory_repository()
         other.commit("other", write(folder, CRASHED))
         for info in [*other.session.store.list(PACK_PREFIX)]:
             assert repository.session.store.put_new(info.key, other.session.store.get(info.key))
+    would = collect(repository.session, grace_s=0)
+    assert (len(would.versions), would.marked > 2) == (1, True)
     return repository
 
 
@@ -181,9 +183,12 @@ def _mostly_dead() -> Scene:
     """One pack of 1.5 MB, of which a fifth is needed."""
     repository = memory_repository()
     with TemporaryDirectory() as place:
-        repository.commit("d", write(Path(place) / "data", LARGE), branch="trial")
-        repository.commit("d", write(Path(place) / "data", {"0": LARGE["0"]}))
+        folder = Path(place) / "data"
+        repository.commit("d", write(folder, {"first": b"first"}))
+        repository.commit("d", write(folder, LARGE), branch="trial")
+        repository.commit("d", write(folder, {"0": LARGE["0"]}), base="d@main")
     repository.delete_ref("branch", "d", "trial")
+    assert collect(repository.session, grace_s=0).rewritten == 1
     return _scene(repository, {"d": {"0": LARGE["0"]}})
 
 
