@@ -44,6 +44,7 @@ READ_ONLY = {
     "who-used": "who-used iris@v1",
     "config": "config",
     "audit": "audit model --verify",
+    "export": "export prov model:churn@v1",
     "verify": "verify --deep",
     "repair": "repair",
     "gc": "gc",
@@ -65,7 +66,7 @@ WRITES = {
 }
 ELSEWHERE = {
     "init", "completion", "rewrite-parquet", "run", "merge", "repro", "sign", "verify-signature", "trust",
-    "link", "doctor",
+    "link", "doctor", "telemetry",
 }  # fmt: skip
 """Verbs that need no repository, more than one, keys, or that are tried below."""
 
