@@ -7,7 +7,6 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,12 +73,12 @@ class Machine:
 
 
 @pytest.fixture(params=["azure", "a shared disk"])
-def machines(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Machine, Machine]]:
+def machines(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Machine, Machine]:
     url = request.getfixturevalue("azure") if request.param == "azure" else str(tmp_path / "repository")
     made = [Machine(url, tmp_path / name) for name in ("one", "two")]
     for machine in made:
         machine.home.mkdir()
-    yield made[0], made[1]
+    return made[0], made[1]
 
 
 def test_a_collection_and_an_erasure_elsewhere_are_noticed(machines: tuple[Machine, Machine]) -> None:
