@@ -39,6 +39,7 @@ def check_every_call(verb: Verb, fault: Fault, place: Path) -> Tally:
         expected = (DamagedError, StoreError) if fault in (Fault.CORRUPT, Fault.SHORT) else StoreError
         assert trial.failure is None or isinstance(trial.failure, expected), trial
         check_promises(over(trial.store), scene.promised, trial)
+        verb.between(over(trial.store))
         verb.act(over(trial.store), data)
         verb.finished(over(trial.store))
         # What came late comes when the repeat is through already; of a pack, nobody needs it any more.
