@@ -14,6 +14,7 @@ from dataver.digest import Digest
 from dataver.errors import ConflictError, DamagedError, NotPermittedError, RefNotFoundError, StoreError
 from dataver.format.operations import BRANCH, ConfigSet, GcMark, GcSweep, RefDelete
 from dataver.gc import collect, restore
+from dataver.gc.holds import holds
 from dataver.gc.run import ATTEMPTS_MAX
 from dataver.keys import HINT_KEY, LOG_PREFIX, PACK_PREFIX, SEGMENT_PREFIX
 from dataver.repository import Repository
@@ -135,6 +136,33 @@ def test_a_version_that_several_keep_is_told_once(repository: Repository, commit
     repository.hold(f"d@{id}", "audit")
     repository.delete_ref("branch", "d", "x")
     assert [kept.by for kept in collect(repository.session, grace_s=0).kept_by] == ["tag a"]
+
+
+def test_a_hold_says_which_datasets_have_its_version(repository: Repository, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"1")
+    time = "2026-01-01T00:00:00Z"
+    id = repository.commit("d", tmp_path / "file", time=time).id
+    assert repository.commit("e", tmp_path / "file", time=time).id == id
+    held = repository.hold(f"e@{id}", "audit")
+    assert (held.name, held.id, held.previous) == ("audit", id, None)
+    assert holds(repository.session) == [("audit", "d, e", id)]
+    repository.delete_dataset("d")
+    assert holds(repository.session) == [("audit", "e", id)]
+    released = repository.release("audit")
+    assert (released.name, released.id, released.previous) == ("audit", None, id)
+
+
+def test_a_report_is_a_document(repository: Repository, commit: Callable[..., str]) -> None:
+    commit("d")
+    id = commit("d", "x")
+    repository.tag(f"d@{id}", "paper")
+    repository.delete_ref("branch", "d", "x")
+    document = collect(repository.session, grace_s=0).to_json()
+    assert document["kept_by"] == [{"dataset": "d", "version": id, "by": "tag paper"}]
+    assert set(document) == {
+        *("done", "marked", "marked_bytes", "swept", "bytes", "waiting", "waiting_bytes", "spared"),
+        *("versions", "kept_by", "rewritten", "partly_dead_bytes", "undeleted", "unknown"),
+    }
 
 
 # The grace
