@@ -70,11 +70,11 @@ GROUPS = {
     "packs": Group(
         ("dataver/packs.py", "dataver/format/pack.py", "dataver/metadata_packs.py"),
         (
+            "tests/unit/test_packs.py",
+            "tests/unit/test_metadata_packs.py",
             "tests/unit/test_format_vectors.py",
             "tests/unit/test_format_unknown.py",
-            "tests/unit/test_compact.py",
             "tests/property/test_salvage.py",
-            "tests/integration/test_remote_cache.py",
         ),
     ),
 }
