@@ -15,8 +15,11 @@ from dataver.errors import ConflictError, DamagedError, NotPermittedError, RefNo
 from dataver.format.operations import BRANCH, ConfigSet, GcMark, GcSweep, RefDelete
 from dataver.gc import collect, restore
 from dataver.gc.holds import holds
+from dataver.gc.live import Live, PackUse
+from dataver.gc.repack import DEAD_BYTES_MIN, worth_rewriting
 from dataver.gc.run import ATTEMPTS_MAX
-from dataver.keys import HINT_KEY, LOG_PREFIX, PACK_PREFIX, SEGMENT_PREFIX
+from dataver.hashing import blake3_digest
+from dataver.keys import HINT_KEY, LOG_PREFIX, PACK_PREFIX, SEGMENT_PREFIX, pack_key
 from dataver.repository import Repository
 from dataver.store.base import ObjectInfo, Wrapper
 from tests.repositories import memory_repository, over
@@ -144,6 +147,9 @@ def test_a_hold_says_which_datasets_have_its_version(repository: Repository, tmp
     id = repository.commit("d", tmp_path / "file", time=time).id
     assert repository.commit("e", tmp_path / "file", time=time).id == id
     held = repository.hold(f"e@{id}", "audit")
+    number = repository.session.log.tail().entry.number
+    assert repository.hold(f"d@{id}", "audit").previous == id
+    assert repository.session.log.tail().entry.number == number  # It is held already: no entry.
     assert (held.name, held.id, held.previous) == ("audit", id, None)
     assert holds(repository.session) == [("audit", "d, e", id)]
     repository.delete_dataset("d")
@@ -172,12 +178,13 @@ class _Clock(Wrapper):
     """A store in which log entries and the hint have times that the test gives; None: not listed."""
 
     entries: float | None = 1_000.0
-    hint = 1_000.0
+    hint: float | None = 1_000.0
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         for info in self.inner.list(prefix):
             if info.key == HINT_KEY:
-                yield info._replace(stored_at=self.hint)
+                if self.hint is not None:
+                    yield info._replace(stored_at=self.hint)
             elif not info.key.startswith(LOG_PREFIX):
                 yield info
             elif self.entries is not None:
@@ -227,6 +234,26 @@ def test_what_was_marked_nobody_knows_when_is_not_swept(repository: Repository, 
     assert collect(repository.session, yes=True, grace_s=0).swept
 
 
+def test_where_the_store_says_no_time_nothing_is_swept_within_the_grace(
+    repository: Repository, clock: _Clock
+) -> None:
+    clock.hint = None
+    assert collect(repository.session, yes=True, grace_s=1).swept == 0
+    assert collect(repository.session, yes=True, grace_s=0).swept
+    assert is_whole(repository)
+
+
+def test_what_somebody_else_deleted_frees_nothing(repository: Repository, clock: _Clock) -> None:
+    marks = repository.session.newest().marks()
+    there = sizes(repository)
+    packs = {pack_key(name): there[pack_key(name)] for name in marks}
+    gone = next(iter(packs))
+    repository.session.store.delete(gone)
+    report = collect(repository.session, yes=True, grace_s=0)
+    assert (report.swept, report.undeleted) == (len(marks), [])
+    assert report.bytes == sum(size for key, size in packs.items() if key != gone)
+
+
 def test_a_report_says_what_waits(repository: Repository, clock: _Clock) -> None:
     marked = {str(name) for name in repository.session.newest().marks()}
     waiting = sum(size for key, size in sizes(repository).items() if key[-64:] in marked)
@@ -235,7 +262,7 @@ def test_a_report_says_what_waits(repository: Repository, clock: _Clock) -> None
     assert (before.marked, before.swept, before.bytes) == (0, 0, 0)
     again = collect(repository.session, yes=True, grace_s=WEEK)
     assert (again.done, again.waiting, again.waiting_bytes, again.bytes) == (True, len(marked), waiting, 0)
-    clock.hint += WEEK
+    clock.hint = 1_000.0 + WEEK
     would = collect(repository.session, grace_s=WEEK)
     assert (would.done, would.swept, would.bytes, would.waiting) == (False, len(marked), waiting, 0)
     swept = collect(repository.session, yes=True, grace_s=WEEK)
@@ -264,6 +291,34 @@ def test_what_was_marked_and_is_needed_again_is_spared(
     number = repository.session.log.tail().entry.number
     assert restore(repository.session).spared == 0
     assert repository.session.log.tail().entry.number == number  # Nothing to take back: no entry.
+
+
+# What is worth a copy
+
+
+class _Uses(Live):
+    """Packs of which so much is alive."""
+
+    def __init__(self, **uses: tuple[int, int, int]) -> None:
+        self.uses = {blake3_digest(name.encode()): PackUse(*use) for name, use in uses.items()}
+
+    def packs(self) -> dict[bytes, PackUse]:
+        return {bytes(name): use for name, use in self.uses.items()}
+
+
+def test_packs_of_mostly_dead_bytes_are_worth_a_copy_where_there_are_many() -> None:
+    half, many = DEAD_BYTES_MIN, 10 * DEAD_BYTES_MIN
+    live = _Uses(
+        mostly_dead=(many, many // 4, 5),
+        just_enough=(2 * half - 1, half - 1, 1),
+        too_little=(2 * half - 2, half - 1, 1),
+        half_dead=(many, many // 2, 5),
+        mostly_alive=(many, many - 2 * half, 5),
+        all_dead=(many, 0, 0),
+        small=(1_000, 10, 1),
+    )
+    expected = [blake3_digest(b"mostly_dead"), blake3_digest(b"just_enough")]
+    assert worth_rewriting(live) == sorted(expected)
 
 
 # What stops a collection
