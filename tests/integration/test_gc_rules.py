@@ -175,8 +175,12 @@ def test_a_report_is_a_document(repository: Repository, commit: Callable[..., st
 
 
 class _Clock(Wrapper):
-    """A store in which log entries and the hint have times that the test gives; None: not listed."""
+    """A store in which log entries and the hint have times that the test gives; None: not listed.
 
+    Entries after `newest` have the time of the hint.
+    """
+
+    newest = 1 << 62
     entries: float | None = 1_000.0
     hint: float | None = 1_000.0
 
@@ -187,6 +191,8 @@ class _Clock(Wrapper):
                     yield info._replace(stored_at=self.hint)
             elif not info.key.startswith(LOG_PREFIX):
                 yield info
+            elif info.key[-20:].isdigit() and int(info.key[-20:]) > self.newest and self.hint is not None:
+                yield info._replace(stored_at=self.hint)
             elif self.entries is not None:
                 yield info._replace(stored_at=self.entries)
 
@@ -232,6 +238,47 @@ def test_what_was_marked_nobody_knows_when_is_not_swept(repository: Repository, 
     assert collect(repository.session, yes=True, grace_s=0).swept == 0
     clock.entries = 1_000.0
     assert collect(repository.session, yes=True, grace_s=0).swept
+
+
+def test_what_is_marked_later_waits_for_its_own_grace(
+    repository: Repository, clock: _Clock, commit: Callable[..., str]
+) -> None:
+    first = sizes(repository)
+    old = {str(name) for name in repository.session.newest().marks()}
+    commit("e")
+    clock.newest = repository.session.log.tail().entry.number
+    repository.delete_dataset("e")
+    clock.hint = 1_000.0 + WEEK
+    report = collect(repository.session, yes=True, grace_s=WEEK)
+    left = repository.session.newest().marks()
+    there = sizes(repository)
+    assert (report.swept, report.bytes) == (len(old), sum(first[key] for key in first if key[-64:] in old))
+    assert (report.marked, report.waiting) == (len(left), len(left))
+    assert report.marked_bytes == report.waiting_bytes == sum(there[pack_key(name)] for name in left)
+    assert not old & {str(name) for name in left}
+    assert is_whole(repository)
+
+
+def test_what_is_marked_and_in_use_is_spared_and_never_swept(
+    repository: Repository, commit: Callable[..., str]
+) -> None:
+    """As after a mark that nobody should have made: before anything is swept, all is traced again."""
+    commit("d")
+    session = repository.session
+    packs = {Digest.parse(key[-64:]) for key in sizes(repository, PACK_PREFIX)}
+    segments = {segment.name for segment in session.newest().segments()}
+    mark = GcMark(tuple(sorted(packs)), tuple(sorted(segments)))
+    before = sizes(repository)
+    for grace_s in (0.0, WEEK):
+        session.log.append(lambda _: (mark,), session.who(None))
+        assert session.newest().marks().keys() == packs | segments
+        forecast = collect(session, grace_s=grace_s)
+        assert (forecast.spared, forecast.swept, forecast.waiting) == (len(packs | segments), 0, 0)
+        report = collect(session, yes=True, grace_s=grace_s)
+        assert (report.spared, report.swept, report.marked) == (len(packs | segments), 0, 0)
+        assert session.newest().marks() == {}
+        assert before.keys() <= sizes(repository).keys()
+        assert is_whole(repository)
 
 
 def test_where_the_store_says_no_time_nothing_is_swept_within_the_grace(
