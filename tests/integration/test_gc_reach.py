@@ -95,7 +95,14 @@ def tables(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "fill", [many_files, a_tree_of_three_levels, a_large_file, files_after_those_without_bytes, tables]
+    ("fill", "level"),
+    [
+        (many_files, 1),
+        (a_tree_of_three_levels, 2),
+        (a_large_file, 0),
+        (files_after_those_without_bytes, 0),
+        (tables, 0),
+    ],
 )
 def test_all_that_a_version_is_made_of_is_alive(
     repository: Repository, folder: Path, fill: Callable[[Path], None], level: int
