@@ -249,6 +249,17 @@ print("dataver.integrations.telemetry.observer" in sys.modules)
     assert run_python(script, DATAVER_TELEMETRY="none") == "False\n"
 
 
+def test_a_program_whose_opentelemetry_is_too_old_hears_nothing(iris: Path) -> None:
+    script = """
+import opentelemetry.trace, opentelemetry.version, dataver
+from dataver import progress
+opentelemetry.version.__version__ = "1.38.0"
+dataver.resolve("iris@v1")
+print(progress.observer())
+"""
+    assert run_python(script) == "None\n"
+
+
 def test_the_console_leaves_standard_output_alone(iris: Path, program: Program) -> None:
     done = program("show", "iris@v1", "--json", DATAVER_TELEMETRY="console")
     assert json.loads(done.stdout)["version"] == "v1"

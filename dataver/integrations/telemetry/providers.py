@@ -113,8 +113,8 @@ def make_providers(exporter: str) -> SdkProviders:
 def missing(exporter: str, error: ImportError) -> MissingExtraError:
     """What to install for an exporter."""
     return MissingExtraError(
-        f"DATAVER_TELEMETRY={exporter} needs what is not installed ({error.name or error}): "
-        f"pip install 'dataver[{EXTRAS[exporter]}]'"
+        f"DATAVER_TELEMETRY={exporter} needs what is not installed, or too old ({error.name or error}): "
+        f"pip install --upgrade 'dataver[{EXTRAS[exporter]}]'"
     )
 
 
