@@ -44,6 +44,10 @@ VARIABLES = {
     ),
     "OTEL_SERVICE_NAME": "another name than dataver",
     "OTEL_RESOURCE_ATTRIBUTES": "attributes that all that is sent gets",
+    "OTEL_TRACES_EXPORTER": (
+        "`none`: no spans, where a receiver takes none; so for `OTEL_METRICS_EXPORTER` and "
+        "`OTEL_LOGS_EXPORTER`, which is events"
+    ),
     "OTEL_SDK_DISABLED": "as OpenTelemetry defines it; so is `OTEL_TRACES_SAMPLER`",
     "TRACEPARENT": (
         "the trace that a command belongs to, with `TRACESTATE`; `dataver run` sets both for what it runs"

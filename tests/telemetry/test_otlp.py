@@ -56,6 +56,15 @@ def test_the_environment_names_the_service_and_more(
         assert (attributes["service.name"], attributes["cicd.pipeline.run.id"]) == ("nightly", "4711")
 
 
+@pytest.mark.parametrize("left_out", ["TRACES", "METRICS", "LOGS"])
+def test_a_kind_of_signal_can_be_left_out(
+    left_out: str, iris: Path, program: Program, collector: Collector, otlp: dict[str, str]
+) -> None:
+    program("ls", "iris", **otlp, **{f"OTEL_{left_out}_EXPORTER": "none"})
+    sent = {"TRACES": collector.spans, "METRICS": collector.metrics, "LOGS": collector.logs}
+    assert [kind for kind, records in sent.items() if not records] == [left_out]
+
+
 def test_a_command_belongs_to_the_trace_of_its_environment(
     iris: Path, program: Program, collector: Collector, otlp: dict[str, str]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,12 @@ def test_the_parser_finds_what_is_wrong() -> None:
     )
     assert found["operator"]
     assert "values" in found["column"][0]
+
+
+def test_the_query_for_power_bi_is_right_as_well() -> None:
+    page = (PROJECT / "docs" / "howto" / "application-insights.md").read_text(encoding="utf-8")
+    (query,) = re.findall(r'Query = "(.*)",\n', page)
+    assert diagnosed({"page": query}) == {"page": []}
 
 
 def test_the_workbook_has_every_query_as_it_is() -> None:
