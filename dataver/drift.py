@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 import dataver
 from dataver import events, tabular
 from dataver.errors import BadInputError, DataverError, PathNotFoundError
-from dataver.lineage.records import MODEL_PREFIX
 from dataver.parts import Definition, SplitView, parse_node, tables_of
 from dataver.paths import safe_spelling
 from dataver.progress import Progress, Silent
 from dataver.tables.criteria import AUTO, Criteria, make_criteria
 from dataver.tables.drift import ColumnDrift, DriftReport, DriftSide, compare_column, compare_schemas
 from dataver.tables.profile import family
-from dataver.trained_on import trained_on
+from dataver.trained_on import names_model, trained_on
 from dataver.values import dataclass
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def of_nodes(
     repository: Repository, a: str, b: str, path: str = "", *, by: Definition | None = None, **options: Any
 ) -> DriftReport:
     """See `Repository.drift`."""
-    nodes = [b] if a.startswith(MODEL_PREFIX) else [a, b]
+    nodes = [b] if names_model(a) else [a, b]
     sides: list[Version | SplitView] = []
     for node in nodes:
         ref, part = parse_node(node)

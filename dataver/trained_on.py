@@ -6,10 +6,11 @@ import json
 import posixpath
 from typing import TYPE_CHECKING
 
-from dataver.errors import BadInputError, NotFoundError
+from dataver.errors import BadInputError, NotFoundError, RefNotFoundError
+from dataver.lineage.audit_subject import find_subject
 from dataver.lineage.known import Known
 from dataver.lineage.nodes import HERE
-from dataver.lineage.records import MODEL_PREFIX, find_model
+from dataver.lineage.records import MODEL_PREFIX, RUN_PREFIX
 from dataver.values import dataclass
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from dataver.repository import Repository
     from dataver.version import Version
 
-__all__ = ["TrainedOn", "trained_on", "training_data"]
+__all__ = ["TrainedOn", "names_model", "trained_on", "training_data"]
 
 ROLES = ("training", "train")
 PARQUET = (".parquet", ".parq", ".pq")
@@ -26,31 +27,42 @@ PARQUET = (".parquet", ".parq", ".pq")
 
 @dataclass(frozen=True, slots=True)
 class TrainedOn:
-    """`model` is `model:NAME@vN`; of `data`, if that is a whole version, what lies at `path` was read."""
+    """`model` is `model:NAME@vN`, or what was asked for where it is a run.
+
+    Of `data`, if that is a whole version, what lies at `path` was read.
+    """
 
     model: str
     data: Version | SplitView
     path: str
 
 
+def names_model(text: str) -> bool:
+    """Whether a text names a model or a run, and no version: `model:…`, `run:…`, or another tool's URI."""
+    return text.startswith((MODEL_PREFIX, RUN_PREFIX)) or ":/" in text
+
+
 def training_data(repository: Repository, model: str) -> Version | SplitView:
-    """The version, or the part of one, that `model:NAME@vN` was trained on. See `trained_on`."""
+    """The version, or the part of one, that a model was trained on. See `trained_on`."""
     return trained_on(repository, model).data
 
 
 def trained_on(repository: Repository, model: str) -> TrainedOn:
     """The one input of a model's run that was read as `training`, else its only one.
 
-    `RefNotFoundError` where there is no such model, `BadInputError` where its run says of several inputs
-    or of none that it is, `NotFoundError` where the data are not in this repository.
+    `model` is `model:NAME@vN`, `run:ID`, or what an integration knows, as `models:/NAME/1`. `NotFoundError`
+    where no run of it is recorded, or the data are not in this repository; `BadInputError` where its run
+    says of none of its inputs, or of several, that it is.
     """
     session = repository.session
     known = Known(session, session.state())
-    found = find_model(known.state, model)
-    name = f"{MODEL_PREFIX}{found}"
-    record = known.run(found.run)
+    subject = find_subject(known, model)
+    if subject.run is None:
+        raise RefNotFoundError(f"no run of {model} is recorded here: {'; '.join(subject.tried)}")
+    name = model if subject.model is None else f"{MODEL_PREFIX}{subject.model}"
+    record = known.run(subject.run.id)
     if record is None:
-        raise NotFoundError(f"the run of {name} is not at hand: {known.fault(found.run)}")
+        raise NotFoundError(f"the run of {name} is not at hand: {known.fault(subject.run.id)}")
     inputs = [given for given in record.inputs if given.version]
     chosen = [given for given in inputs if given.role in ROLES] or inputs
     if len(chosen) != 1:

@@ -112,8 +112,8 @@ def command(
     Jensen-Shannon distance: 0.1 is drift, as in Azure ML. Told from statistics, which are computed where
     they are not at hand, as by `stats`; ± is what a figure can be off by. The rows of parts are read.
 
-    With a MODEL, model:NAME@vN, the baseline is what it was trained on, and PATH is of the other one alone;
-    columns that one of them lacks, as what is to be predicted, are left out.
+    With a MODEL, as model:NAME@vN or models:/NAME/1, the baseline is what it was trained on, and PATH is
+    of the other one alone; columns that one of them lacks, as what is to be predicted, are left out.
     """
     repository = session.open()
     repository.session.jobs = jobs or 0
