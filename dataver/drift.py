@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import dataver
-from dataver import events, tabular
+from dataver import tabular
 from dataver.errors import BadInputError, DataverError, PathNotFoundError
 from dataver.parts import Definition, SplitView, parse_node, tables_of
 from dataver.paths import safe_spelling
-from dataver.progress import Progress, Silent
+from dataver.progress import Progress, Silent, observed
 from dataver.tables.criteria import AUTO, Criteria, make_criteria
 from dataver.tables.drift import ColumnDrift, DriftReport, DriftSide, compare_column, compare_schemas
 from dataver.tables.profile import family
@@ -68,6 +68,7 @@ def between(
     return _compared(baseline, target, (path, path), "", **options)
 
 
+@observed("drift")
 def _compared(
     baseline: Version | SplitView,
     target: Version | SplitView,
@@ -86,11 +87,8 @@ def _compared(
     asked = _Asked(names, make_criteria(metrics, thresholds), model)
     watch = progress or Silent()
     if exact or isinstance(baseline, SplitView) or isinstance(target, SplitView):
-        report = _from_rows(_Rows(baseline, paths[0], watch), _Rows(target, paths[1], watch), asked)
-    else:
-        report = _from_statistics((baseline, target), paths, asked, compute, watch)
-    events.emit("drift_measured", report)
-    return report
+        return _from_rows(_Rows(baseline, paths[0], watch), _Rows(target, paths[1], watch), asked)
+    return _from_statistics((baseline, target), paths, asked, compute, watch)
 
 
 @dataclass(frozen=True, slots=True)

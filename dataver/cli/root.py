@@ -66,6 +66,7 @@ VERBS = {
     "who-used": "Find the runs and models that saw a file or version.",
     "config": "Show or change the settings of the repository.",
     "audit": "Show which data, code and environment made a model.",
+    "export": "Write what is known as a document of a standard.",
     "verify": "Check that every object is there and whole.",
     "repair": "Make whole what is damaged.",
     "gc": "Reclaim what nothing refers to.",
@@ -73,6 +74,7 @@ VERBS = {
     "erase": "Erase the bytes of a file for good.",
     "hold": "Keep a version, whatever else lets it go.",
     "doctor": "Check the environment and the repository; say what to do.",
+    "telemetry": "See whether telemetry arrives, and print queries for it.",
     "completion": "Print the completion script of a shell.",
 }
 

@@ -55,7 +55,7 @@ class Committer:
         log = os.path.join(self._spool.folder, LOG)
         with open(log, "wb", opener=opener) as errors:
             self._child = subprocess.Popen(
-                [self._python, "-m", "dataver.serving"],
+                [self._python, "-m", "dataver.cli.served_process"],
                 stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True,
                 env={**os.environ, "PYTHONWARNINGS": os.environ.get("PYTHONWARNINGS", "ignore")},
             )  # fmt: skip

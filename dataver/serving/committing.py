@@ -14,7 +14,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from dataver import events
 from dataver.errors import DataverError, NotFoundError
 from dataver.serving import spool
 from dataver.serving.tables import OTHER, TIME, Schema, schema_of, table_of, timed, types_of
@@ -77,8 +76,6 @@ def commit_waiting(
             served = _commit(repository, dataset, windows, author)
             for window in windows:
                 os.unlink(window.file.path)
-    if served.result is not None:
-        events.emit("rows_served", served)
     return served
 
 

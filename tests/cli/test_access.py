@@ -45,6 +45,7 @@ READ_ONLY = {
     "config": "config",
     "served": "served served",
     "audit": "audit model --verify",
+    "export": "export prov model:churn@v1",
     "verify": "verify --deep",
     "repair": "repair",
     "gc": "gc",
@@ -66,7 +67,7 @@ WRITES = {
 }
 ELSEWHERE = {
     "init", "completion", "rewrite-parquet", "run", "merge", "repro", "sign", "verify-signature", "trust",
-    "link", "doctor",
+    "link", "doctor", "telemetry",
 }  # fmt: skip
 """Verbs that need no repository, more than one, keys, or that are tried below."""
 

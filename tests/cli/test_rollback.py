@@ -18,7 +18,7 @@ from dataver.repository import init, open_repository
 
 Run = Callable[..., Result]
 
-OPENS_NOTHING = {"init", "completion", "rewrite-parquet"}
+OPENS_NOTHING = {"init", "completion", "rewrite-parquet", "telemetry"}
 """These read no history."""
 
 LINES = {
@@ -58,6 +58,7 @@ LINES = {
     "config": "config",
     "served": "served iris --commit",
     "audit": "audit churn@v1",
+    "export": "export cyclonedx iris",
     "verify": "verify",
     "repair": "repair",
     "gc": "gc",

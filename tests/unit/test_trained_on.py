@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import dataver
-from dataver import events
 from dataver.errors import BadInputError, NotFoundError, RefNotFoundError
+from dataver.progress import observe_with
 from dataver.repository import Repository
 from dataver.tables.drift import DriftReport
 from dataver.trained_on import trained_on
@@ -106,18 +107,21 @@ def test_what_is_asked_is_compared_with_what_was_learned(repository: Repository,
     make(repository, tmp_path, ("people", "training", None), path="train/")
     told: list[DriftReport] = []
 
-    class Hook:
-        def drift_measured(self, report: DriftReport) -> None:
-            told.append(report)
+    class Observer:
+        def began(self, operation: str, arguments: Mapping[str, Any]) -> bool:
+            return operation == "drift"
 
-    hook = Hook()
-    events.register(hook)
+        def ended(self, begun: Any, result: Any, error: BaseException | None) -> None:
+            if begun:
+                told.append(result)
+
+    before = observe_with(Observer())
     try:
         same = repository.drift("model:churn@v1", "served", "date=2026-11-29")
         later = repository.drift("model:churn@v1", "served", "date=2026-11-30")
         exact = repository.drift("model:churn@v1", "served", "date=2026-11-30", exact=True)
     finally:
-        events.unregister(hook)
+        observe_with(before)
     assert told == [same, later, exact]
     assert (same.drifted, later.drifted, exact.drifted) == ((), ("age",), ("age",))
     assert same.baseline.path == "train/a.parquet"
