@@ -11,6 +11,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Served", "commit_waiting"]
 
 SUFFIX = ".parquet"
+DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +46,21 @@ class Served:
     result: CommitResult | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Window:
-    """A file that is ours now. `facts` hold for all of its rows."""
+@dataclass(slots=True)
+class _Told:
+    """What the files say that are committed together. `facts` are those of the newest one with rows."""
 
-    file: spool.Waiting
-    facts: Mapping[str, Any]
-    rows: list[tuple[int, dict[str, Any]]]
-    dropped: Mapping[str, int]
+    rows: int = 0
+    files: int = 0
+    times_us: list[int] = field(default_factory=list)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def span(self) -> tuple[datetime, datetime]:
+        """When the first and the last row came."""
+        first, last = (datetime.fromtimestamp(found(self.times_us) / 1e6, UTC) for found in (min, max))
+        return first, last
 
 
 def commit_waiting(
@@ -72,15 +81,15 @@ def commit_waiting(
     with spool.held(os.path.join(folder, spool.LOCK), make=True, wait_s=wait_s) as ours:
         if not ours:
             return None
-        with _windows(folder, now_s) as windows:
-            served = _commit(repository, dataset, windows, author)
-            for window in windows:
-                os.unlink(window.file.path)
+        with _files(folder, now_s) as files:
+            served = _commit(repository, dataset, files, author)
+            for file in files:
+                os.unlink(file.path)
     return served
 
 
 @contextmanager
-def _windows(folder: str, now_s: float | None) -> Iterator[list[_Window]]:
+def _files(folder: str, now_s: float | None) -> Iterator[list[spool.Waiting]]:
     """The files that nobody writes, held while the body runs."""
     found = []
     with ExitStack() as stack:
@@ -88,53 +97,49 @@ def _windows(folder: str, now_s: float | None) -> Iterator[list[_Window]]:
             if now_s is not None and file.end > now_s:
                 continue
             if stack.enter_context(spool.held(file.path)):
-                found.append(_window(file))
+                found.append(file)
         yield found
 
 
-def _window(file: spool.Waiting) -> _Window:
-    lines = list(spool.read(file.path))
-    dropped: Counter[str] = Counter()
-    for line in lines:
-        dropped.update(line.get("dropped", {}))
-    return _Window(file, lines[0] if lines else {}, list(timed(lines)), dropped)
-
-
-def _commit(repository: Repository, dataset: str, windows: Sequence[_Window], author: str | None) -> Served:
-    dropped: Counter[str] = Counter()
-    for window in windows:
-        dropped.update(window.dropped)
-    filled = [window for window in windows if window.rows]
-    rows = sum(len(window.rows) for window in filled)
-    if not rows:
-        return Served(dataset, 0, 0, None, None, dropped, None)
-    times = [time_us for window in filled for time_us, _ in window.rows]
-    start, end = (datetime.fromtimestamp(time_us / 1e6, UTC) for time_us in (min(times), max(times)))
-    facts = filled[-1].facts
-    schema = _schema(repository, dataset, filled, str(facts.get("model") or ""))
+def _commit(
+    repository: Repository, dataset: str, files: Sequence[spool.Waiting], author: str | None
+) -> Served:
+    told = _Told()
     with tempfile.TemporaryDirectory(prefix="dataver-served-") as made:
-        for window in filled:
-            _write(made, window, schema)
+        schema = _schema(repository, dataset, files) if files else {}
+        for file in files:
+            _write(made, file, schema, told)
+        if not told.rows:
+            return Served(dataset, 0, 0, None, None, told.dropped, None)
         result = repository.commit(
-            dataset, made, add=True, message=_message(rows, start, end, dropped), author=author,
-            meta=_meta(rows, start, end, dropped, facts),
-        )  # fmt: skip
-    return Served(dataset, rows, len(filled), start, end, dropped, result)
+            dataset, made, add=True, message=_message(told), author=author, meta=_meta(told)
+        )
+    return Served(dataset, told.rows, told.files, *told.span, told.dropped, result)
 
 
-def _write(folder: str, window: _Window, schema: Schema) -> None:
+def _write(folder: str, file: spool.Waiting, schema: Schema, told: _Told) -> None:
+    """Write the rows of a file as Parquet; one file's at a time are held."""
     from dataver.tables.writer import write_parquet
 
-    day = datetime.fromtimestamp(window.file.start, UTC)
+    lines = list(spool.read(file.path))
+    for line in lines:
+        told.dropped.update(line.get("dropped", {}))
+    rows = list(timed(lines))
+    if not rows:
+        return
+    day = datetime.fromtimestamp(file.start, UTC)
     place = os.path.join(folder, f"date={day:%Y-%m-%d}")
-    if window.file.end - window.file.start < 86_400:
+    if file.end - file.start < DAY_S:
         place = os.path.join(place, f"hour={day:%H}")
     os.makedirs(place, exist_ok=True)
-    name = f"{day:%H%M%S}-{window.file.name}{SUFFIX}"
-    write_parquet(table_of(window.rows, schema), os.path.join(place, name))
+    write_parquet(table_of(rows, schema), os.path.join(place, f"{day:%H%M%S}-{file.name}{SUFFIX}"))
+    told.rows += len(rows)
+    told.files += 1
+    told.times_us += (rows[0][0], rows[-1][0])
+    told.facts = lines[0]
 
 
-def _schema(repository: Repository, dataset: str, windows: Sequence[_Window], model: str) -> Schema:
+def _schema(repository: Repository, dataset: str, files: Sequence[spool.Waiting]) -> Schema:
     """The columns that the dataset has already, else those of these rows."""
     with suppress(NotFoundError):
         version = repository.version(dataset)
@@ -142,33 +147,35 @@ def _schema(repository: Repository, dataset: str, windows: Sequence[_Window], mo
         if tables:
             known = types_of(version.schema(tables[-1]))
             return {name: kind for name, kind in known.items() if name not in (TIME, OTHER)}
+    model = next((str(line["model"]) for line in spool.read(files[-1].path) if line.get("model")), "")
     trained: Mapping[str, str] = {}
     if model:
         from dataver.trained_on import training_data
 
         with suppress(DataverError):  # What a column without a value would be is all that it tells.
             trained = types_of(training_data(repository, model).schema())
-    return schema_of([row for window in windows for row in window.rows], trained)
+    return schema_of((row for file in files for row in timed(spool.read(file.path))), trained)
 
 
-def _message(rows: int, start: datetime, end: datetime, dropped: Mapping[str, int]) -> str:
-    text = f"{rows:,} row{'s' * (rows != 1)} served {start:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S} UTC"
-    if dropped:
-        text += f"; not captured: {', '.join(f'{reason} {count:,}' for reason, count in dropped.items())}"
+def _message(told: _Told) -> str:
+    start, end = (f"{time:%Y-%m-%d %H:%M:%S}" for time in told.span)
+    text = f"{told.rows:,} row{'s' * (told.rows != 1)} served {start} to {end} UTC"
+    if told.dropped:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in told.dropped.items())
+        text += f"; not captured: {reasons}"
     return text
 
 
-def _meta(
-    rows: int, start: datetime, end: datetime, dropped: Mapping[str, int], facts: Mapping[str, Any]
-) -> dict[str, str]:
+def _meta(told: _Told) -> dict[str, str]:
     """What the version says of itself, for programs."""
+    start, end = told.span
     found = {
-        "served.rows": str(rows),
+        "served.rows": str(told.rows),
         "served.start": start.isoformat(),
         "served.end": end.isoformat(),
-        "served.dropped": str(sum(dropped.values())),
-        "served.fraction": str(facts.get("fraction", 1)),
+        "served.dropped": str(sum(told.dropped.values())),
+        "served.fraction": str(told.facts.get("fraction", 1)),
     }
-    if facts.get("model"):
-        found["served.model"] = str(facts["model"])
+    if told.facts.get("model"):
+        found["served.model"] = str(told.facts["model"])
     return found

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -19,6 +20,8 @@ from mlflow.pyfunc import scoring_server
 import dataver
 from dataver.repository import Repository
 from dataver.serving import Capture
+from dataver.serving.spool import folder_of, read, waiting
+from dataver.serving.tables import timed
 from tests.mlflow.conftest import dataver_program, free_port, serving
 from tests.mlflow.data import COLUMNS, a_repository, log_model, train
 
@@ -159,3 +162,54 @@ def test_the_server_of_mlflow_captures_by_itself(model: tuple[Repository, Path],
             time.sleep(0.1)
     assert repository.version("served").to_arrow().num_rows == 150
     assert repository.drift("model:irism@v1", "served").drifted == ("sepal_length",)
+
+
+WORKERS = """\
+import json
+from dataver.serving import Capture
+
+def predict(environ, start_response):
+    body = environ["wsgi.input"].read() or b'{"dataframe_records": []}'
+    rows = json.loads(body)["dataframe_records"]
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return [json.dumps({"predictions": [0] * len(rows)}).encode()]
+
+app = Capture("served", window="1h").wsgi(predict, paths=["/score"])
+"""
+
+
+def test_the_workers_of_gunicorn_share_a_version_and_may_be_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = dataver.init(tmp_path / "repository")
+    monkeypatch.setenv("DATAVER_REPO", repository.url)
+    monkeypatch.setenv("DATAVER_SERVED_DIR", str(tmp_path / "served"))
+    (tmp_path / "workers_app.py").write_text(WORKERS)
+    port = free_port()
+    command = [
+        sys.executable, "-m", "gunicorn", "--workers", "3", "--preload", "--bind", f"127.0.0.1:{port}",
+        "--pythonpath", str(tmp_path), "workers_app:app",
+    ]  # fmt: skip
+    folder = Path(folder_of(repository.url, "served"))
+
+    def one(number: int) -> None:
+        body = json.dumps({"dataframe_records": [{"number": number}]}).encode()
+        request = Request(f"http://127.0.0.1:{port}/score", body, {"Content-Type": "application/json"})
+        with urlopen(request, timeout=ANSWER_S) as answer:
+            assert json.load(answer) == {"predictions": [0]}
+
+    def on_disk() -> int:
+        return sum(len(list(timed(read(file.path)))) for file in waiting(str(folder)))
+
+    with serving(command, f"http://127.0.0.1:{port}", tmp_path):
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(one, range(120)))
+        deadline = time.monotonic() + ANSWER_S
+        while on_disk() < 120:
+            assert time.monotonic() < deadline, f"{on_disk()} rows are on disk"
+            time.sleep(0.1)
+    assert repository.datasets() == []
+    done = json.loads(dataver_program("served", "served", "--commit", "--json"))
+    assert (done["rows"], done["version"], done["dropped"]) == (120, "v1", {})
+    numbers = repository.version("served").to_arrow()["number"].to_pylist()
+    assert sorted(numbers) == [float(number) for number in range(120)]
