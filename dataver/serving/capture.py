@@ -37,8 +37,10 @@ DRAINED_AT_ONCE = 256
 CLOSE_S = 5.0
 COMMIT_S = 60.0
 """So long `commit` waits for another process that commits the same."""
-Asked = queue.Queue[Callable[[], Sequence[Row]] | None]
-"""What makes the rows of each request, and None at the end."""
+QUEUE_BYTES_MAX = 64 << 20
+"""So much of bodies waits at most in memory, however many requests may."""
+Asked = queue.Queue[tuple[int, Callable[[], Sequence[Row]]] | None]
+"""The size of each request, and what makes its rows; None at the end."""
 _WINDOW = re.compile(r"([1-9][0-9]{0,4})([mhd])", re.ASCII)
 
 
@@ -84,8 +86,8 @@ class Capture:
         as digests under a secret `key`, or that in `DATAVER_SERVED_KEY`. `names` are those of columns where
         rows come as plain lists.
 
-        So much waits at most: `queue_max` requests in memory, of `body_bytes_max` each, and
-        `spool_bytes_max` on disk.
+        So much waits at most: `queue_max` requests in memory, of `body_bytes_max` each and 64 MiB in all,
+        and `spool_bytes_max` on disk.
 
         `BadInputError` for what makes no sense, `RepositoryNotFoundError` where none is named.
         """
@@ -120,6 +122,7 @@ class Capture:
         """Nothing was captured yet in this process."""
         self._lock = threading.Lock()
         self._queue: Asked = queue.Queue(self._queue_max)
+        self._queued_bytes = 0
         self._quiet_until = 0.0
         self._thread: threading.Thread | None = None
         self._rows = 0
@@ -131,11 +134,11 @@ class Capture:
 
     def rows(self, rows: Any) -> None:
         """Capture rows, which nobody changes: mappings, columns by name, a data frame or a table."""
-        self._take(lambda: as_rows(rows, self._names))
+        self._take(0, lambda: as_rows(rows, self._names))
 
     def body(self, content_type: str, body: bytes) -> None:
         """Capture the body of a request: JSON as MLflow's `/invocations` takes it, plain JSON, or CSV."""
-        self._take(lambda: parse(content_type, body, self._names))
+        self._take(len(body), lambda: parse(content_type, body, self._names))
 
     def drop(self, reason: str) -> None:
         """Count a request that is not captured."""
@@ -161,14 +164,17 @@ class Capture:
         with self._lock:
             return Counts(self._rows, dict(self._dropped))
 
-    def _take(self, made: Callable[[], Sequence[Row]]) -> None:
+    def _take(self, size_bytes: int, made: Callable[[], Sequence[Row]]) -> None:
         try:
             if self._fraction < 1 and self._random.random() >= self._fraction:
                 return
             with self._lock:
                 if self._thread is None:
                     self._start()
-                self._queue.put_nowait(made)
+                if self._queued_bytes + size_bytes > QUEUE_BYTES_MAX:
+                    raise queue.Full
+                self._queue.put_nowait((size_bytes, made))
+                self._queued_bytes += size_bytes
         except queue.Full:
             self.drop("queue full")
         except Exception:  # noqa: BLE001 - a service never fails for what is noted of it
@@ -237,12 +243,14 @@ class Capture:
         """Write what is in the queue; False where that was the end of it."""
         for number in range(DRAINED_AT_ONCE):
             try:
-                made = asked.get(timeout=TICK_S) if not number else asked.get_nowait()
+                taken = asked.get(timeout=TICK_S) if not number else asked.get_nowait()
             except queue.Empty:
                 return True
-            if made is None:
+            if taken is None:
                 return False
-            self._write(spool, made)
+            with self._lock:
+                self._queued_bytes -= taken[0]
+            self._write(spool, taken[1])
         return True
 
     def _write(self, spool: Spool, made: Callable[[], Sequence[Row]]) -> None:
@@ -253,6 +261,8 @@ class Capture:
             return
         except Exception:  # noqa: BLE001 - of rows that are like none that are known
             self.drop("not understood")
+            return
+        if not rows:
             return
         try:
             spool.add(time.time_ns() // 1000, rows, self._facts)

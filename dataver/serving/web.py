@@ -85,6 +85,12 @@ class _Answer:
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._answer)
 
+    def __len__(self) -> int:
+        return len(self._answer)  # type: ignore[arg-type] # servers ask, and may be told that there is none
+
+    def __bool__(self) -> bool:
+        return True
+
     def close(self) -> None:
         """Nothing more is to be sent."""
         try:

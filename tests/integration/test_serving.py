@@ -106,7 +106,11 @@ def post(url: str, body: bytes, kind: str = "application/json") -> bytes:
 def test_a_wsgi_server_is_captured(repository: Repository, serve: Callable[[Any], str]) -> None:
     capture = Capture("served", repo=repository.url, body_bytes_max=1000, model="model:churn@v1")
     url = serve(capture.wsgi(application))
-    assert post(f"{url}/invocations", BODY) == str(len(BODY)).encode()
+    with urlopen(
+        Request(f"{url}/invocations", BODY, {"Content-Type": "application/json"}), timeout=WAIT_S
+    ) as found:
+        assert found.read() == str(len(BODY)).encode()
+        assert found.headers["Content-Length"] == "2"  # as without the middleware
     assert post(f"{url}/invocations", b"age,country\n7,FR\n", "text/csv")
     with pytest.raises(HTTPError):
         post(f"{url}/invocations", b'{"instances": [{"age": "refuse"}]}')
@@ -191,6 +195,30 @@ def test_a_full_queue_is_counted_and_nobody_waits(repository: Repository) -> Non
     served = capture.commit()
     assert served is not None
     assert (served.rows, served.dropped) == (3, {"queue full": 8})
+
+
+def test_large_bodies_fill_the_queue_sooner(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataver.serving.capture.QUEUE_BYTES_MAX", 3 * len(BODY))
+    capture = Capture("served", repo=repository.url)
+    held_up, go_on = threading.Event(), threading.Event()
+
+    class Slow(list[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            held_up.set()
+            assert go_on.wait(WAIT_S)
+            return super().__iter__()
+
+    capture.rows(Slow())
+    assert held_up.wait(WAIT_S)
+    for _ in range(5):
+        capture.body("application/json", BODY)
+    assert capture.counts.dropped == {"queue full": 2}
+    go_on.set()
+    until(lambda: capture.counts.rows == 3)
+    capture.body("application/json", BODY)
+    served = capture.commit()
+    assert served is not None
+    assert served.rows == 4
 
 
 def test_a_full_spool_is_counted(
