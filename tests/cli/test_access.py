@@ -43,6 +43,7 @@ READ_ONLY = {
     "lineage": "lineage model:churn@v1",
     "who-used": "who-used iris@v1",
     "config": "config",
+    "served": "served served",
     "audit": "audit model --verify",
     "export": "export prov model:churn@v1",
     "verify": "verify --deep",
