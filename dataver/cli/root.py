@@ -39,6 +39,7 @@ VERBS = {
     "stats": "Show what the columns of Parquet files hold.",
     "diff": "Show what differs between two versions.",
     "drift": "Show how far columns moved away from those of a baseline.",
+    "served": "Show or commit what services have captured on this machine.",
     "checkout": "Write a version's files into a folder.",
     "tag": "Name a version for ever.",
     "alias": "Name a version, and move the name when told to.",

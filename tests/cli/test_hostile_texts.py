@@ -203,6 +203,7 @@ def lines_of(repository: Repository, place: Path) -> dict[str, list[list[str]]]:
             ["erase", EVIL, EVIL, "--reason", EVIL],
         ],
         "hold": [["hold", "iris@v1", EVIL], ["hold", "iris@v1"]],
+        "served": [["served", "iris"], ["served", "iris", "--commit"], ["served", EVIL]],
         "doctor": [["doctor"]],
         "telemetry": [["telemetry", "check"], ["telemetry", "queries"], ["telemetry", "queries", EVIL]],
     }  # fmt: skip

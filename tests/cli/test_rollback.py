@@ -56,6 +56,7 @@ LINES = {
     "lineage": "lineage iris",
     "who-used": "who-used iris",
     "config": "config",
+    "served": "served iris --commit",
     "audit": "audit churn@v1",
     "export": "export cyclonedx iris",
     "verify": "verify",
