@@ -14,6 +14,7 @@ from dataver.cli.types import REF
     "croissant",
     "dataver export croissant iris@v3 -o data/croissant.json",
     "dataver export croissant iris@v3 --base-url https://data.example.org/iris/v3",
+    reads=True,
     document=DOCUMENT,
 )
 @click.argument("ref", type=REF)

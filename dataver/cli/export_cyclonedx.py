@@ -14,6 +14,7 @@ from dataver.cli.types import REF
     "cyclonedx",
     "dataver export cyclonedx model:churn@v2 -o bom.json",
     "dataver export cyclonedx iris@v3",
+    reads=True,
     document=DOCUMENT,
 )
 @click.argument("subject", type=REF, metavar="REF|MODEL")

@@ -19,6 +19,7 @@ DOCUMENT = '{"events": [event…]}; with --to {"to", "events": 2}'
     "dataver export openlineage iris@v3",
     "dataver export openlineage run:1f0c9a2b --to events.ndjson",
     "dataver export openlineage model:churn@v2 --to http://127.0.0.1:5000",
+    reads=True,
     document=DOCUMENT,
 )
 @click.argument("subject", type=REF, metavar="REF|RUN|MODEL")

@@ -16,6 +16,7 @@ FORMATS = ("json", "provn", "xml")
     "prov",
     "dataver export prov iris@v3 -o iris.json",
     "dataver export prov model:churn@v2 --format provn",
+    reads=True,
     document=DOCUMENT,
 )
 @click.argument("subject", type=REF, metavar="REF|MODEL|RUN")

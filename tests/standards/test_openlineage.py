@@ -146,6 +146,11 @@ def test_what_is_named(world: World) -> None:
     assert "no run" in program("export", "openlineage", "run:ffffffff", code=3)
 
 
+def test_names_are_as_they_were_then(world: World) -> None:
+    (then,) = events_of("iris", "--at", "1")
+    assert then == events_of("iris@v1")[0] != events_of("iris")[0]
+
+
 def test_a_receiver_that_refuses_is_told(world: World, receiver: Receiver) -> None:
     receiver.status = 403
     assert "were not delivered" in program("export", "openlineage", "iris@v1", "--to", receiver.url, code=7)
