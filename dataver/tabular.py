@@ -12,6 +12,7 @@ from dataver.errors import (
     BadInputError,
     DamagedError,
     DataverError,
+    ErasedError,
     NewerFormatError,
     ObjectMissingError,
     PathNotFoundError,
@@ -98,7 +99,7 @@ def all_footers(version: Version, path: str = "") -> list[tuple[str, TableFooter
         try:
             with version.open(table) as file:
                 found.append((table, footer_of(open_table(file))))
-        except NoTableError as error:
+        except (NoTableError, ErasedError) as error:
             found.append((table, str(error)))
         except (BadInputError, PathNotFoundError):
             found.append((table, "it is a symlink that leads to no file of the version"))

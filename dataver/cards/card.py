@@ -6,7 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from dataver.cards.fields import CARD_BYTES_MAX, CARD_FILES, FIELDS, NOTHING, Written, read_written
-from dataver.errors import BadInputError, PathNotFoundError
+from dataver.errors import BadInputError, ErasedError, PathNotFoundError
 from dataver.origins import Origins
 from dataver.results import VersionInfo, rfc3339
 from dataver.values import dataclass
@@ -138,6 +138,8 @@ def written_of(version: Version) -> Written:
                 data = file.read(CARD_BYTES_MAX + 1)
         except PathNotFoundError:
             continue
+        except ErasedError as error:
+            return Written(name, NOTHING, {}, "", str(error))
         except BadInputError:  # a folder, or a symlink out of the version
             return Written(name, NOTHING, {}, "", f"{name} is no file of the version")
         if len(data) > CARD_BYTES_MAX:

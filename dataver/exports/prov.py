@@ -64,6 +64,7 @@ class _Maker:
         self._activities: list[ProvRecord] = []
         self._runs: dict[str, RunRecord] = {}
         self._made: set[str] = set()
+        self._cut: tuple[str, ...] = ()
         self.more: dict[str, Attributes] = {}
         """Further attributes of nodes, by their ids."""
 
@@ -79,7 +80,8 @@ class _Maker:
                 self.more[id] = _said({"tree": facts.tree, **said})
 
     def walk(self, lineage: Lineage) -> None:
-        """Take the nodes and edges of a lineage."""
+        """Take the nodes and edges of a lineage; where that ends early, its start says so."""
+        self._cut = () if lineage.complete else (lineage.start,)
         self._nodes = dict(lineage.nodes)
         self._made = {
             edge.target
@@ -144,7 +146,7 @@ class _Maker:
         attributes = (
             ("prov:label", _text(id)),
             ("prov:type", Name(f"dataver:{kind}")),
-            *dict.fromkeys([*said, *self.more.get(id, ())]),
+            *dict.fromkeys([*said, *self.more.get(id, ()), *self._completeness(id)]),
         )
         yield ProvRecord("entity", id=name, attributes=attributes)
         author = node.get("author")
@@ -153,6 +155,9 @@ class _Maker:
             yield ProvRecord("wasAttributedTo", (("entity", name), ("agent", _agent(author))))
             if id not in self._made:
                 self._commit(name, node)
+
+    def _completeness(self, id: str) -> Attributes:
+        return (("dataver:complete", "false"),) if id in self._cut else ()
 
     def _commit(self, version: Name, node: Mapping[str, Any]) -> None:
         """A version that no run made was made by its commit."""
@@ -174,6 +179,7 @@ class _Maker:
             ("prov:label", _text(node.get("name") or id)),
             ("prov:type", Name("dataver:run")),
             *_said({"status": node.get("status"), **said}),
+            *self._completeness(id),
         )
         formal = (("startTime", node.get("started") or ""), ("endTime", node.get("ended") or ""))
         yield ProvRecord("activity", formal, name, attributes)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dataver.hashing import blake3_digest
@@ -99,3 +101,19 @@ def test_a_push_carries_them(document: Document, ok: Callable[..., str], secret:
     ok("erase", "iris", secret, *REASON, "--yes")
     assert document("push", "--to", shared)["erased"] == 1
     assert document("-R", shared, "verify", "--deep")["erased"] == 1
+
+
+def test_a_card_and_a_table_that_were_erased_are_told(
+    ok: Callable[..., str], document: Document, iris: Path
+) -> None:
+    pq.write_table(pa.table({"x": range(9)}), iris / "a.parquet")
+    pq.write_table(pa.table({"y": range(9)}), iris / "b.parquet")
+    (iris / "README.md").write_text('+++\nlicence = "MIT"\n+++\n')
+    ok("commit", "iris", "iris")
+    for name in ("README.md", "a.parquet"):
+        ok("erase", "iris", name, *REASON, "--yes")
+    card = document("card", "iris")
+    assert card["card_file"] == "README.md"
+    assert "were erased by" in card["problem"]
+    assert {table["path"]: table["rows"] for table in card["tables"]} == {"a.parquet": None, "b.parquet": 9}
+    assert "were erased by" in ok("show", "iris", "--tables")

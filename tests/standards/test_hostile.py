@@ -157,7 +157,13 @@ def test_urls_are_iris(url: str) -> None:
     assert iri(url) == url.replace(" ", "%20")
 
 
-def test_what_is_erased_or_absent_is_told(world: World) -> None:
-    world.repository.erase("iris@v1", "notes.txt", reason="asked", yes=True)
+def test_what_is_erased_is_told(world: World) -> None:
+    for name in ("README.md", "train/part-0.parquet"):
+        world.repository.erase("iris@v1", name, reason="asked", yes=True)
     assert "erased" in program("export", "croissant", "iris@v1", code=3)
-    valid(program("export", "cyclonedx", "iris@v1"))
+    document = valid(program("export", "cyclonedx", "iris@v1"))
+    assert "licenses" in document["metadata"]["component"]  # That of the source.
+    (event,) = map(json.loads, program("export", "openlineage", "iris@v1").splitlines())
+    check(event)
+    tables = [each["name"] for each in event["dataset"]["facets"]["schema"]["fields"]]
+    assert tables == ["kinds.parquet", "train/part-1.parquet"]

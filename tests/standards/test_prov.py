@@ -85,3 +85,13 @@ def test_hostile_texts_are_texts(world: World) -> None:
     assert any(
         "\\x1b[31m" in str(value) for record in forms["xml"].get_records() for _, value in record.attributes
     )
+
+
+@pytest.mark.parametrize("subject", ["model:churn@v1", "run"])
+def test_a_lineage_that_is_cut_says_so(world: World, monkeypatch: pytest.MonkeyPatch, subject: str) -> None:
+    subject = f"run:{world.run}" if subject == "run" else subject
+    whole = program("export", "prov", subject, "--format", "provn")
+    monkeypatch.setattr("dataver.lineage.audit.LINEAGE_NODES_MAX", 3)
+    cut = program("export", "prov", subject, "--format", "provn")
+    assert (whole.count("dataver:complete"), cut.count('dataver:complete="false"')) == (0, 1)
+    assert read(cut, "provn").get_records()
