@@ -143,9 +143,16 @@ def _about(facts: VersionFacts) -> Json:
         "creator": _creator(facts),
         "citeAs": facts.other("citeAs", "cite_as", "citation", "sc:citation") or _citation(facts),
         "keywords": _keywords(facts),
-        "isBasedOn": list(dict.fromkeys(filter(None, (iri(source.url) for source in facts.sources)))),
+        "isBasedOn": _origins(facts),
         **{term: [text] if text and term in MANY else text for term, text in rai.items()},
     }
+
+
+def _origins(facts: VersionFacts) -> list[str]:
+    """The URLs of sources, and of the versions that it was made from."""
+    urls = [source.url for source in facts.sources]
+    urls += [f"dataver://{each.dataset}@{each.id}" for each in facts.derived_from]
+    return list(dict.fromkeys(filter(None, map(iri, urls))))
 
 
 def _keywords(facts: VersionFacts) -> list[str]:

@@ -151,6 +151,16 @@ def _data(facts: VersionFacts, reference: str) -> Json:
         {"type": "data", "name": facts.dataset, "properties": _properties({"version:id": parent})}
         for parent in facts.parents
     ]
+    ancestors += [
+        {
+            "type": "data",
+            "name": each.dataset,
+            "properties": _properties({
+                "version:id": each.id, "version:tree": each.tree, "repository": each.repository,
+            }),
+        }
+        for each in facts.derived_from
+    ]  # fmt: skip
     return filled(
         {
             "type": "data",

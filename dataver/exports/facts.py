@@ -15,7 +15,7 @@ from urllib.parse import quote
 from dataver.cards.card import written_of
 from dataver.cards.fields import NOTHING, Written, value_text
 from dataver.errors import BadInputError, DamagedError, DataverError, RefNotFoundError
-from dataver.format.provenance import Source
+from dataver.format.provenance import DerivedFrom, Source
 from dataver.history import to_time
 from dataver.lineage.audit_data import Input
 from dataver.lineage.masking import mask_text
@@ -70,6 +70,7 @@ class VersionFacts:
     bytes: int = 0
     parents: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()
+    derived_from: tuple[DerivedFrom, ...] = ()
     written: Written = UNWRITTEN
 
     @property
@@ -127,6 +128,7 @@ def facts_of(version: Version, *, quick: bool = False) -> VersionFacts:
         bytes=state.size_bytes,
         parents=tuple(map(str, record.parents)),
         sources=said.sources,
+        derived_from=said.derived_from,
         written=written_of(version),
     )
 

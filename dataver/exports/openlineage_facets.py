@@ -93,6 +93,7 @@ def dataset_facets(facts: VersionFacts, tables: list[Table], *, made: bool) -> J
             parents=list(facts.parents), files=facts.files, bytes=facts.bytes, licence=facts.licence,
             sensitivity=facts.field("sensitivity"),
             sources=[filled(source.to_json()) for source in facts.sources],
+            derivedFrom=[each.to_json() for each in facts.derived_from],
         ),
     }  # fmt: skip
     if tables:

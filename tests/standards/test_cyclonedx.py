@@ -15,6 +15,7 @@ from dataver.exports.cyclonedx import SPDX_LICENCES
 from dataver.format.run_record import RunInput
 from tests import runs
 from tests.standards.data import CANARY, World, program
+from tests.standards.ol import check
 
 
 def valid(text: str) -> Any:
@@ -96,6 +97,18 @@ def test_of_a_version_has_its_files_and_where_it_came_from(world: World) -> None
     assert properties(subject["pedigree"]["ancestors"][0]) == {"dataver:version:id": v1}
     hashes = {each["name"]: each["hashes"][0]["content"] for each in document["components"]}
     assert hashes == {each.path: each.digest for each in world.repository.version("iris@v2").files()}
+
+
+def test_what_a_version_was_made_from_is_its_ancestor(world: World) -> None:
+    document = valid(program("export", "cyclonedx", "clean/iris"))
+    (ancestor,) = document["metadata"]["component"]["pedigree"]["ancestors"]
+    first = world.repository.version("iris@v1")
+    assert (ancestor["name"], properties(ancestor)["dataver:version:id"]) == ("iris", first.id)
+    described = json.loads(program("export", "croissant", "clean/iris"))
+    assert described["isBasedOn"] == [f"dataver://iris@{first.id}"]
+    told = json.loads(program("export", "openlineage", "clean/iris"))
+    check(told)
+    assert told["dataset"]["facets"]["dataver_version"]["derivedFrom"][0]["id"] == first.id
 
 
 @pytest.mark.parametrize("subject", ["iris@v1", "model:churn@v1"])
