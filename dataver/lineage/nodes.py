@@ -163,7 +163,8 @@ class ExternalNode:
 
     `tracked` are the names `KIND:ID` under which a run may be recorded here. `inputs` are the versions
     that the other tool says were read, None where it does not say; `unversioned` are inputs of its that
-    are no versions. `folder` has the model's files on this machine, where they are at hand.
+    are no versions. `folder` has the model's files on this machine, where they are at hand. `copy_of` is
+    the version whose files the node itself is, if it is one.
     """
 
     id: str
@@ -173,6 +174,7 @@ class ExternalNode:
     unversioned: tuple[str, ...] = ()
     folder: str = ""
     detail: str = ""
+    copy_of: ClaimedInput | None = None
 
 
 Node = VersionNode | RunNode | ModelNode | FileNode | SourceNode | ExternalNode

@@ -180,7 +180,13 @@ def lines_of(repository: Repository, place: Path) -> dict[str, list[list[str]]]:
             ["audit", f"run:{run}"],
             ["audit", EVIL],
         ],
-        "verify": [["verify"], ["verify", "iris@v1", "--deep"], ["verify", EVIL]],
+        "verify": [
+            ["verify"],
+            ["verify", "iris@v1", "--deep"],
+            ["verify", EVIL],
+            ["verify", "iris@v2", "--at", "data"],
+            ["verify", "iris@v1", "--at", EVIL],
+        ],
         "repair": [["repair"], ["repair", "--from", EVIL]],
         "gc": [["gc"]],
         "prune": [["prune", "iris", "--keep-last", "1"], ["prune", EVIL, "--keep-last", "1"]],
@@ -191,6 +197,17 @@ def lines_of(repository: Repository, place: Path) -> dict[str, list[list[str]]]:
             ["erase", EVIL, EVIL, "--reason", EVIL],
         ],
         "hold": [["hold", "iris@v1", EVIL], ["hold", "iris@v1"]],
+        "export": [
+            ["export", "azureml", "iris@v1", "--to", "exported", "--yaml", "iris.yml"],
+            ["export", "azureml", "iris@v1", "--to", EVIL, "--yaml", EVIL],
+            ["export", "azureml", "iris@v1", "--to", "exported", "--name", EVIL, "--yaml", "iris.yml"],
+            ["export", "azureml", "iris@v1", "--to", f"az://{EVIL}"],
+        ],
+        "azureml": [
+            ["azureml", "pipeline", "iris@v1", "--name", EVIL, "--code", EVIL],
+            ["azureml", "component", EVIL],
+            ["azureml", "bump", EVIL, "iris@v1"],
+        ],
         "doctor": [["doctor"]],
     }  # fmt: skip
 
