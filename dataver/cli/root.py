@@ -53,6 +53,7 @@ VERBS = {
     "models": "List the models that runs made.",
     "push": "Copy to another repository what it lacks.",
     "pull": "Copy from another repository what this one lacks.",
+    "import": "Bring history and names from other tools.",
     "sign": "Vouch for a version or a run with a key.",
     "verify-signature": "Check who signed a version or a run.",
     "trust": "List the keys whose signatures count.",

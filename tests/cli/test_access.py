@@ -65,9 +65,9 @@ WRITES = {
 }
 ELSEWHERE = {
     "init", "completion", "rewrite-parquet", "run", "merge", "repro", "sign", "verify-signature", "trust",
-    "link", "doctor",
+    "link", "import", "doctor",
 }  # fmt: skip
-"""Verbs that need no repository, more than one, keys, or that are tried below."""
+"""Verbs that need no repository, more than one, keys, another tool's, or that are tried below."""
 
 
 @pytest.fixture

@@ -46,6 +46,7 @@ LINES = {
     "models": "models",
     "push": "push --to elsewhere",
     "pull": "pull --from elsewhere",
+    "import": "import dvc .",
     "sign": "sign iris --key key",
     "verify-signature": "verify-signature iris",
     "trust": "trust list",
