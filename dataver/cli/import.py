@@ -10,7 +10,9 @@ command = family(
     {
         "dvc": "The outputs of DVC, a version for each commit.",
         "git-lfs": "The files of git-lfs, a version for each commit.",
+        "mlflow": "Runs and models of MLflow, and the data they read.",
     },
     "dataver import dvc ../project",
     "dataver import git-lfs ../photos",
+    "dataver import mlflow --experiment churn",
 )
