@@ -210,6 +210,13 @@ def test_branches(photos: Photos, repository: Repository) -> None:
     assert [info.message for info in repository.log("my-photos@side")] == ["on the side", "one"]
     assert take(repository, photos, every=True).versions == []
 
+    report = take(repository, photos, every=True, dataset="apart", branch="trunk")
+    assert [(made.branch, made.version) for made in report.versions] == [
+        ("trunk", None), ("trunk", None), ("side", None),
+    ]  # fmt: skip
+    assert [info.message for info in repository.log("apart@side")] == ["on the side", "one"]
+    assert take(repository, photos, every=True, dataset="apart", branch="trunk").versions == []
+
 
 def test_a_worktree_shares_the_objects(photos: Photos, repository: Repository, tmp_path: Path) -> None:
     photos.put("1.png", b"1")

@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field
-from functools import partial
+from functools import cache, partial
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from dataver.errors import BadInputError, PathNotFoundError
@@ -18,7 +19,7 @@ from dataver.integrations.importing.dvc_files import (
     outputs_of_file,
     outputs_of_lock,
 )
-from dataver.integrations.importing.git import ABSENT, FILE_MODES, Git, Item
+from dataver.integrations.importing.git import ABSENT, FILE_MODES, Commit, Git, Item
 from dataver.integrations.importing.importer import Line, Step
 from dataver.integrations.importing.lines import Track, nearest, tags_on
 from dataver.integrations.importing.names import dataset_name, mark
@@ -122,32 +123,35 @@ class DvcHistory:
     def trails(self, track: Track) -> list[Trail]:
         """What became of each output on a track; as they were before it is where they start from."""
         tree = self._git.tree(track.before) if track.before else {}
-        before = self._outputs(tree, track.before)
-        trails = _Trails(before)
+        ours = {path: item for path, item in tree.items() if self._is_ours(path)}
+        trails = _Trails(self._outputs(ours, tree, track.before))
         for commit, changes in self._git.changes(track.commits):
-            for change in changes:
-                if change.after == ABSENT:
-                    tree.pop(change.path, None)
-                else:
-                    tree[change.path] = change.after
-            if any(self._is_ours(change.path) for change in changes):
-                trails.step(commit, self._outputs(tree, commit))
+            is_ours = False
+            for path, _, after in changes:
+                for files in (tree, ours) if self._is_ours(path) else (tree,):
+                    is_ours = is_ours or files is ours
+                    if after == ABSENT:
+                        files.pop(path, None)
+                    else:
+                        files[path] = after
+            if is_ours:
+                trails.step(commit, self._outputs(ours, tree, commit))
         return [trail for trail in trails.all if trail.changes]
 
-    def _outputs(self, tree: Mapping[bytes, Item], commit: str) -> Outputs:
+    def _outputs(self, ours: Mapping[bytes, Item], tree: Mapping[bytes, Item], commit: str) -> Outputs:
         """The outputs by path, each with the file that names it; what git itself holds is none of DVC's."""
         found: Outputs = {}
-        for path, item in sorted(tree.items()):
-            if not self._is_ours(path) or path.endswith(PIPELINE) or item.mode not in FILE_MODES:
+        for path, item in sorted(ours.items()):
+            if path.endswith(PIPELINE) or item.mode not in FILE_MODES:
                 continue
-            for output in self._read(path, item, tree, commit):
+            for output in self._read(path, item, ours, commit):
                 if output.path not in tree and not (output.is_folder and _is_in(tree, output.path)):
                     found[output.path] = (output, path)
         return found
 
-    def _read(self, path: bytes, item: Item, tree: Mapping[bytes, Item], commit: str) -> list[Output]:
+    def _read(self, path: bytes, item: Item, ours: Mapping[bytes, Item], commit: str) -> list[Output]:
         is_lock = path.rpartition(b"/")[2] == LOCK
-        beside = tree.get(path.removesuffix(LOCK) + PIPELINE) if is_lock else None
+        beside = ours.get(path.removesuffix(LOCK) + PIPELINE) if is_lock else None
         key = (path, item.id, "" if beside is None else beside.id)
         if key not in self._parsed:
             problems: list[str] = []
@@ -224,28 +228,36 @@ def lines_of(
     parents = _parents(found)
     tops = [trail for _, trail in found if parents[id(trail)] is trail]
     names = dict(zip(map(id, tops), naming.names([trail.paths for trail in tops]), strict=True))
+    tags = {id(track): tags_on(git, track) for track in tracks}
+    read = cache(git.commit)
     lines = []
     for track, trail in found:
         parent = parents[id(trail)]
         shared = {commit for commit, _ in track.shared} if trail.start else set()
         forks = [change.commit for change in parent.changes if change.commit in shared]
-        steps = tuple(_step(git, change, store) for change in trail.changes)
-        fork = forks[-1] if forks else None
-        tags = nearest(track, [change.commit for change in trail.changes], tags_on(git, track))
-        lines.append(Line(names[id(parent)], track.branch, steps, fork, tags))
+        lines.append(
+            Line(
+                names[id(parent)],
+                track.branch,
+                tuple(_step(read(change.commit), change.output, store) for change in trail.changes),
+                forks[-1] if forks else None,
+                nearest(track, [change.commit for change in trail.changes], tags[id(track)]),
+                tracks[0].branch,
+            )
+        )
     return lines
 
 
 def _parents(found: Sequence[tuple[Track, Trail]]) -> dict[int, Trail]:
     """For each trail the one, of an earlier track, whose dataset it goes to: itself where there is none."""
     parents: dict[int, Trail] = {}
-    for at, (track, trail) in enumerate(found):
-        path = trail.start or trail.changes[0].output.path
-        parents[id(trail)] = trail
-        for other, earlier in found[:at]:
-            if other is not track and path in earlier.paths:
-                parents[id(trail)] = parents[id(earlier)]
-                break
+    homes: dict[bytes, Trail] = {}
+    for _, group in groupby(found, key=lambda pair: id(pair[0])):
+        trails = [trail for _, trail in group]
+        for trail in trails:
+            parents[id(trail)] = homes.get(trail.start or trail.changes[0].output.path, trail)
+        for trail in trails:
+            homes.update((path, parents[id(trail)]) for path in trail.paths if path not in homes)
     return parents
 
 
@@ -276,17 +288,10 @@ class Naming:
         return dataset_name(os.fsdecode(inside))
 
 
-def _step(git: Git, change: Change, store: DvcBytes) -> Step:
-    output = change.output
-    meta = {OUTPUT: os.fsencode(safe_spelling(output.path)).decode(), "dvc.md5": output.md5}
-    return Step(
-        git.commit(change.commit),
-        safe_spelling(output.path),
-        partial(store.content, output),
-        meta,
-        (OUTPUT,),
-        tuple(_sources(output)),
-    )
+def _step(commit: Commit, output: Output, store: DvcBytes) -> Step:
+    path = output.path.decode()
+    meta = {OUTPUT: path, "dvc.md5": output.md5}
+    return Step(commit, path, partial(store.content, output), meta, (OUTPUT,), tuple(_sources(output)))
 
 
 def _sources(output: Output) -> Iterator[Source]:

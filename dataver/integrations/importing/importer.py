@@ -57,8 +57,8 @@ class Line:
     """The versions of one dataset on one branch, oldest first.
 
     `names` are those that the dataset may have here, the one for a new dataset first. `fork` is the commit
-    of `main` that the branch begins at, None for `main` itself or a branch that shares nothing with it.
-    `tags` are names of git and the commit, one of the steps or the fork, that each means.
+    of the branch `trunk` that this one begins at, None for the trunk itself or where nothing is shared.
+    `tags` are names of git and the commit, one of the steps, that each means.
     """
 
     names: tuple[str, ...]
@@ -66,6 +66,7 @@ class Line:
     steps: tuple[Step, ...]
     fork: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    trunk: str = MAIN
 
 
 @dataclass(slots=True)
@@ -156,8 +157,9 @@ def _known(repository: Repository, line: Line, dataset: str) -> dict[str, str]:
     """The versions of a dataset that were imported for this line, by commit."""
     steps = {step.commit.id: step for step in line.steps}
     known: dict[str, str] = {}
-    for branch in dict.fromkeys((line.branch, MAIN)):
-        if branch not in _branches(repository, dataset):
+    branches = _branches(repository, dataset)
+    for branch in dict.fromkeys((line.branch, line.trunk)):
+        if branch not in branches:
             continue
         for info in repository.log(f"{dataset}@{branch}"):
             commit = info.meta.get(COMMIT, "")

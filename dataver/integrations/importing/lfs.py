@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import tempfile
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["import_git_lfs", "pointer"]
 
 POINTER_BYTES_MAX = 1024
+SMALL_BYTES_MAX = 1 << 20
 SELECTION = "git-lfs.selection"
 _VERSIONS = ("https://git-lfs.github.com/spec/v1", "https://hawser.github.com/spec/v1")
 _OID = re.compile(r"sha256:([0-9a-f]{64})")
@@ -65,16 +67,17 @@ def import_git_lfs(
         selection = " ".join([*(["--all-files"] if all_files else []), *pathspecs]) or "."
         store = _Objects(git)
         found: list[Line] = []
-        main: Sequence[str] = ()
+        main: Sequence[str] | None = None
         for track in tracks(git, asked.revision, asked.every, asked.branch):
             history = _History(git, store, track, pathspecs, all_files, report.refused)
             commits = history.commits
-            main = main or commits
+            main = commits if main is None else main
             shared = {commit for commit, _ in track.shared}
             forks = [commit for commit in main if commit in shared]
             steps = tuple(history.step(at, selection) for at in range(len(commits)))
             tags = nearest(track, commits, tags_on(git, track))
-            found.append(Line((name,), track.branch, steps, forks[-1] if forks else None, tags))
+            fork = forks[-1] if forks else None
+            found.append(Line((name,), track.branch, steps, fork, tags, asked.branch))
         tags_here = ref_names(git.refs("tags"), {line.branch for line in found})
         return import_lines(
             repository, found, report, tags_here, skip_missing=asked.skip_missing, progress=progress
@@ -139,7 +142,9 @@ class BlobPlace:
         return f"object {self.id} of git"
 
     def open(self) -> BinaryIO:
-        """A copy of it, which goes when it is closed."""
+        """What git has of it; a large one is copied to a file that goes when it is closed."""
+        if self.size <= SMALL_BYTES_MAX:
+            return io.BytesIO(self.git.read(self.id, SMALL_BYTES_MAX))
         copy = tempfile.TemporaryFile(prefix="dataver-import-")  # noqa: SIM115 - the caller closes it
         try:
             self.git.copy(self.id, copy)
