@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 READING_VERBS = {
     *("status", "list", "log", "show", "card", "ls", "cat", "stats", "diff", "checkout", "verify"),
     *("tag", "alias", "branch"),
+    "export azureml",
+    *(f"azureml {kind}" for kind in ("component", "pipeline", "schedule", "monitor", "bump")),
     *("lock", "split", "overlap", "drift", "lineage", "who-used", "verify-signature", "config", "audit"),
     *("export croissant", "export cyclonedx", "export openlineage", "export prov"),
 }
