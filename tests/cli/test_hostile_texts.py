@@ -181,6 +181,18 @@ def lines_of(repository: Repository, place: Path) -> dict[str, list[list[str]]]:
             ["audit", f"run:{run}"],
             ["audit", EVIL],
         ],
+        "export": [
+            ["export", "croissant", "iris@v1"],
+            ["export", "croissant", "iris@v2", "--base-url", EVIL],
+            ["export", "cyclonedx", "iris@v1"],
+            ["export", "cyclonedx", "churn@v1"],
+            ["export", "openlineage", "iris@v1"],
+            ["export", "openlineage", f"run:{run}"],
+            ["export", "openlineage", EVIL],
+            *(["export", "prov", "iris@v1", "--format", kind] for kind in ("json", "provn", "xml")),
+            ["export", "prov", EVIL],
+            ["export", "prov", "iris@v1", "-o", f"o{NAME}"],
+        ],
         "verify": [["verify"], ["verify", "iris@v1", "--deep"], ["verify", EVIL]],
         "repair": [["repair"], ["repair", "--from", EVIL]],
         "gc": [["gc"]],
@@ -192,7 +204,9 @@ def lines_of(repository: Repository, place: Path) -> dict[str, list[list[str]]]:
             ["erase", EVIL, EVIL, "--reason", EVIL],
         ],
         "hold": [["hold", "iris@v1", EVIL], ["hold", "iris@v1"]],
+        "served": [["served", "iris"], ["served", "iris", "--commit"], ["served", EVIL]],
         "doctor": [["doctor"]],
+        "telemetry": [["telemetry", "check"], ["telemetry", "queries"], ["telemetry", "queries", EVIL]],
     }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from dataver.repository import init, open_repository
 
 Run = Callable[..., Result]
 
-OPENS_NOTHING = {"init", "completion", "rewrite-parquet"}
+OPENS_NOTHING = {"init", "completion", "rewrite-parquet", "telemetry"}
 """These read no history."""
 
 LINES = {
@@ -57,7 +57,9 @@ LINES = {
     "lineage": "lineage iris",
     "who-used": "who-used iris",
     "config": "config",
+    "served": "served iris --commit",
     "audit": "audit churn@v1",
+    "export": "export cyclonedx iris",
     "verify": "verify",
     "repair": "repair",
     "gc": "gc",

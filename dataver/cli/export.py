@@ -1,0 +1,20 @@
+"""`dataver export`: what the repository knows, in the words of others."""
+
+from __future__ import annotations
+
+from dataver.cli.family import family
+
+KINDS = {
+    "croissant": "Describe the files and tables of a version as Croissant.",
+    "cyclonedx": "List what a model or version is made of as CycloneDX.",
+    "openlineage": "Tell a version or run as OpenLineage events.",
+    "prov": "Tell what something came from as W3C PROV.",
+}
+
+command = family(
+    "export",
+    "Write what is known of a version, model or run as a document of a standard.",
+    KINDS,
+    "dataver export croissant iris@v3 -o data/croissant.json",
+    "dataver export prov model:churn@v2 --format provn",
+)
