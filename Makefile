@@ -11,7 +11,7 @@ PYTEST_JOBS ?= 2
 
 TEST_ENV := .venv
 # What dataver works beside: each is installed into .venv-NAME, from the extra test-NAME, and tested by tests/NAME.
-BESIDE := azureml dvc mlflow standards telemetry tensorboard
+BESIDE := azureml dvc mlflow mltable standards telemetry tensorboard
 BESIDE_ENVS := $(BESIDE:%=.venv-%)
 DEMO_ENV := .venv-demo
 BENCH_ENV := .venv-bench
