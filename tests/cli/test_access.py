@@ -51,7 +51,6 @@ READ_ONLY = {
     "gc": "gc",
     "prune": "prune iris --keep-last 1",
     "erase": "erase iris 2.csv --reason asked",
-    "export": "export azureml iris --to exported --yaml iris.yml",
     "azureml": "azureml pipeline iris -o pipeline.yml",
 }
 WRITES = {

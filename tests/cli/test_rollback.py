@@ -66,7 +66,6 @@ LINES = {
     "prune": "prune iris --keep-last 1",
     "hold": "hold iris keep",
     "erase": "erase iris a.csv --reason asked",
-    "export": "export azureml iris --to exported --yaml iris.yml",
     "azureml": "azureml pipeline iris -o pipeline.yml",
 }
 OTHERWISE = {"run", "doctor"}

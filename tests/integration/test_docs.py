@@ -34,12 +34,11 @@ GUIDES = [
     PROJECT / "docs" / "tutorial-model.md",
     *sorted((PROJECT / "docs" / "howto").glob("*.md")),
 ]
-GUIDES.remove(PROJECT / "docs" / "howto" / "mlflow.md")  # It runs where MLflow is: tests/mlflow.
-GUIDES.remove(PROJECT / "docs" / "howto" / "import.md")  # Each section where its tool is, see `section`.
-GUIDES.remove(PROJECT / "docs" / "howto" / "standards.md")  # This runs in tests/standards.
-GUIDES.remove(PROJECT / "docs" / "howto" / "tensorboard.md")  # And this in tests/tensorboard.
-GUIDES.remove(PROJECT / "docs" / "howto" / "opentelemetry.md")  # And these in tests/telemetry.
-GUIDES.remove(PROJECT / "docs" / "howto" / "application-insights.md")
+ELSEWHERE = {
+    *("application-insights", "azureml", "import", "mlflow", "opentelemetry", "standards", "tensorboard"),
+}
+"""What runs where the other tool is: in tests/NAME."""
+GUIDES = [page for page in GUIDES if page.stem not in ELSEWHERE]
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
