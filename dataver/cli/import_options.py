@@ -19,7 +19,8 @@ DOCUMENT = (
     ' "versions": [{"dataset", "branch", "version": "v3" or null, "id", "commit", "source", "files",\n'
     '               "bytes", "created": bool}…],\n'
     ' "tags": [{"dataset", "name": "…" or null, "git", "id", "note"}…],\n'
-    ' "missing": [{"dataset", "commit", "path", "digest"}…], "refused": [{"file", "commit", "reason"}…]}'
+    ' "missing": [{"dataset", "commit", "path", "digest"}…], "refused": [{"file", "commit", "reason"}…],\n'
+    ' "unopened": {remote: reason}}'
 )
 
 
@@ -45,6 +46,8 @@ def history_options(function: Function) -> Function:
 
 def tell(report: Report) -> None:
     """What people should know besides: what was left out, and names that changed."""
+    for reason in report.unopened.values():
+        output.warn(f"not looked in: {reason}")
     for refused in report.refused[:SHOWN]:
         output.warn(f"left out, in commit {refused.commit[:12]}: {refused.reason}")
     for missing in report.missing[:SHOWN]:

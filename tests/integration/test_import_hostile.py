@@ -238,6 +238,31 @@ def test_revisions_are_no_options(hostile: Hostile, repository: Repository) -> N
             take(repository, hostile, revision=revision)
 
 
+def test_remotes_that_cannot_be_opened_are_told(hostile: Hostile, repository: Repository) -> None:
+    """As those whose package is not installed; one that was chosen must open."""
+    (hostile.folder / ".dvc" / "config").write_text(
+        "[core]\nremote = far\n['remote \"far\"']\nurl = nothing://a/b\n['remote \"chain\"']\nurl = a::b://c\n"
+    )
+    md5 = hashlib.md5(b"1").hexdigest()
+    hostile.output("a.dvc", "a", md5)
+    hostile.commit()
+    with pytest.raises(PathNotFoundError, match="nothing://a/b"):
+        take(repository, hostile)
+    report = take(repository, hostile, skip_missing=True)
+    assert set(report.unopened) == {"far", "chain"}
+    for chosen in ("far", "none", "nothing://a/b"):
+        with pytest.raises(BadInputError):
+            import_dvc(repository, Asked(str(hostile.folder)), remote=chosen)
+    hostile.keep(b"1")
+    assert take(repository, hostile).unopened == {}
+
+
+def test_outputs_without_a_digest_are_told(hostile: Hostile, repository: Repository) -> None:
+    (hostile.folder / "a.dvc").write_text("outs:\n- path: a\n  etag: '1'\n")
+    hostile.commit()
+    assert "no MD5" in take(repository, hostile).refused[0].reason
+
+
 def test_settings() -> None:
     plain, remotes = settings(
         [

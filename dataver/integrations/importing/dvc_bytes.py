@@ -35,12 +35,17 @@ class DvcBytes:
         *,
         remote: str | None = None,
         options: Mapping[str, str] | None = None,
+        unopened: dict[str, str] | None = None,
     ) -> None:
-        """`texts` are its files of configuration. `remote` is a name in them or a URL, for all others."""
+        """`texts` are its files of configuration. `remote` is a name in them or a URL, for all others.
+
+        `unopened` gets the remotes that nobody chose and that cannot be opened here, with the reason.
+        """
         plain, self._remotes = settings(list(texts))
         self._base = folder or os.curdir
         self._options = dict(options or {})
         self._chosen = remote
+        self._unopened = {} if unopened is None else unopened
         self._default = plain.get("core.remote", "")
         where = plain.get("cache.dir") or "cache"
         has_cache = folder is not None or os.path.isabs(os.path.expanduser(where))
@@ -81,7 +86,7 @@ class DvcBytes:
         """Where it is in a remote; each is asked once for a file that it has."""
         key = _key(pointed)
         if key not in self._far:
-            stores = map(self._remote, self._names_of_remotes(remote))
+            stores = filter(None, map(self._remote, self._names_of_remotes(remote)))
             found = next(filter(None, (store.find(key) for store in stores)), None)
             if found is None:
                 return None
@@ -95,7 +100,17 @@ class DvcBytes:
         first = [name for name in (own, self._default) if name in self._remotes]
         return list(dict.fromkeys([*first, *self._remotes]))
 
-    def _open(self, name: str) -> DigestStore:
+    def _open(self, name: str) -> DigestStore | None:
+        """A remote; None for one that nobody chose and that cannot be opened, as without its package."""
+        try:
+            return self._opened(name)
+        except BadInputError as error:
+            if self._chosen is not None:
+                raise
+            self._unopened[safe_spelling(name)] = str(error)
+            return None
+
+    def _opened(self, name: str) -> DigestStore:
         values = self._remotes.get(name)
         if values is None:
             if "/" not in name:

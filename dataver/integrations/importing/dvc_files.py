@@ -144,13 +144,19 @@ def _working_folders(pipeline: bytes | None, path: bytes) -> Mapping[str, str]:
 
 
 def _output(given: Mapping[str, Any], folder: bytes, what: str, urls: tuple[str, ...]) -> Output | None:
-    """An output; None for one that DVC does not keep, or has no MD5 of.
+    """An output; None for one that DVC does not keep.
 
-    `OutsideError` for a path that leads out of the repository, `BadInputError` for what is malformed.
+    `OutsideError` for a path that leads out of the repository, `BadInputError` for what is malformed, and
+    for what DVC names by the tags of a cloud, as it does where that keeps the versions.
     """
     md5 = given.get("md5")
-    if not md5 or given.get("cache") == "false":
+    if given.get("cache") == "false":
         return None
+    if not md5:
+        shown = safe_spelling(str(given.get("path")))
+        raise BadInputError(
+            f"{what} has no MD5 of its output {shown}: there is nothing to find or check it by"
+        )
     if not isinstance(md5, str) or not _MD5.fullmatch(md5):
         raise BadInputError(f"{what} names an output by {str(md5)[:60]!a}, which is no MD5")
     # DVC 3 says which hash it is; before, line ends of texts did not count.

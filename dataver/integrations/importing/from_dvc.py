@@ -78,10 +78,11 @@ def import_dvc(
         history = DvcHistory(git, project, inner_projects(tip, project), report.refused)
         if git.top is None:
             texts = [git.read(tip[_below(project, SETTINGS)].id, 1 << 20).decode("utf-8", "surrogateescape")]
-            store = DvcBytes(None, texts, remote=remote, options=options)
+            store = DvcBytes(None, texts, remote=remote, options=options, unopened=report.unopened)
         else:
             folder = os.path.join(git.top, os.fsdecode(project), ".dvc")
-            store = DvcBytes(folder, read_settings(folder), remote=remote, options=options)
+            texts = read_settings(folder)
+            store = DvcBytes(folder, texts, remote=remote, options=options, unopened=report.unopened)
         wanted = [_target(git, project, place, target) for target in targets]
         try:
             lines = lines_of(git, history, found, store, Naming(project, asked.dataset), wanted)

@@ -98,7 +98,7 @@ def import_lines(
     sizes: dict[str, int] = {}
     works = [_planned(repository, line, report, sizes) for line in lines]
     if report.missing and not skip_missing:
-        raise PathNotFoundError(_missing_text(report.missing))
+        raise PathNotFoundError(_missing_text(report))
     report.bytes = sum(sizes.values())
     watcher = progress or Silent()
     count = sum(len(work.pending) for work in works)
@@ -265,13 +265,15 @@ class _Inner:
         """The outer work goes on."""
 
 
-def _missing_text(missing: Sequence[Missing]) -> str:
+def _missing_text(report: Report) -> str:
+    missing = report.missing
     first = "; ".join(
         f"{one.path} ({one.digest}) of {one.dataset} in commit {one.commit[:12]}"
         for one in missing[:MISSING_SHOWN]
     )
     more = f"; and {len(missing) - MISSING_SHOWN} more" if len(missing) > MISSING_SHOWN else ""
+    unopened = "".join(f" ({reason})" for reason in report.unopened.values())
     return (
-        f"the bytes of {first}{more} are nowhere that was looked; nothing was imported. Fetch them with the "
-        "tool that has them, or import the versions that can be had with --skip-missing"
+        f"the bytes of {first}{more} are nowhere that was looked{unopened}; nothing was imported. Fetch them "
+        "with the tool that has them, or import the versions that can be had with --skip-missing"
     )

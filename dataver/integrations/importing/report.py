@@ -71,7 +71,10 @@ class Refused:
 
 @dataclass(slots=True)
 class Report:
-    """All of an import. `known` counts versions that were imported before, `bytes` what is to be read."""
+    """All of an import. `known` counts versions that were imported before, `bytes` what is to be read.
+
+    `unopened` are remotes that were not looked in, each with the reason.
+    """
 
     source: str
     dry_run: bool
@@ -80,6 +83,7 @@ class Report:
     tags: list[Tagged] = field(default_factory=list)
     missing: list[Missing] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
+    unopened: dict[str, str] = field(default_factory=dict)
     bytes: int = 0
 
     def to_json(self) -> dict[str, Any]:
