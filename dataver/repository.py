@@ -22,7 +22,7 @@ from dataver.names import (
     set_ref,
     undelete_dataset,
 )
-from dataver.progress import Progress
+from dataver.progress import Progress, observed
 from dataver.recording import Asked
 from dataver.refs import MAIN, check_dataset_name, require_dataset
 from dataver.results import (
@@ -117,6 +117,7 @@ class Repository(Comparisons, RunQueries, Upkeep):
 
     # Versions
 
+    @observed("commit")
     def commit(
         self,
         dataset: str,
@@ -162,7 +163,7 @@ class Repository(Comparisons, RunQueries, Upkeep):
         """
         from dataver.commit import CommitOptions, Committer
         from dataver.noting import kept_apart
-        from dataver.outcome import make_label
+        from dataver.outcome import make_label, told
         from dataver.source import open_source
 
         check_dataset_name(dataset)
@@ -181,7 +182,7 @@ class Repository(Comparisons, RunQueries, Upkeep):
         )
         label = make_label(self.session, message, author, time, meta, tags, allow_empty, provenance)
         committer = Committer(self.session, dataset, place, options, label)
-        return committer.result(committer.commit(progress))
+        return told(self, committer.result(committer.commit(progress)))
 
     def status(
         self, dataset: str, source: str | os.PathLike[str] | None = None, *, progress: Progress | None = None
@@ -254,6 +255,7 @@ class Repository(Comparisons, RunQueries, Upkeep):
             progress=progress, jobs=jobs,
         )  # fmt: skip
 
+    @observed("merge")
     def merge(
         self,
         ref: str,
@@ -267,10 +269,11 @@ class Repository(Comparisons, RunQueries, Upkeep):
 
         `ConflictError` where both lines changed the same paths. No data is copied.
         """
-        from dataver.outcome import merged
+        from dataver.outcome import merged, told
 
-        return merged(self.session, ref, branch, message, author, time)
+        return told(self, merged(self.session, ref, branch, message, author, time))
 
+    @observed("revert")
     def revert(
         self,
         ref: str,
@@ -281,10 +284,11 @@ class Repository(Comparisons, RunQueries, Upkeep):
         time: Time | None = None,
     ) -> CommitResult:
         """A new version on `branch` with the files of `ref`, and its sources. No data is copied."""
-        from dataver.outcome import reverted
+        from dataver.outcome import reverted, told
 
-        return reverted(self.session, ref, branch, message, author, time)
+        return told(self, reverted(self.session, ref, branch, message, author, time))
 
+    @observed("push")
     def push(
         self,
         refs: Sequence[str] = (),
@@ -306,6 +310,7 @@ class Repository(Comparisons, RunQueries, Upkeep):
         self.session.set_jobs(jobs)
         return push(self.session, _other(to, storage_options, self._offline).session, refs, progress=progress)
 
+    @observed("pull")
     def pull(
         self,
         refs: Sequence[str] = (),
@@ -356,6 +361,7 @@ class Repository(Comparisons, RunQueries, Upkeep):
         """Give a dataset another name; versions, refs and what folders are based on stay."""
         rename_dataset(self.session, dataset, new_name)
 
+    @observed("delete")
     def delete_dataset(self, dataset: str) -> None:
         """Take a dataset's name away. `undelete_dataset` brings it back until its data are collected."""
         delete_dataset(self.session, dataset)
@@ -373,6 +379,7 @@ class Repository(Comparisons, RunQueries, Upkeep):
 
     # Health
 
+    @observed("repair")
     def repair(
         self,
         *,

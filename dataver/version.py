@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from dataver.parts import Definition, SplitView
     from dataver.repository import Repository
     from dataver.store.base import View
+    from dataver.verify.copy_report import CopyReport
 
 
 class Writable(Protocol):
@@ -275,6 +276,36 @@ class Version(VersionReaders):
             include=include, exclude=exclude, overwrite=overwrite, skip_erased=skip_erased,
             progress=progress, jobs=jobs,
         )  # fmt: skip
+
+    def verify_at(
+        self,
+        place: str | os.PathLike[str],
+        path: str = "",
+        *,
+        allow_extra: bool = False,
+        progress: Progress | None = None,
+        jobs: int | None = None,
+    ) -> CopyReport:
+        """Compare every byte of a folder of this machine, or of one file, with the version.
+
+        For copies by whatever tool: mounted, downloaded, exported. `path` is what of the version should be
+        there. Files that are too many count as a difference unless `allow_extra` says otherwise.
+        """
+        from dataver.verify.copy import Wanted, compare
+
+        wanted = Wanted(self.name, self.id, self.tree, self._reader.files, path)
+        return compare(wanted, place, allow_extra=allow_extra, progress=progress, jobs=jobs)
+
+    def list_file(self) -> bytes:
+        """The list of the files for whoever has a copy of them and no way to the repository.
+
+        `dataver verify --at FOLDER --manifest FILE REF` reads it; an export puts it beside the files.
+        """
+        from dataver.verify.listed import document_of
+
+        repository = self.repository
+        name = (self.dataset_name, self._resolved.version.number or None)
+        return document_of(name, self._record, (repository.id, repository.url), self._reader.files)
 
     def split(self, part: str, by: Definition | None = None, *, path: str | None = None) -> SplitView:
         """The rows of one part of a split: `PART`, or `NAME/PART` where there are several splits.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from tests.azurite import Azurite
 
@@ -16,6 +18,16 @@ from tests.azurite import Azurite
 # a shared machine makes any single example slow now and then, and these are not timed tests.
 settings.register_profile("quick", max_examples=50, stateful_step_count=30, deadline=None, print_blob=True)
 settings.register_profile("long", max_examples=5_000, stateful_step_count=100, deadline=None, print_blob=True)
+# `mutation` finds the same each time, and stops at the first failure: that there is one is enough.
+settings.register_profile(
+    "mutation",
+    max_examples=20,
+    stateful_step_count=30,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 AUTHOR = "Test Author <test@example.org>"
@@ -55,14 +67,30 @@ def azure(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
-    """moto's S3 service, in this process."""
-    from moto.server import ThreadedMotoServer
+    """moto's S3 service, in this process.
 
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    It answers one request at a time: between moto's look whether an object is there and its put another
+    request could come, and two writers would be told that they created it.
+    """
+    from moto.moto_server.werkzeug_app import (
+        DomainDispatcherApplication,
+        MotoRequestHandler,
+        create_backend_app,
+    )
+    from werkzeug.serving import make_server
+
+    service, one = DomainDispatcherApplication(create_backend_app), threading.Lock()
+
+    def in_turn(environ: Any, start_response: Any) -> list[bytes]:
+        with one:
+            return list(service(environ, start_response))
+
+    server = make_server("127.0.0.1", 0, in_turn, threaded=True, request_handler=MotoRequestHandler)
+    answering = threading.Thread(target=server.serve_forever, daemon=True)
+    answering.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    answering.join()
 
 
 @pytest.fixture

@@ -11,7 +11,10 @@ from pathlib import Path
 
 @contextmanager
 def permissions_hold_for_root() -> Iterator[None]:
-    """Root may write what nobody may; this thread lays that right, `CAP_DAC_OVERRIDE`, down for a while."""
+    """Root may read and write what nobody may; this thread lays those rights down for a while.
+
+    They are `CAP_DAC_OVERRIDE` and `CAP_DAC_READ_SEARCH`.
+    """
     if os.geteuid():
         yield
         return
@@ -20,7 +23,7 @@ def permissions_hold_for_root() -> Iterator[None]:
     data = (ctypes.c_uint32 * 6)()
     assert libc.capget(header, data) == 0
     before = data[0]
-    data[0] = before & ~(1 << 1)
+    data[0] = before & ~(1 << 1 | 1 << 2)
     assert libc.capset(header, data) == 0
     try:
         yield

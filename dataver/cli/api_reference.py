@@ -49,6 +49,7 @@ from dataver.tables.drift import (
 from dataver.tables.measures import Measure
 from dataver.tables.view import TableColumn, TableStatistics
 from dataver.tables.writer import ParquetWritten
+from dataver.verify.copy_report import ChangedFile, CopyReport
 
 # A signature that is longer gets a line for each parameter.
 WIDTH = 98
@@ -110,6 +111,8 @@ def reference() -> str:
         value = getattr(results, name)
         if isinstance(value, type) and dataclasses.is_dataclass(value):
             parts += [f"### {name}\n", fields(value), text(value)]
+    for compared in (CopyReport, ChangedFile):
+        parts += [f"### {compared.__name__}\n", fields(compared), text(compared)]
     parts += ["## Tables\n", text(tables)]
     for table in (TableStatistics, TableColumn, TableChange, ColumnMove, ParquetWritten):
         parts += [f"### {table.__name__}\n", fields(table), text(table)]

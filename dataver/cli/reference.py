@@ -12,6 +12,7 @@ import click
 
 from dataver import errors
 from dataver.cli import PROGRAM, VERBS, faults, main
+from dataver.cli.family import Family
 
 # The help is as wide as the page, whatever the terminal.
 WIDTH = 98
@@ -43,7 +44,20 @@ def reference() -> str:
         assert command is not None
         verb_context = click.Context(command, context, verb, terminal_width=WIDTH)
         parts += [f"### {verb}\n", fenced(command.get_help(verb_context))]
+        if isinstance(command, Family):
+            parts += kinds(command, verb_context)
     return "\n".join(parts).rstrip("\n") + "\n"
+
+
+def kinds(family: Family, context: click.Context) -> list[str]:
+    """The kinds of a verb."""
+    parts = []
+    for kind in family.list_commands(context):
+        command = family.get_command(context, kind)
+        assert command is not None
+        kind_context = click.Context(command, context, kind, terminal_width=WIDTH)
+        parts += [f"#### {family.name} {kind}\n", fenced(command.get_help(kind_context))]
+    return parts
 
 
 def exit_codes() -> str:

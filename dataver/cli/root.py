@@ -39,6 +39,7 @@ VERBS = {
     "stats": "Show what the columns of Parquet files hold.",
     "diff": "Show what differs between two versions.",
     "drift": "Show how far columns moved away from those of a baseline.",
+    "served": "Show or commit what services have captured on this machine.",
     "checkout": "Write a version's files into a folder.",
     "tag": "Name a version for ever.",
     "alias": "Name a version, and move the name when told to.",
@@ -53,6 +54,8 @@ VERBS = {
     "models": "List the models that runs made.",
     "push": "Copy to another repository what it lacks.",
     "pull": "Copy from another repository what this one lacks.",
+    "export": "Hand a version to another tool, in that tool's own form.",
+    "azureml": "Write jobs of Azure Machine Learning, pinned by digest.",
     "sign": "Vouch for a version or a run with a key.",
     "verify-signature": "Check who signed a version or a run.",
     "trust": "List the keys whose signatures count.",
@@ -65,6 +68,7 @@ VERBS = {
     "who-used": "Find the runs and models that saw a file or version.",
     "config": "Show or change the settings of the repository.",
     "audit": "Show which data, code and environment made a model.",
+    "export": "Write what is known as a document of a standard.",
     "verify": "Check that every object is there and whole.",
     "repair": "Make whole what is damaged.",
     "gc": "Reclaim what nothing refers to.",
@@ -72,6 +76,7 @@ VERBS = {
     "erase": "Erase the bytes of a file for good.",
     "hold": "Keep a version, whatever else lets it go.",
     "doctor": "Check the environment and the repository; say what to do.",
+    "telemetry": "See whether telemetry arrives, and print queries for it.",
     "completion": "Print the completion script of a shell.",
 }
 

@@ -1,4 +1,4 @@
-"""`dataver verify`: check that every object is there and whole."""
+"""`dataver verify`: check that every object is there and whole, or that a copy is what a version has."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ from collections.abc import Iterator
 
 import click
 
-from dataver.cli import output
-from dataver.cli.options import verb
-from dataver.cli.session import Session
-from dataver.cli.types import REF
+from dataver.cli import output, verify_copy
+from dataver.cli.options import jobs_option, verb
+from dataver.cli.session import Session, keep
+from dataver.cli.types import PLACE, REF
 from dataver.errors import DamagedError
 from dataver.results import Harm, VerifyReport
 
 DOCUMENT = (
     '{"ok": bool, "objects", "bytes", "part": "K/N" or null, "erased",\n'
-    ' "damaged": [{"object", "reason", "harms": [{"dataset", "version", "path"}]}]}'
+    ' "damaged": [{"object", "reason", "harms": [{"dataset", "version", "path"}]}]}\n'
+    "with --at PATH:\n"
+    '{"ok": bool, "ref", "id", "tree", "path", "files", "bytes", "missing": [path…],\n'
+    ' "changed": [{"path", "reason"}…], "extra": [path…], "manifest": path or null}'
 )
 
 
@@ -24,25 +27,64 @@ DOCUMENT = (
     "dataver verify",
     "dataver verify iris@v3 --deep",
     "dataver verify --deep --part 3/7",
-    reads=True,
+    "dataver verify iris@v3 --at /mnt/inputs/iris",
     document=DOCUMENT,
 )
 @click.argument("ref", required=False, type=REF)
+@click.option(
+    "--at",
+    metavar="PATH|TIME|ENTRY",
+    expose_value=False,
+    callback=keep,
+    help="Compare the folder or file PATH with REF; or resolve names as of then, as other verbs do.",
+)
+@click.option("--path", metavar="PATH", default="", help="With --at: what of REF should be there.")
+@click.option(
+    "--manifest",
+    type=PLACE,
+    metavar="FILE",
+    help="With --at: the list of an export, .dataver.json, in place of a repository.",
+)
+@click.option("--allow-extra", is_flag=True, help="With --at: let files be that REF lacks.")
+@jobs_option
 @click.option("--deep", is_flag=True, help="Read every byte and compare its digest.")
 @click.option(
     "--part",
     metavar="K/N",
     help="With --deep: read part K of N in full; all N together read everything.",
 )
-def command(session: Session, ref: str | None, deep: bool, part: str | None) -> None:
+def command(
+    session: Session,
+    ref: str | None,
+    deep: bool,
+    part: str | None,
+    path: str,
+    manifest: str | None,
+    allow_extra: bool,
+    jobs: int | None,
+) -> None:
     """Check what REF reaches, or the whole repository.
 
     Without --deep: all objects exist and are well formed. Every damaged object is listed with each
     dataset, version and path that it harms; the exit code is 5 then.
+
+    With --at PATH every byte of that folder or file, whoever mounted, copied or downloaded it, is compared
+    with REF: what is missing, changed or extra is listed, and the exit code is 5. Where no repository is
+    named, the list that an export puts beside the files will do, if REF has the whole id.
     """
+    place = verify_copy.place_of(session)
+    if place is not None:
+        if ref is None or deep or part:
+            raise click.UsageError("--at PATH compares that with one REF, and always all of its bytes.")
+        verify_copy.run(session, ref, place, path, manifest, allow_extra, jobs)
+        return
+    if path or manifest or allow_extra:
+        raise click.UsageError("--path, --manifest and --allow-extra are for --at PATH.")
     if part is not None and not deep:
         raise click.UsageError("--part divides what --deep reads: give --deep as well.")
     repository = session.open()
+    if jobs is not None:
+        repository.session.jobs = jobs
     with session.watch() as progress:
         report = repository.verify(ref, deep=deep, part=part, progress=progress)
     session.answer(report.to_json, lambda: report_lines(report))

@@ -12,6 +12,7 @@ import click
 import pytest
 
 from dataver.cli import VERBS, main, reference
+from dataver.cli.family import Family
 
 if TYPE_CHECKING:
     from click.testing import Result
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 READING_VERBS = {
     *("status", "list", "log", "show", "card", "ls", "cat", "stats", "diff", "checkout", "verify"),
     *("tag", "alias", "branch"),
+    "export azureml",
+    *(f"azureml {kind}" for kind in ("component", "pipeline", "schedule", "monitor", "bump")),
     *("lock", "split", "overlap", "drift", "lineage", "who-used", "verify-signature", "config", "audit"),
 }
 WRITING_VERBS = {
@@ -34,19 +37,35 @@ PROJECT = Path(__file__).parents[2]
 
 
 def command_of(verb: str) -> click.Command:
-    command = main.get_command(click.Context(main), verb)
-    assert command is not None
+    """The command of a verb, or of a kind of one: `export croissant`."""
+    command: click.Command = main
+    for word in verb.split():
+        assert isinstance(command, click.Group)
+        found = command.get_command(click.Context(command), word)
+        assert found is not None
+        command = found
     return command
 
 
+KINDS = [
+    f"{verb} {kind}"
+    for verb in VERBS
+    if isinstance(command := command_of(verb), Family)
+    for kind in command.kinds
+]
+FAMILIES = {kind.split()[0] for kind in KINDS}
+"""Verbs that only say which kinds they have."""
+ALL = [*VERBS, *KINDS]
+
+
 def test_every_verb_of_the_contract_is_there() -> None:
-    assert set(VERBS) >= READING_VERBS | WRITING_VERBS
+    assert set(ALL) >= READING_VERBS | WRITING_VERBS
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", ALL)
 def test_help_of_every_verb_ends_with_an_example(verb: str, run: Callable[..., Result]) -> None:
     for option in ("--help", "-h"):
-        result = run(verb, option)
+        result = run(*verb.split(), option)
         assert result.exit_code == 0
         assert result.stderr == ""
         _, heading, examples = result.stdout.rpartition("\nExample")
@@ -54,7 +73,7 @@ def test_help_of_every_verb_ends_with_an_example(verb: str, run: Callable[..., R
         assert f"dataver {verb} " in examples + " " or f"dataver {verb}\n" in examples
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", ALL)
 def test_examples_are_read_by_the_parser(verb: str) -> None:
     """An example that the parser refuses teaches the wrong thing."""
     import shlex
@@ -65,11 +84,11 @@ def test_examples_are_read_by_the_parser(verb: str) -> None:
             continue
         words = shlex.split(example.partition(" | ")[0].partition(" > ")[0], comments=True)
         assert words[0] == "dataver"
-        arguments = words[words.index(verb) + 1 :]
+        arguments = words[words.index(verb.rsplit(maxsplit=1)[-1]) + 1 :]
         command.make_context(verb, arguments, parent=click.Context(main, **main.context_settings))
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", [verb for verb in ALL if verb not in FAMILIES])
 def test_json_is_an_option_of_every_verb_but_cat(verb: str) -> None:
     names = {name for parameter in command_of(verb).params for name in parameter.opts}
     assert ("--json" in names) == (verb != "cat")
