@@ -116,7 +116,7 @@ mutate: $(MUTATE_ENV)/.made
 	$(MUTATE_ENV)/bin/python -m tests.mutation $(GROUPS)
 
 # Long lives: the models of a repository, crashes and faults, simulated machines, and every test marked `soak`.
-SIMULATION_SEEDS ?= 0..3000
+SIMULATION_SEEDS ?= 0..2000
 soak: $(TEST_ENV)/.made $(AZURITE)/.made-$(AZURITE_VERSION)
 	HYPOTHESIS_PROFILE=long $(TEST_ENV)/bin/python -m pytest -n $(PYTEST_JOBS) -q -m '' $(wildcard tests/stateful tests/fault)
 	$(TEST_ENV)/bin/python -m tests.simulation --seeds $(SIMULATION_SEEDS)

@@ -67,8 +67,9 @@ class Applier:
 
     def apply(self, operations: Iterable[Operation]) -> None:
         """Apply all. Where checked, one that may not follow is a `ConflictError`."""
+        one = self._one  # Looked up once: that makes a function of it.
         for operation in operations:
-            self._one(operation)
+            one(operation)
 
     def _set(self, key: bytes, value: bytes | None) -> None:
         self._state.changes[key] = value
