@@ -29,7 +29,7 @@ from dataver.lineage.known import Known
 from dataver.lineage.local_model import LocalModel, local_model
 from dataver.lineage.nodes import ClaimedInput, ExternalNode, ModelNode, Node, RunNode, external_node
 from dataver.log.run_state import RunState
-from dataver.progress import Progress
+from dataver.progress import Progress, observed
 from dataver.results import Json, rfc3339
 from dataver.values import dataclass
 
@@ -176,6 +176,7 @@ class AuditReport:
         return None if environment is None else asdict(environment)
 
 
+@observed("audit")
 def audit(
     repository: Reads,
     model: str,
@@ -435,6 +436,8 @@ def _judge(report: AuditReport, origin: str) -> None:
             )
         if found.node.state == "deleted":
             warnings.append(f"the dataset {found.node.name} was deleted since")
+        if found.unverified:
+            warnings.append(f"nobody knows whether {found.name} is what the run read: {found.unverified}")
     external = report.subject.external
     for name in external.unversioned if external is not None else ():
         warnings.append(f"the tracker has an input that is no version: {name}")

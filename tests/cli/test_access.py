@@ -43,6 +43,7 @@ READ_ONLY = {
     "lineage": "lineage model:churn@v1",
     "who-used": "who-used iris@v1",
     "config": "config",
+    "served": "served served",
     "audit": "audit model --verify",
     "export": "export prov model:churn@v1",
     "verify": "verify --deep",
@@ -50,6 +51,7 @@ READ_ONLY = {
     "gc": "gc",
     "prune": "prune iris --keep-last 1",
     "erase": "erase iris 2.csv --reason asked",
+    "azureml": "azureml pipeline iris -o pipeline.yml",
 }
 WRITES = {
     "commit": "commit iris data -m more --allow-empty",
@@ -66,9 +68,9 @@ WRITES = {
 }
 ELSEWHERE = {
     "init", "completion", "rewrite-parquet", "run", "merge", "repro", "sign", "verify-signature", "trust",
-    "link", "doctor", "telemetry",
+    "link", "import", "doctor", "telemetry",
 }  # fmt: skip
-"""Verbs that need no repository, more than one, keys, or that are tried below."""
+"""Verbs that need no repository, more than one, keys, another tool's, or that are tried below."""
 
 
 @pytest.fixture
