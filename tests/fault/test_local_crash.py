@@ -8,13 +8,14 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from dataver.errors import ObjectMissingError, StoreError
 from dataver.store.local import LocalStore
+from tests.fault.disks import Limited, mounting
 
 KILLS = 15
 PART_BYTES = 10_000
@@ -27,7 +28,6 @@ from dataver.store.local import LocalStore
 store = LocalStore(sys.argv[1])
 block = os.urandom({PART_BYTES})
 number = 0
-print("ready", flush=True)
 while True:
     body = [number.to_bytes(8, "big"), *[block] * {PARTS}]
     digest = hashlib.sha256(b"".join(body)).digest()
@@ -36,6 +36,8 @@ while True:
     assert store.put_new(f"log/{{name}}", [digest, b"entry"])
     store.put_hint("log/HINT", digest * 100)
     number += 1
+    if number == 1:
+        print("ready", flush=True)
 """
 
 
@@ -83,41 +85,53 @@ def _check_all(store: LocalStore) -> int:
     return len(packs)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MiB. Only root can make one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = os.geteuid() == 0 and subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m,nr_inodes=30", "tmpfs", str(folder)],
-        check=False,
-        capture_output=True,
-    )
-    if not mounted or mounted.returncode:
-        pytest.skip("this user cannot mount a small file system")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+# A file system of 1 MiB with room for 30 names, in a namespace of this program's own.
+ON_A_SMALL_DISK = """
+import subprocess, sys
+from contextlib import nullcontext
+from pathlib import Path
+from tests.fault import test_local_crash
+
+folder = Path(sys.argv[1])
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,nr_inodes=30", "tmpfs", str(folder)], check=True)
+test_local_crash.check_without_space(folder, nullcontext(), "No space left on device")
+test_local_crash.check_without_names(folder)
+"""
 
 
-def test_a_full_disk(small_disk: Path) -> None:
-    store = LocalStore(small_disk / "repository")
+def test_a_full_disk(tmp_path: Path) -> None:
+    check_without_space(tmp_path, Limited(tmp_path, []).full(600_000), "File too large")
+    start = mounting()
+    if start is not None:
+        (tmp_path / "small").mkdir()
+        line = [*start, sys.executable, "-c", ON_A_SMALL_DISK, str(tmp_path / "small")]
+        done = subprocess.run(
+            line, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def check_without_space(folder: Path, full: AbstractContextManager[None], told: str) -> None:
+    store = LocalStore(folder / "repository")
     assert store.put_new("packs/aa/1", b"x" * 500_000)
-    for barrier in (True, False):
-        with pytest.raises(StoreError, match="No space left on device; free space") as raised:
-            store.put_new("packs/aa/2", [b"x" * 1000] * 900, barrier=barrier)
-        assert raised.value.exit_code == 7
-        with pytest.raises(ObjectMissingError):
-            store.get("packs/aa/2")
-    with pytest.raises(StoreError, match="No space left"):
-        store.put_hint("log/HINT", b"x" * 900_000)
+    with full:
+        for barrier in (True, False):
+            with pytest.raises(StoreError, match=f"{told}; free space") as raised:
+                store.put_new("packs/aa/2", [b"x" * 1000] * 900, barrier=barrier)
+            assert raised.value.exit_code == 7
+            with pytest.raises(ObjectMissingError):
+                store.get("packs/aa/2")
+        with pytest.raises(StoreError, match=told):
+            store.put_hint("log/HINT", b"x" * 900_000)
     assert [info.key for info in store.list("")] == ["packs/aa/1"]
     assert store.remove_leftovers(age_s_min=-3600) == (0, 0), "the failed writes gave their space back"
     store.delete("packs/aa/1")
     assert store.put_new("packs/aa/2", [b"x" * 1000] * 900)
 
 
-def test_a_disk_without_room_for_another_name(small_disk: Path) -> None:
-    store = LocalStore(small_disk / "repository")
+def check_without_names(folder: Path) -> None:
+    """On a disk without room for another name."""
+    store = LocalStore(folder / "other")
     stored: list[str] = []
 
     def fill() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,3 +25,14 @@ def test_whichever_call_fails(tmp_path: Path, verb: Verb, fault: Fault) -> None:
     # A read may be spoiled, and not a write.
     assert tally.faults == tally.calls or fault in (Fault.CORRUPT, Fault.SHORT)
     assert tally.faults
+
+
+def test_the_summary_counts_what_was_done() -> None:
+    line = [sys.executable, "-m", "tests.fault", "--quick", "--json", "--only", "hold"]
+    done = subprocess.run(line, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout)["verbs"]["hold"]
+    # Each fault but the two that spoil reads strikes once at each call.
+    assert 4 * counts["calls"] < counts["faults"] < 6 * counts["calls"]
+    assert 0 < counts["states_tried"] <= counts["states"]
+    assert counts["system_calls"] > 5
