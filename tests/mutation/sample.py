@@ -11,7 +11,7 @@ from random import Random
 from mutmut.__main__ import copy_also_copy_files, copy_src_dir, create_mutants, setup_source_paths
 from mutmut.mutation.file_mutation import filter_mutants_with_type_checker
 
-from tests.mutation.results import LEFT_OUT, SKIPPED, Results, meta_files
+from tests.mutation.results import LEFT_OUT, REFUSED_CODE, SKIPPED, Results, meta_files
 
 SEED = 1
 
@@ -27,6 +27,7 @@ def choose(share: float) -> None:
     for file in meta_files(Path.cwd()):
         document = json.loads(file.read_text())
         codes = document["exit_code_by_key"]
+        codes |= dict.fromkeys((name for name in codes if name in refused), REFUSED_CODE)
         left = Results(dict.fromkeys((name for name in codes if name not in refused), LEFT_OUT))
         for function, names in left.by_function().items():
             count = min(len(names) - 1, round((1 - share) * len(names)))
