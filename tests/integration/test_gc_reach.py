@@ -14,6 +14,7 @@ import pytest
 
 from dataver.chunking import ChunkerParameters
 from dataver.format.entry import CHECKPOINT_EVERY
+from dataver.format.operations import ConfigSet
 from dataver.format.table_statistics import statistics_key
 from dataver.gc import collect
 from dataver.gc.listing import list_contents
@@ -127,6 +128,16 @@ def test_statistics_are_kept_of_tables_however_they_are_called(repository: Repos
         assert (there is not None) is file.path.lower().endswith(".parquet")
 
 
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_statistics_are_alive_of_more_tables_than_are_looked_up_at_once(
+    repository: Repository, folder: Path, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dataver.gc.trace.BATCH", batch)
+    tables(folder)
+    repository.commit("d", folder, stats=True)
+    assert all_is_alive(repository)
+
+
 def all_is_alive(repository: Repository) -> bool:
     """Whether a trace reaches every chunk and every object that is in the store."""
     session = repository.session
@@ -191,6 +202,40 @@ def test_states_of_the_log_are_alive_whatever_is_collected(repository: Repositor
     fresh = Repository(repository.url)
     assert [dict(fresh.session.log.state_at(n).items()) for n in range(len(before))] == before
     assert fresh.verify(deep=True).ok
+
+
+def test_a_state_stays_that_shares_nothing_with_later_ones_which_share(repository: Repository) -> None:
+    """Each state that the log names is followed, also behind one of which all was seen."""
+    session = repository.session
+    log, who = session.log, session.who(None)
+
+    def checkpoint(first: int, last: int, value: str) -> None:
+        """Change so many settings right before the next entry that names a state."""
+        while (log.tail().entry.number + 2) % CHECKPOINT_EVERY:
+            log.append(lambda _: (ConfigSet("k", str(log.tail().entry.number)),), who)
+        changes = tuple(ConfigSet(f"key {number:05}", value) for number in range(first, last))
+        for operations in (changes, (ConfigSet("k", value),)):
+            log.append(lambda _, these=operations: these, who)  # type: ignore[misc]
+
+    checkpoint(0, 3_000, "one")
+    checkpoint(0, 3_000, "two")
+    checkpoint(0, 10, "three")
+    checkpoint(0, 10, "four")
+    numbers = [number * CHECKPOINT_EVERY for number in range(1, 5)]
+    before = [dict(log.state_at(number).items()) for number in numbers]
+    assert collect(session, yes=True, grace_s=0).swept == 0
+    fresh = Repository(repository.url).session.log
+    assert [dict(fresh.state_at(number).items()) for number in numbers] == before
+
+
+@pytest.mark.parametrize("last", [1, 2, CHECKPOINT_EVERY - 1, CHECKPOINT_EVERY, CHECKPOINT_EVERY + 1])
+def test_a_log_of_any_length_is_traced(repository: Repository, last: int) -> None:
+    session = repository.session
+    while session.log.tail().entry.number < last:
+        session.log.append(lambda _: (ConfigSet("k", "v"),), session.who(None))
+    traced = trace(session, session.newest(), Silent())
+    assert len(traced.state_packs) == last // CHECKPOINT_EVERY
+    assert (traced.roots.reached, traced.roots.lost) == ({}, {})
 
 
 def test_of_a_collection_nothing_is_left_but_what_is_alive(repository: Repository, folder: Path) -> None:

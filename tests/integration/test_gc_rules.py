@@ -20,6 +20,7 @@ from dataver.gc.repack import DEAD_BYTES_MIN, worth_rewriting
 from dataver.gc.run import ATTEMPTS_MAX
 from dataver.hashing import blake3_digest
 from dataver.keys import HINT_KEY, LOG_PREFIX, PACK_PREFIX, SEGMENT_PREFIX, pack_key
+from dataver.packs import FRAME_BYTES_TARGET
 from dataver.repository import Repository
 from dataver.store.base import ObjectInfo, Wrapper
 from tests.repositories import memory_repository, over
@@ -366,6 +367,19 @@ def test_packs_of_mostly_dead_bytes_are_worth_a_copy_where_there_are_many() -> N
     )
     expected = [blake3_digest(b"mostly_dead"), blake3_digest(b"just_enough")]
     assert worth_rewriting(live) == sorted(expected)
+
+
+def test_a_report_says_how_much_is_dead_in_packs_that_stay(repository: Repository, tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}").write_bytes(random.Random(number).randbytes(200_000))
+    repository.commit("d", tmp_path)
+    repository.commit("e", tmp_path / "1")
+    assert collect(repository.session, grace_s=0).partly_dead_bytes == 0
+    repository.delete_dataset("d")
+    report = collect(repository.session, grace_s=0)
+    assert 400_000 - 3 * FRAME_BYTES_TARGET < report.partly_dead_bytes <= 400_000
+    repository.delete_dataset("e")
+    assert collect(repository.session, grace_s=0).partly_dead_bytes == 0  # All of it goes.
 
 
 # What stops a collection

@@ -8,21 +8,18 @@ why some may survive, stands in `docs/explanation/mutation.md`.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from random import Random
 
 from tests.mutation.groups import GROUPS, Group
-from tests.mutation.results import LEFT_OUT, SKIPPED, Results, meta_files, read, table
+from tests.mutation.results import Results, read, table
 
 PROJECT = Path(__file__).parents[2]
 WORK = PROJECT / ".mutation"
-SEED = 1
 
 
 def prepare(name: str, group: Group) -> Path:
@@ -59,25 +56,12 @@ def mutmut(place: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def leave_out(place: Path, share: float) -> None:
-    """Of each function's mutants have only this share tried, and one at least; each time the same."""
-    mutmut(place, "run", "--max-children", "1", "none")  # makes them, and tries none
-    for file in meta_files(place):
-        document = json.loads(file.read_text())
-        codes = document["exit_code_by_key"]
-        for names in Results(dict.fromkeys(codes, LEFT_OUT)).by_function().values():
-            count = min(len(names) - 1, round((1 - share) * len(names)))
-            for name in Random(f"{SEED} {names[0]}").sample(names, count):
-                codes[name] = SKIPPED
-        file.write_text(json.dumps(document, indent=4))
-
-
 def run(name: str, group: Group, *, again: bool, share: float) -> Results:
     """The results of a group. `again`: only survivors are tried, against the tests of now."""
     place = prepare(name, group)
     survivors = read(place).survivors() if again else []
     if share < 1 and not again:
-        leave_out(place, share)
+        subprocess.run([sys.executable, "-m", "tests.mutation.sample", str(share)], cwd=place, check=True)
     mutmut(place, "run", "--max-children", "1", *survivors)
     results = read(place)
     for survivor in results.survivors():

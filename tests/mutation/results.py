@@ -17,8 +17,8 @@ REFUSED, KILLED, TIMED_OUT, SURVIVED, UNTESTED, LEFT_OUT = (
     "no test",
     "not tried",
 )
-SKIPPED = 34
-"""What mutmut keeps for one that it is not to try."""
+SKIPPED, REFUSED_CODE = 34, 37
+"""What mutmut keeps for one that it is not to try, and for one that types refuse."""
 _OF_EXIT_CODE = {
     None: LEFT_OUT,
     SKIPPED: LEFT_OUT,
