@@ -11,14 +11,17 @@ PYTEST_JOBS ?= 2
 
 TEST_ENV := .venv
 # What dataver works beside: each is installed into .venv-NAME, from the extra test-NAME, and tested by tests/NAME.
-BESIDE := mlflow azureml mltable
+BESIDE := azureml dvc mlflow mltable standards telemetry tensorboard
 BESIDE_ENVS := $(BESIDE:%=.venv-%)
 DEMO_ENV := .venv-demo
 BENCH_ENV := .venv-bench
+MUTATE_ENV := .venv-mutate
 AZURITE := .azurite
+KUSTO := .kusto
 NATIVE := dataver/_native.c dataver/_blake3.h
 # Newer releases need a newer Node than Debian has.
 AZURITE_VERSION := 3.35.0
+KUSTO_VERSION := 12.4.1
 
 # make_env FOLDER: a virtual environment in FOLDER, unless a whole one is there (pip comes last).
 define make_env
@@ -30,11 +33,11 @@ endef
 install = $(1)/bin/python -m pip install -qq --disable-pip-version-check $(2)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench fuzz soak clean
+.PHONY: help demo test lint format bench fuzz mutate soak clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
-	@echo 'also: make lint, format, bench, fuzz, soak, clean'
+	@echo 'also: make lint, format, bench, fuzz, mutate, soak, clean'
 
 $(TEST_ENV)/.made: pyproject.toml $(NATIVE)
 	$(call make_env,$(TEST_ENV))
@@ -47,6 +50,13 @@ $(BESIDE_ENVS:%=%/.made): .venv-%/.made: pyproject.toml $(NATIVE)
 	$(call make_env,.venv-$*)
 	@echo "installing dataver and what it is tested beside into .venv-$*"
 	@$(call install,.venv-$*,-e '.[test-$*]')
+	@touch $@
+
+# mutmut, and of the test tools only those that it runs.
+$(MUTATE_ENV)/.made: pyproject.toml $(NATIVE)
+	$(call make_env,$(MUTATE_ENV))
+	@echo "installing dataver and mutmut into $(MUTATE_ENV)"
+	@$(call install,$(MUTATE_ENV),-e '.[mutate]')
 	@touch $@
 
 # The demo installs what a user gets, and scikit-learn alone, without its dependencies, for the CSV and JPEG files it ships.
@@ -64,10 +74,17 @@ $(AZURITE)/.made-$(AZURITE_VERSION):
 	@npm install --prefix $(AZURITE) azurite@$(AZURITE_VERSION) --no-audit --no-fund --loglevel=error >/dev/null
 	@touch $@
 
+# Microsoft's own parser of Kusto's language, for the tests of the queries that come with dataver.
+$(KUSTO)/.made-$(KUSTO_VERSION):
+	@command -v npm >/dev/null || { echo "make: the tests of queries run in node, which comes from npm" >&2; exit 1; }
+	@echo "installing the parser of Kusto's language into $(KUSTO)"
+	@npm install --prefix $(KUSTO) @kusto/language-service-next@$(KUSTO_VERSION) --no-audit --no-fund --loglevel=error >/dev/null
+	@touch $@
+
 demo: $(DEMO_ENV)/.made
 	@PATH="$(CURDIR)/$(DEMO_ENV)/bin:$$PATH" sh docs/demo/demo.sh
 
-test: lint $(AZURITE)/.made-$(AZURITE_VERSION) $(BESIDE_ENVS:%=%/.made)
+test: lint $(AZURITE)/.made-$(AZURITE_VERSION) $(KUSTO)/.made-$(KUSTO_VERSION) $(BESIDE_ENVS:%=%/.made)
 	$(TEST_ENV)/bin/python -m pytest -n $(PYTEST_JOBS) -q
 	@set -e; for beside in $(BESIDE); do echo "tests/$$beside"; .venv-$$beside/bin/python -m pytest -q tests/$$beside; done
 
@@ -94,11 +111,15 @@ fuzz: $(TEST_ENV)/.made $(AZURITE)/.made-$(AZURITE_VERSION)
 	$(TEST_ENV)/bin/python -m tests.fuzzing --guided --seconds $(FUZZ_SECONDS)
 	HYPOTHESIS_PROFILE=long $(TEST_ENV)/bin/python -m pytest -n $(PYTEST_JOBS) -q $(wildcard tests/property)
 
+# What the tests say to code that is a little wrong, where it may lose data. One group: make mutate GROUPS=gc
+mutate: $(MUTATE_ENV)/.made
+	$(MUTATE_ENV)/bin/python -m tests.mutation $(GROUPS)
+
 # Long lives: the models of a repository, crashes and faults, and every test marked `soak`.
 soak: $(TEST_ENV)/.made $(AZURITE)/.made-$(AZURITE_VERSION)
 	HYPOTHESIS_PROFILE=long $(TEST_ENV)/bin/python -m pytest -n $(PYTEST_JOBS) -q -m '' $(wildcard tests/stateful tests/fault)
 	$(TEST_ENV)/bin/python -m pytest -q -m soak --ignore=tests/stateful --ignore=tests/fault || test $$? -eq 5
 
 clean:
-	rm -rf $(TEST_ENV) $(BESIDE_ENVS) $(DEMO_ENV) $(BENCH_ENV) $(AZURITE) build dist *.egg-info .hypothesis .fuzz .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dataver/*.so
+	rm -rf .venv .venv-* $(AZURITE) $(KUSTO) build dist *.egg-info .hypothesis .fuzz .mutation .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dataver/*.so
 	find dataver tests docs benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -21,7 +21,7 @@ from dataver.globs import path_filter
 from dataver.noting import reads_of
 from dataver.objects import Objects
 from dataver.paths import REPOSITORY_FOLDER, check_paths, host_problem, safe_spelling
-from dataver.progress import Progress, Silent
+from dataver.progress import Progress, Silent, observed
 from dataver.recording import Asked
 from dataver.refs import Resolved
 from dataver.results import CheckoutResult
@@ -41,6 +41,7 @@ LEFTOVER_AGE_NS = 3600 * 10**9
 """Temporary files of a checkout that was killed go after so long; younger ones may be in use."""
 
 
+@observed("checkout")
 def check_out(
     session: Session,
     resolved: Resolved,

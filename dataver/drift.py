@@ -16,7 +16,7 @@ from dataver import tabular
 from dataver.errors import BadInputError, DataverError, PathNotFoundError
 from dataver.parts import Definition, SplitView, parse_node, tables_of
 from dataver.paths import safe_spelling
-from dataver.progress import Progress, Silent
+from dataver.progress import Progress, Silent, observed
 from dataver.tables.criteria import AUTO, Criteria, make_criteria
 from dataver.tables.drift import ColumnDrift, DriftReport, DriftSide, compare_column, compare_schemas
 
@@ -54,6 +54,7 @@ def of_nodes(
     return between(sides[0], sides[1], path, **options)
 
 
+@observed("drift")
 def between(
     baseline: Version | SplitView,
     target: Version | SplitView,

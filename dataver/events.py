@@ -1,8 +1,8 @@
 """What happens to runs, told to integrations; nothing of them is needed here.
 
 An integration names an object under the entry-point group `dataver.run_hooks`, or registers it. Of the
-methods `run_started(run)`, `model_logged(run, model)`, `run_ending(run)`, when more can be logged to it,
-and `run_ended(run)`, when it is recorded, it has those that it needs.
+methods `run_started(run)`, `tracker_added(run, tracker)`, `model_logged(run, model)`, `run_ending(run)`,
+when more can be logged to it, and `run_ended(run)`, when it is recorded, it has those that it needs.
 Entry points are loaded when the first run of a process starts. A hook that fails is a warning, and
 never fails the run.
 """

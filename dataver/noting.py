@@ -10,6 +10,7 @@ from dataver.errors import DataverError, RefNotFoundError
 from dataver.format.version import VersionRecord
 from dataver.log.state import State, VersionState
 from dataver.pins import same
+from dataver.progress import observed
 from dataver.recording import Asked, Reads, Recorder
 from dataver.refs import MAIN, Ref, Resolved, is_exact, parse_ref
 from dataver.reproduced import plan_of
@@ -18,6 +19,7 @@ from dataver.session import Session
 __all__ = ["kept_apart", "note_made", "reads_of", "resolve_in_run"]
 
 
+@observed("resolve")
 def resolve_in_run(
     session: Session, text: str, state: State | None = None, *, require_signed: bool = False
 ) -> Resolved:

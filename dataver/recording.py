@@ -159,6 +159,12 @@ class Recorder:
             stacklevel=2,
         )
 
+    @property
+    def processes(self) -> set[int]:
+        """The processes that have noted something so far, by number."""
+        names = [name for name in os.listdir(self.folder) if name.endswith(NOTES_SUFFIX)]
+        return {int(name.partition("-")[0]) for name in names}
+
     def flush(self) -> None:
         """Write what is still held back."""
         for reads in list(self._reads.values()):

@@ -22,7 +22,7 @@ from dataver.names import (
     set_ref,
     undelete_dataset,
 )
-from dataver.progress import Progress
+from dataver.progress import Progress, observed
 from dataver.recording import Asked
 from dataver.refs import MAIN, check_dataset_name, require_dataset
 from dataver.results import (
@@ -117,6 +117,7 @@ class Repository(Comparisons, RunQueries, Upkeep):
 
     # Versions
 
+    @observed("commit")
     def commit(
         self,
         dataset: str,
@@ -254,6 +255,7 @@ class Repository(Comparisons, RunQueries, Upkeep):
             progress=progress, jobs=jobs,
         )  # fmt: skip
 
+    @observed("merge")
     def merge(
         self,
         ref: str,
@@ -271,6 +273,7 @@ class Repository(Comparisons, RunQueries, Upkeep):
 
         return merged(self.session, ref, branch, message, author, time)
 
+    @observed("revert")
     def revert(
         self,
         ref: str,
@@ -285,6 +288,7 @@ class Repository(Comparisons, RunQueries, Upkeep):
 
         return reverted(self.session, ref, branch, message, author, time)
 
+    @observed("push")
     def push(
         self,
         refs: Sequence[str] = (),
@@ -306,6 +310,7 @@ class Repository(Comparisons, RunQueries, Upkeep):
         self.session.set_jobs(jobs)
         return push(self.session, _other(to, storage_options, self._offline).session, refs, progress=progress)
 
+    @observed("pull")
     def pull(
         self,
         refs: Sequence[str] = (),
@@ -356,6 +361,7 @@ class Repository(Comparisons, RunQueries, Upkeep):
         """Give a dataset another name; versions, refs and what folders are based on stay."""
         rename_dataset(self.session, dataset, new_name)
 
+    @observed("delete")
     def delete_dataset(self, dataset: str) -> None:
         """Take a dataset's name away. `undelete_dataset` brings it back until its data are collected."""
         delete_dataset(self.session, dataset)
@@ -373,6 +379,7 @@ class Repository(Comparisons, RunQueries, Upkeep):
 
     # Health
 
+    @observed("repair")
     def repair(
         self,
         *,

@@ -22,7 +22,7 @@ from dataver.errors import (
     NotPermittedError,
     StoreError,
 )
-from dataver.format.run_record import RunModel, RunRecord, Tracker
+from dataver.format.run_record import RunInput, RunModel, RunRecord, Tracker
 from dataver.lineage import spool
 from dataver.lineage.code import capture_code
 from dataver.lineage.environment import capture_environment
@@ -49,6 +49,7 @@ from dataver.version import Version
 __all__ = ["CANCELLED", "DONE", "FAILED", "RUNS_REPO_VARIABLE", "Run", "run"]
 
 RUNS_REPO_VARIABLE = "DATAVER_RUNS_REPO"
+LOG_FOLDER_VARIABLE = "DATAVER_TENSORBOARD_LOGDIR"
 NAME_CHARACTERS_MAX = 500
 MODEL_FILES_MAX = 2000
 """The digests of so many of a model's files are in the record, the first by path; the tree is of all."""
@@ -74,6 +75,7 @@ class Run:
         storage_options: Mapping[str, Any] | None = None,
         opener: Callable[[], Repository] | None = None,
         options: Mapping[str, Any] | None = None,
+        tensorboard: str | os.PathLike[str] | None = None,
     ) -> None:
         """`opener` opens the repository where it is not given; only if it is needed, or at the start.
 
@@ -99,6 +101,7 @@ class Run:
         self._opener = opener
         self._command = tuple(command) if command is not None else None
         self._options_given = dict(options or {})
+        self._log_folder = tensorboard
         self._plan: Plan | None = None
         self._start: RunRecord | None = None
         self._parts: list[bytes] = []
@@ -171,6 +174,9 @@ class Run:
         self._switch_on(notes)
         self._process = os.getpid()
         events.emit("run_started", self)
+        log_folder = self._log_folder or (parent is None and os.environ.get(LOG_FOLDER_VARIABLE))
+        if log_folder:
+            self.tensorboard(log_folder)
         return self
 
     def end(
@@ -402,12 +408,36 @@ class Run:
         )
         if tracker not in self._trackers:
             self._trackers.append(tracker)
+        events.emit("tracker_added", self, tracker)
+
+    def tensorboard(self, folder: str | os.PathLike[str]) -> None:
+        """Have TensorBoard show beside what is in its log folder what this run read, and how it ended.
+
+        An event file of our own is there from now on, and the rest is written at the end. Called when the
+        inputs are named or read, it shows them while the run is on; it may be called again. Needs
+        `dataver[tensorboard]`.
+        """
+        self._require_on()
+        self.add_tracker("tensorboard", self.id, os.path.abspath(folder))
 
     @property
     def trackers(self) -> tuple[Tracker, ...]:
         """What it is called in other tools, as this process and its others noted it so far."""
         noted = () if self._recorder is None else noted_trackers(self._recorder.folder)
         return tuple(dict.fromkeys([*self._trackers, *noted]))
+
+    @property
+    def start_record(self) -> RunRecord | None:
+        """What was recorded when it began."""
+        return self._start
+
+    @property
+    def inputs(self) -> tuple[RunInput, ...]:
+        """What its processes have read by now, or in all when it has ended."""
+        if self._recorder is None:
+            return () if self.record is None else self.record.inputs
+        self._recorder.flush()
+        return gather(self._recorder.folder).inputs
 
     @property
     def waits(self) -> bool:
@@ -440,17 +470,22 @@ def run(
     repo: str | os.PathLike[str] | Repository | None = None,
     author: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    tensorboard: str | os.PathLike[str] | None = None,
 ) -> Run:
     """A run to be used in a `with` statement: `with dataver.run("train", params={"lr": 0.1}) as run:`.
 
     `repo` is where data are read and the run is recorded, found as `dataver.open` finds it;
     `DATAVER_RUNS_REPO` names another one for the record. A run that cannot be recorded there now, for
-    want of rights or of a network, waits on this machine for `dataver runs push`.
+    want of rights or of a network, waits on this machine for `dataver runs push`. `tensorboard` is a log
+    folder; see `Run.tensorboard`.
 
     An exception makes it failed, Ctrl-C cancelled; where the process dies, it has a start and no end.
     What looks like a secret is masked in all that is recorded.
     """
-    return Run(name, params=params, repo=repo, author=author, storage_options=storage_options)
+    return Run(
+        name, params=params, repo=repo, author=author, storage_options=storage_options,
+        tensorboard=tensorboard,
+    )  # fmt: skip
 
 
 def _note(version: Version) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from dataver.progress import Progress
+from dataver.progress import Progress, observed
 from dataver.results import Check, RefResult, VerifyReport
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ class Upkeep:
     def _repository(self) -> Repository:
         return cast("Repository", self)
 
+    @observed("gc")
     def gc(
         self, *, yes: bool = False, grace_s: float = GRACE_S, progress: Progress | None = None
     ) -> GcReport:
@@ -43,6 +44,7 @@ class Upkeep:
 
         return restore(self._repository.session)
 
+    @observed("prune")
     def prune(self, dataset: str, keep: Retention, *, yes: bool = False) -> PruneReport:
         """Let versions of `main` go that `keep` does not name; without `yes` only say which.
 
@@ -64,6 +66,7 @@ class Upkeep:
 
         return release(self._repository.session, name)
 
+    @observed("erase")
     def erase(
         self,
         ref: str,
@@ -87,6 +90,7 @@ class Upkeep:
             reason=reason, all_holders=all_holders, yes=yes, author=author, progress=progress,
         )  # fmt: skip
 
+    @observed("verify")
     def verify(
         self,
         ref: str | None = None,

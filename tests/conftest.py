@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from tests.azurite import Azurite
 
@@ -16,6 +16,16 @@ from tests.azurite import Azurite
 # a shared machine makes any single example slow now and then, and these are not timed tests.
 settings.register_profile("quick", max_examples=50, stateful_step_count=30, deadline=None, print_blob=True)
 settings.register_profile("long", max_examples=5_000, stateful_step_count=100, deadline=None, print_blob=True)
+# `mutation` finds the same each time, and stops at the first failure: that there is one is enough.
+settings.register_profile(
+    "mutation",
+    max_examples=20,
+    stateful_step_count=30,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 AUTHOR = "Test Author <test@example.org>"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from dataver.compression import Codec, decompress
 from dataver.digest import Digest
+from dataver.errors import DamagedError
 from dataver.keys import PACK_PREFIX, pack_key
 from dataver.packs import read_footer
 from dataver.store.base import Store
@@ -29,7 +31,8 @@ def traces(store: Store, canary: bytes, *folders: Path) -> list[str]:
             found.append(info.key)
         if info.key.startswith(PACK_PREFIX):
             name = Digest.parse(info.key.rpartition("/")[2])
-            found += [f"{info.key} at {at}" for at, plain in frames(store, name) if _has(plain, wanted)]
+            with suppress(DamagedError):  # Of an upload that was cut there is nothing but what is raw.
+                found += [f"{info.key} at {at}" for at, plain in frames(store, name) if _has(plain, wanted)]
     for folder in folders:
         for path in sorted(folder.rglob("*")):
             if path.is_file() and not path.is_symlink() and _has(path.read_bytes(), wanted):

@@ -120,7 +120,7 @@ def card_of(version: Version, *, compute: bool = False) -> Card:
     log = version.repository.log(f"{version.dataset_name}@{version.id}")
     return Card(
         info,
-        _written(version),
+        written_of(version),
         version.origins,
         _tables(version, paths[:TABLES_MAX], compute) if paths else (),
         len(paths),
@@ -130,7 +130,7 @@ def card_of(version: Version, *, compute: bool = False) -> Card:
     )
 
 
-def _written(version: Version) -> Written:
+def written_of(version: Version) -> Written:
     """What people wrote: the first of the files that is there."""
     for name in CARD_FILES:
         try:

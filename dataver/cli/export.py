@@ -1,4 +1,4 @@
-"""`dataver export`: hand a version to another tool, in that tool's own form."""
+"""`dataver export`: what the repository knows, in the words of others."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ from dataver.cli.family import family
 
 KINDS = {
     "azureml": "Make a data asset of Azure Machine Learning of a version.",
+    "croissant": "Describe the files and tables of a version as Croissant.",
+    "cyclonedx": "List what a model or version is made of as CycloneDX.",
+    "openlineage": "Tell a version or run as OpenLineage events.",
+    "prov": "Tell what something came from as W3C PROV.",
 }
 
 command = family(
     "export",
-    "Hand a version to another tool, in that tool's own form.",
+    "Hand what is known of a version, model or run to other tools, in their own words.",
     KINDS,
+    "dataver export croissant iris@v3 -o data/croissant.json",
+    "dataver export prov model:churn@v2 --format provn",
     "dataver export azureml iris@v3 --to az://data/exports",
 )

@@ -67,6 +67,8 @@ def run(root: Root, program: str, arguments: list[str]) -> int:
         flush_output()
     except OSError:
         silence_output()
+    if session.at_end is not None:
+        session.at_end(code)
     return code
 
 

@@ -19,7 +19,8 @@ VERSIONS_SHOWN = 20
 DOCUMENT = (
     '{"done": bool, "marked", "marked_bytes", "swept", "bytes", "waiting", "waiting_bytes", "spared",\n'
     ' "versions": [{"dataset", "version", "number"}], "kept_by": [{"dataset", "version", "by"}],\n'
-    ' "rewritten", "partly_dead_bytes", "undeleted": [key…], "unknown": [key…]}'
+    ' "rewritten", "partly_dead_bytes", "undeleted": [key…], "leftovers", "leftover_bytes",\n'
+    ' "unknown": [key…]}'
 )
 
 
@@ -82,6 +83,9 @@ def lines(report: GcReport, *, restore: bool) -> Iterator[str]:
         yield f"waiting  {waiting}, {output.size_text(report.waiting_bytes)}, marked within the grace"
     if report.spared:
         yield f"{will}spared   {output.amount(report.spared, 'object')} that were marked and are needed"
+    if report.leftovers:
+        files = output.amount(report.leftovers, "unfinished file")
+        yield f"{will}removed  {files} of writers that were killed, {output.size_text(report.leftover_bytes)}"
     yield f"{will}deleted  {output.amount(report.swept, 'object')}, {output.size_text(report.bytes)}"
     if not report.done:
         yield "nothing was changed; `dataver gc --yes` does it"

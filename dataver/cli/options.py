@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from typing import Any
 
 import click
 
-from dataver.cli.session import Function, global_options, keep
+from dataver.cli.session import Function, Session, global_options, keep
 
 
 class Verb(click.Command):
@@ -14,6 +16,15 @@ class Verb(click.Command):
 
     examples: tuple[str, ...] = ()
     document: str | None = None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb, observed where the environment asks for it."""
+        session = ctx.find_object(Session)
+        if session is not None and os.environ.get("DATAVER_TELEMETRY"):
+            from dataver.cli.observing import begin
+
+            session.at_end = begin(ctx.command_path.partition(" ")[2])
+        return super().invoke(ctx)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Print the document and the examples as they stand, unwrapped."""

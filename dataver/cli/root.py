@@ -53,8 +53,6 @@ VERBS = {
     "models": "List the models that runs made.",
     "push": "Copy to another repository what it lacks.",
     "pull": "Copy from another repository what this one lacks.",
-    "export": "Hand a version to another tool, in that tool's own form.",
-    "azureml": "Write jobs of Azure Machine Learning, pinned by digest.",
     "sign": "Vouch for a version or a run with a key.",
     "verify-signature": "Check who signed a version or a run.",
     "trust": "List the keys whose signatures count.",
@@ -67,6 +65,8 @@ VERBS = {
     "who-used": "Find the runs and models that saw a file or version.",
     "config": "Show or change the settings of the repository.",
     "audit": "Show which data, code and environment made a model.",
+    "export": "Hand what is known to other tools, in their own words.",
+    "azureml": "Write jobs of Azure Machine Learning, pinned by digest.",
     "verify": "Check that every object is there and whole.",
     "repair": "Make whole what is damaged.",
     "gc": "Reclaim what nothing refers to.",
@@ -74,6 +74,7 @@ VERBS = {
     "erase": "Erase the bytes of a file for good.",
     "hold": "Keep a version, whatever else lets it go.",
     "doctor": "Check the environment and the repository; say what to do.",
+    "telemetry": "See whether telemetry arrives, and print queries for it.",
     "completion": "Print the completion script of a shell.",
 }
 

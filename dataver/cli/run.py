@@ -12,6 +12,7 @@ import click
 from dataver.cli import output
 from dataver.cli.options import author_option, verb
 from dataver.cli.session import Session
+from dataver.cli.types import PLACE
 from dataver.values import dataclass
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Wanted:
     models: list[tuple[str, str]] = field(default_factory=list)
     metrics_file: str | None = None
     link: bool = False
+    tensorboard: str | None = None
 
 
 @verb(
@@ -54,6 +56,9 @@ class Wanted:
 @click.option("--param", "params", multiple=True, metavar="KEY=VALUE", help="A parameter; repeatable.")
 @click.option("--params-file", metavar="FILE", help="Parameters, from a JSON or TOML file.")
 @click.option("--metrics-file", metavar="FILE", help="Metrics, from a JSON file that the command writes.")
+@click.option(
+    "--tensorboard", type=PLACE, metavar="LOGDIR", help="Show in TensorBoard what it read, and how it ended."
+)
 @click.option("--seed", type=int, metavar="N", help="Record the seed that the command is given.")
 @author_option
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True, metavar="COMMAND [ARGUMENT]...")
@@ -67,6 +72,7 @@ def command(
     params: tuple[str, ...],
     params_file: str | None,
     metrics_file: str | None,
+    tensorboard: str | None,
     seed: int | None,
     author: str | None,
     command: tuple[str, ...],
@@ -87,6 +93,7 @@ def command(
         [_pair(text, "--model", "NAME=PATH") for text in models],
         metrics_file,
         link,
+        tensorboard,
     )
     run = Run(
         name or _name(command),
@@ -136,6 +143,8 @@ def _record(run: Run, command: tuple[str, ...], wanted: Wanted, json: bool, metr
                 run.use(ref, role)
             else:
                 run.use(ref, role, split=part)
+        if wanted.tensorboard is not None:
+            run.tensorboard(wanted.tensorboard)  # Behind the inputs, which it shows from now on.
         ended = run_child(command, to_stderr=json)
         if wanted.metrics_file is not None:
             run.log_metrics(metrics_of(wanted.metrics_file, required=ended.code == 0))

@@ -34,6 +34,8 @@ class Session:
     progress: bool | None = None
     json: bool = False
     at: str | None = None
+    at_end: Callable[[int], None] | None = None
+    """What is called with the exit code, after all else."""
 
     def open(self) -> Repository:
         """Open the repository that the options, the environment or the folder name."""

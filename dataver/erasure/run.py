@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import field
-from typing import Protocol, runtime_checkable
 
 from dataver.digest import Digest
 from dataver.doctor import soft_delete_days
@@ -29,6 +28,7 @@ from dataver.files import Files, to_path
 from dataver.format.operations import Erase, GcMark, GcSweep, Operation
 from dataver.format.table_statistics import statistics_key
 from dataver.gc.entries import put_next
+from dataver.gc.leftovers import remove_leftovers
 from dataver.gc.listing import Contents, list_contents
 from dataver.history import to_time
 from dataver.keys import pack_key
@@ -41,14 +41,11 @@ from dataver.reading import read_file
 from dataver.refs import LATEST, Ref, parse_ref
 from dataver.results import rfc3339
 from dataver.session import Session
-from dataver.store.base import innermost
 from dataver.tree.manifest import FOLDER, REFERENCE, SYMLINK, manifest_link
 from dataver.values import dataclass
 
 ATTEMPTS_MAX = 20
 REASON_CHARACTERS_MAX = 2_000
-LEFTOVER_AGE_S = 3_600.0
-"""Unfinished files of a local store that nobody wrote to for so long are of writers that were killed."""
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -76,14 +73,6 @@ def erase(
         )
     asked = _Asked(session, ref, what, reason.strip(), all_holders)
     return _Erasure(session, asked, session.who(author), progress or Silent()).run(yes=yes)
-
-
-@runtime_checkable
-class HasLeftovers(Protocol):
-    """A store in which writers that are killed leave files that are no objects."""
-
-    def remove_leftovers(self, age_s_min: float) -> tuple[int, int]:
-        """Remove those not written to for so many seconds: how many, and their bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +161,7 @@ class _Erasure:
                 state = self._session.newest()
                 swept |= set(plan.packs) & state.swept().keys()
                 undeleted = self._delete(plan.packs, state)
-                self._remove_leftovers()
+                remove_leftovers(self._session.store)  # Nobody can tell what is in them.
                 if state.number == plan.state.number + entries:
                     return self._report(first, used, swept, undeleted, done=True)
             # Others wrote meanwhile, and may have spared a pack, or brought another.
@@ -287,12 +276,6 @@ class _Erasure:
                 except (NotPermittedError, StoreError):
                     undeleted.append(pack_key(name))
         return undeleted
-
-    def _remove_leftovers(self) -> None:
-        """Remove what killed writers left unfinished; nobody can tell what is in it."""
-        store = innermost(self._session.store)
-        if isinstance(store, HasLeftovers):
-            store.remove_leftovers(LEFTOVER_AGE_S)
 
     # What is told
 

@@ -25,8 +25,8 @@ class GcReport:
     `marked` and `swept` count packs and index segments; `marked_bytes` are theirs, and `bytes` what
     deleting freed, or would. `waiting` are marked and still within the grace; `spared` were marked and
     are needed. `versions` are those that nothing keeps. `partly_dead_bytes` lie in packs of which
-    something is needed. `undeleted` are swept objects that the store did not let go. `unknown` are keys
-    that are none of this format.
+    something is needed. `undeleted` are swept objects that the store did not let go. `leftovers` are files
+    of a local store that killed writers left unfinished. `unknown` are keys that are none of this format.
     """
 
     done: bool
@@ -42,6 +42,8 @@ class GcReport:
     rewritten: int = 0
     partly_dead_bytes: int = 0
     undeleted: list[str] = field(default_factory=list)
+    leftovers: int = 0
+    leftover_bytes: int = 0
     unknown: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ store's own clock, is for readers that still read by an older state.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 
 from dataver.digest import Digest
@@ -23,6 +24,7 @@ from dataver.format.operations import (
     VersionMark,
 )
 from dataver.gc.entries import Operations, put_next
+from dataver.gc.leftovers import remove_leftovers
 from dataver.gc.listing import Contents, list_contents
 from dataver.gc.repack import repack, worth_rewriting
 from dataver.gc.report import GcReport, LostVersion
@@ -43,9 +45,18 @@ def collect(
 ) -> GcReport:
     """Collect what nothing refers to; without `yes` only say what that is. See `Repository.gc`."""
     watcher = progress or Silent()
-    if not yes:
-        plan = _plan(session, grace_s, watcher)
-        return _report(plan, done=False)
+    if yes:
+        report = _collect(session, grace_s, watcher)
+    else:
+        report = _report(_plan(session, grace_s, watcher), done=False)
+    # Of a disk that may only be read, or not all of it, they are nobody's business here.
+    with suppress(NotPermittedError, StoreError):
+        count, size_bytes = remove_leftovers(session.store, dry_run=not yes)
+        return replace(report, leftovers=count, leftover_bytes=size_bytes)
+    return report
+
+
+def _collect(session: Session, grace_s: float, watcher: Progress) -> GcReport:
     first = _append(session, grace_s, watcher, _marking)
     if grace_s and not (first.due or first.left or first.forgotten):
         return _report(first, done=True)

@@ -27,7 +27,8 @@ from dataver.lineage.audit_subject import Subject, find_subject
 from dataver.lineage.graph import Lineage, lineage_of
 from dataver.lineage.known import Known
 from dataver.lineage.local_model import LocalModel, local_model
-from dataver.lineage.nodes import ClaimedInput, ModelNode, Node, RunNode, external_node
+from dataver.lineage.nodes import ClaimedInput, ExternalNode, ModelNode, Node, RunNode, external_node
+from dataver.log.run_state import RunState
 from dataver.progress import Progress
 from dataver.results import Json, rfc3339
 from dataver.values import dataclass
@@ -39,7 +40,7 @@ EXIT_CODES = {TRACED: 0, NOT_TRACEABLE: 3, BROKEN: 5}
 LINEAGE_NODES_MAX = 500
 OTHERS_MAX = 20
 OTHER_RUNS_LOOKED_AT = 1000
-TRACKED_RUNS = {"mlflow": "runs:/{}"}
+TRACKED_RUNS = {"mlflow": "runs:/{}", "tensorboard": "{uri}"}
 """How the integrations spell a run of a tracker."""
 
 
@@ -216,7 +217,7 @@ def audit(
     start = _start(report)
     if start is not None:
         report.lineage = lineage_of(known, start, down=False, depth=depth, nodes_max=LINEAGE_NODES_MAX)
-    _compare(report, origin)
+    _compare(known, report, origin)
     _judge(report, origin)
     return report
 
@@ -251,7 +252,7 @@ def _ask_tracker(report: AuditReport) -> None:
     for known in record.trackers if record is not None else ():
         if subject.external is None and known.kind in TRACKED_RUNS:
             try:
-                subject.external = external_node(TRACKED_RUNS[known.kind].format(known.run_id))
+                subject.external = external_node(TRACKED_RUNS[known.kind].format(known.run_id, uri=known.uri))
             except DataverError as error:
                 subject.doubts.append(f"the tracker {known.kind} was asked in vain: {error}")
 
@@ -297,7 +298,7 @@ def _others(known: Known, report: AuditReport) -> Json:
 # Evidence
 
 
-def _compare(report: AuditReport, origin: str) -> None:
+def _compare(known: Known, report: AuditReport, origin: str) -> None:
     """Whether the tracker, the model's own files and their digests agree with the record."""
     subject, record = report.subject, report.record
     run = subject.run
@@ -306,7 +307,7 @@ def _compare(report: AuditReport, origin: str) -> None:
         report.evidence.append(Evidence("run record", True, detail))
     else:
         report.evidence.append(Evidence("run record", None, "there is none here"))
-    report.evidence.append(_tracker(report))
+    report.evidence.append(_tracker(known, report))
     report.evidence.append(_metadata(report))
     local = subject.local or (_at_hand(report.recorded) if report.verify else None)
     report.evidence.append(_files(report, local))
@@ -315,20 +316,35 @@ def _compare(report: AuditReport, origin: str) -> None:
             report.broken.append((one.source, f"it contradicts the {origin or 'record'}: {one.detail}"))
 
 
-def _tracker(report: AuditReport) -> Evidence:
+def _tracker(known: Known, report: AuditReport) -> Evidence:
     external, record = report.subject.external, report.record
     if external is None:
-        known = [] if record is None else [f"{tracker.kind}:{tracker.run_id}" for tracker in record.trackers]
+        names = [] if record is None else [f"{tracker.kind}:{tracker.run_id}" for tracker in record.trackers]
         return Evidence(
             "tracker",
             None,
-            f"{', '.join(known)}, not asked (--tracker does)" if known else "none is recorded",
+            f"{', '.join(names)}, not asked (--tracker does)" if names else "none is recorded",
         )
+    if report.subject.run is not None and external.records:
+        return _copied(known, external, report.subject.run)
     if external.inputs is None:
         return Evidence("tracker", None, f"{external.id} says nothing of its inputs")
     if record is None:
         return Evidence("tracker", None, f"{external.id} names {len(external.inputs)} versions")
     return _agreement("tracker", external.inputs, report)
+
+
+def _copied(known: Known, external: ExternalNode, run: RunState) -> Evidence:
+    """Whether the tracker's copy of the run's record is one that the run had here."""
+    copies = [digest for of, digest in external.records if of == run.id.hex()]
+    if not copies:
+        return Evidence("tracker", None, f"{external.id} has no record of this run")
+    copy = copies[-1]
+    if copy == str(run.start) != str(run.record):
+        return Evidence("tracker", None, f"{external.id} has the record of the run's start alone")
+    if copy in known.digests(run):
+        return Evidence("tracker", True, f"{external.id} has the record {copy[:12]}, byte for byte")
+    return Evidence("tracker", False, f"{external.id} has the record {copy[:12]}, which the run never had")
 
 
 def _metadata(report: AuditReport) -> Evidence:

@@ -11,7 +11,7 @@ from dataver.errors import BadInputError, NotFoundError, PathNotFoundError, RefN
 from dataver.format.run_record import RunModel, RunRecord
 from dataver.lineage.known import Known
 from dataver.lineage.local_model import LocalModel, local_model
-from dataver.lineage.model_link import ModelLink, read_link
+from dataver.lineage.model_link import ModelLink, has_link, read_link
 from dataver.lineage.nodes import ExternalNode, external_node
 from dataver.lineage.records import MODEL_PREFIX, RUN_PREFIX, find_model, find_run
 from dataver.log.run_state import ModelState, RunState, models_of_run, models_with, run_named
@@ -62,12 +62,13 @@ def find_subject(known: Known, text: str) -> Subject:
         _by_name(known, text, subject)
         return subject
     scheme, colon, rest = text.partition(":")
-    if colon and not os.path.exists(text):
+    # A folder whose files say what they are of is a model's; else it may be one that a tracker writes to.
+    if (colon and not os.path.exists(text)) or (os.path.isdir(text) and not has_link(text)):
         subject.external = external_node(text)
         if subject.external is not None:
             _by_tracker(known, subject.external, subject)
             return subject
-        if rest.startswith("/"):
+        if rest.startswith("/") and not os.path.exists(text):
             subject.tried.append(f"no integration that is installed knows {scheme}:/ URIs")
             return subject
     if os.path.exists(text):

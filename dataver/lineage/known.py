@@ -23,7 +23,7 @@ from dataver.lineage.nodes import (
 )
 from dataver.lineage.origins import derived_from
 from dataver.lineage.records import Records
-from dataver.log.run_state import models_of_run, run_named, runs_of_version, tracked
+from dataver.log.run_state import RunState, models_of_run, run_named, runs_of_version, tracked
 from dataver.log.state import VERSION, State, VersionState
 from dataver.session import Session
 
@@ -134,6 +134,18 @@ class Known:
             self._runs[run] = found
         return found if isinstance(found, RunRecord) else None
 
+    def digests(self, run: RunState) -> Iterator[str]:
+        """The digests of the records that a run has had, the newest first, as far as they can be read."""
+        digest: str | None = str(run.record)
+        while digest is not None:
+            yield digest
+            try:
+                digest = self.records.record(Digest.parse(digest)).amends
+            except DataverError:
+                return
+        if run.start != run.record:
+            yield str(run.start)
+
     def fault(self, run: bytes) -> str:
         """Why there is no record of a run."""
         self.run(run)
@@ -168,8 +180,11 @@ class Known:
         return [ModelNode(model.name, model.number) for model in models_of_run(self.state, run)]
 
     def tracked(self, node: ExternalNode) -> list[bytes]:
-        """The runs recorded here that another tool knows under a name of the node."""
-        return list(dict.fromkeys(run for name in node.tracked for run in tracked(self.state, name)))
+        """The runs recorded here that another tool knows under a name of the node, or has a record of."""
+        named = [run for name in node.tracked for run in tracked(self.state, name)]
+        copied = [bytes.fromhex(run) for run, _ in node.records]
+        here = [run for run in copied if run_named(self.state, run) is not None]
+        return list(dict.fromkeys([*named, *here]))
 
 
 def part_of(split: Mapping[str, Any] | None) -> str:

@@ -28,7 +28,16 @@ from dataver.paths import safe_spelling
 from dataver.replacing import replacing
 from dataver.values import dataclass
 
-__all__ = ["LINK_FILE", "LINK_SUFFIX", "ModelLink", "link_document", "link_models", "read_link", "write_link"]
+__all__ = [
+    "LINK_FILE",
+    "LINK_SUFFIX",
+    "ModelLink",
+    "has_link",
+    "link_document",
+    "link_models",
+    "read_link",
+    "write_link",
+]
 
 LINK_FILE, LINK_SUFFIX = "dataver.json", ".dataver.json"
 MLMODEL = "MLmodel"
@@ -106,6 +115,11 @@ def write_link(path: str | os.PathLike[str], document: Mapping[str, Any]) -> str
     with replacing(target) as file:
         file.write(json.dumps(document, indent=1, ensure_ascii=True).encode() + b"\n")
     return target
+
+
+def has_link(folder: str) -> bool:
+    """Whether files of a folder say what they are of, understood or not."""
+    return any(os.path.isfile(os.path.join(folder, name)) for name in (LINK_FILE, MLMODEL))
 
 
 def read_link(path: str | os.PathLike[str]) -> ModelLink | None:

@@ -11,6 +11,7 @@ Other spellings are asked of integrations: each function under the entry-point g
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -163,8 +164,9 @@ class ExternalNode:
 
     `tracked` are the names `KIND:ID` under which a run may be recorded here. `inputs` are the versions
     that the other tool says were read, None where it does not say; `unversioned` are inputs of its that
-    are no versions. `folder` has the model's files on this machine, where they are at hand. `copy_of` is
-    the version whose files the node itself is, if it is one.
+    are no versions. `folder` has the model's files on this machine, where they are at hand. `records` are
+    ids of runs and digests of records: the copies that it has of them, the newest of a run last. `copy_of`
+    is the version whose files the node itself is, if it is one.
     """
 
     id: str
@@ -174,6 +176,7 @@ class ExternalNode:
     unversioned: tuple[str, ...] = ()
     folder: str = ""
     detail: str = ""
+    records: tuple[tuple[str, str], ...] = ()
     copy_of: ClaimedInput | None = None
 
 
@@ -204,7 +207,7 @@ def parse_node(session: Session, state: State, text: str) -> Node:
             raise BadInputError(f"{text[:300]!a} names no part of the version: write {ref[:200]}:PART")
         return version_node(session.resolve(ref, state), part)
     except (BadInputError, RefNotFoundError):
-        external = external_node(text) if colon else None
+        external = external_node(text) if colon or os.path.isdir(text) else None
         if external is None:
             raise
         return external

@@ -222,11 +222,11 @@ class LocalStore:
         with os_errors("delete", self._what(key)), suppress(FileNotFoundError, NotADirectoryError):
             os.unlink(path)
 
-    def remove_leftovers(self, age_s_min: float) -> tuple[int, int]:
+    def remove_leftovers(self, age_s_min: float, *, dry_run: bool = False) -> tuple[int, int]:
         """Remove temporary files of crashed writers not written to for `age_s_min` seconds.
 
-        Gives how many, and their bytes. A writer whose file is taken away while it still lives
-        fails with `StoreError` and has published nothing, so no age can harm what is stored.
+        Gives how many, and their bytes; `dry_run` only looks. A writer whose file is taken away while it
+        still lives fails with `StoreError` and has published nothing, so no age can harm what is stored.
         """
         count = size_bytes = 0
         oldest = time.time() - age_s_min
@@ -239,7 +239,8 @@ class LocalStore:
                     with suppress(FileNotFoundError):
                         found = os.lstat(path)
                         if found.st_mtime <= oldest:
-                            os.unlink(path)
+                            if not dry_run:
+                                os.unlink(path)
                             count += 1
                             size_bytes += found.st_size
         return count, size_bytes

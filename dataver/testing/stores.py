@@ -10,6 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from dataver.errors import StoreError
+from dataver.keys import LOG_PREFIX
 from dataver.store.base import ObjectInfo, Store, View, Wrapper, as_views
 from dataver.values import dataclass
 
@@ -115,6 +116,9 @@ class Fault(Enum):
     """A read gives its bytes with one flipped, in the middle. Other calls are done as usual."""
     SHORT = "the last byte was lost"
     """A read gives its bytes without the last one. Other calls are done as usual."""
+    TORN = "the upload was cut"
+    """A write leaves half of its bytes under the key. An entry of the log, which counts by being there,
+    is not torn: no store that passed the probe shows half of it. Other calls are as `BEFORE`."""
 
 
 class FaultyStore(CallWrapper):
@@ -137,7 +141,7 @@ class FaultyStore(CallWrapper):
         self._late: list[Callable[[], object]] = []
         self._lock = threading.Lock()
 
-    def around(self, call: Call, run: Callable[[], _T]) -> _T:
+    def around(self, call: Call, run: Callable[[], _T], tear: Callable[[], object] | None = None) -> _T:
         with self._lock:
             late, self._late = self._late, []
             fault = None
@@ -145,6 +149,8 @@ class FaultyStore(CallWrapper):
                 self.made += 1
                 fault = self._faults.get(self.made)
         try:
+            if fault is Fault.TORN and tear is not None:
+                tear()
             return self._run(call, run, fault)
         finally:
             for write in late:
@@ -173,10 +179,20 @@ class FaultyStore(CallWrapper):
 
     def put_new(self, key: str, data: Data, *, barrier: bool = True) -> bool:
         # A late write must not see what the caller does to its buffers after the call.
-        return super().put_new(key, b"".join(as_views(data)), barrier=barrier)
+        whole = b"".join(as_views(data))
+        return self.around(
+            Call("put_new", key),
+            lambda: self.inner.put_new(key, whole, barrier=barrier),
+            None if key.startswith(LOG_PREFIX) else lambda: self.inner.put_new(key, _half(whole)),
+        )
 
     def put_hint(self, key: str, data: Data) -> None:
-        super().put_hint(key, b"".join(as_views(data)))
+        whole = b"".join(as_views(data))
+        self.around(
+            Call("put_hint", key),
+            lambda: self.inner.put_hint(key, whole),
+            lambda: self.inner.put_hint(key, _half(whole)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +236,10 @@ def _bytes_of(result: object) -> int:
     if isinstance(result, list | tuple):
         return sum(_bytes_of(part) for part in result)
     return 0
+
+
+def _half(data: bytes) -> bytes:
+    return data[: len(data) // 2]
 
 
 def _flipped(data: bytes) -> bytes:

@@ -44,12 +44,12 @@ READ_ONLY = {
     "who-used": "who-used iris@v1",
     "config": "config",
     "audit": "audit model --verify",
+    "export": "export prov model:churn@v1",
     "verify": "verify --deep",
     "repair": "repair",
     "gc": "gc",
     "prune": "prune iris --keep-last 1",
     "erase": "erase iris 2.csv --reason asked",
-    "export": "export azureml iris --to exported --yaml iris.yml",
     "azureml": "azureml pipeline iris -o pipeline.yml",
 }
 WRITES = {
@@ -67,7 +67,7 @@ WRITES = {
 }
 ELSEWHERE = {
     "init", "completion", "rewrite-parquet", "run", "merge", "repro", "sign", "verify-signature", "trust",
-    "link", "doctor",
+    "link", "doctor", "telemetry",
 }  # fmt: skip
 """Verbs that need no repository, more than one, keys, or that are tried below."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +53,22 @@ def test_a_grace_that_is_none_is_bad_input(run: Callable[..., Result], iris: Pat
 def test_marks_are_made_or_taken_back(run: Callable[..., Result], iris: Path) -> None:
     assert iris.exists()
     assert run("gc", "--yes", "--restore").exit_code == 2
+
+
+def test_what_killed_writers_left_is_removed_after_an_hour(
+    document: Document, ok: Callable[..., str], place: Path, iris: Path
+) -> None:
+    assert iris.exists()
+    old, fresh = place / ".dataver/packs/.tmp-old", place / ".dataver/log/.tmp-fresh"
+    for path in (old, fresh):
+        path.write_bytes(b"half of a pack")
+    os.utime(old, (time.time() - 3_700,) * 2)
+    report = document("gc")
+    assert (report["leftovers"], report["leftover_bytes"]) == (1, 14)
+    assert old.exists()
+    assert "removed  1 unfinished file of writers that were killed, 14 B" in ok("gc", "--yes")
+    assert (old.exists(), fresh.exists()) == (False, True)
+    assert document("gc", "--yes")["leftovers"] == 0
 
 
 def test_hold_documents(document: Document, iris: Path) -> None:

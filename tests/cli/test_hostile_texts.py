@@ -202,6 +202,16 @@ def lines_of(repository: Repository, place: Path) -> dict[str, list[list[str]]]:
             ["export", "azureml", "iris@v1", "--to", EVIL, "--yaml", EVIL],
             ["export", "azureml", "iris@v1", "--to", "exported", "--name", EVIL, "--yaml", "iris.yml"],
             ["export", "azureml", "iris@v1", "--to", f"az://{EVIL}"],
+            ["export", "croissant", "iris@v1"],
+            ["export", "croissant", "iris@v2", "--base-url", EVIL],
+            ["export", "cyclonedx", "iris@v1"],
+            ["export", "cyclonedx", "churn@v1"],
+            ["export", "openlineage", "iris@v1"],
+            ["export", "openlineage", f"run:{run}"],
+            ["export", "openlineage", EVIL],
+            *(["export", "prov", "iris@v1", "--format", kind] for kind in ("json", "provn", "xml")),
+            ["export", "prov", EVIL],
+            ["export", "prov", "iris@v1", "-o", f"o{NAME}"],
         ],
         "azureml": [
             ["azureml", "pipeline", "iris@v1", "--name", EVIL, "--code", EVIL],
@@ -209,6 +219,7 @@ def lines_of(repository: Repository, place: Path) -> dict[str, list[list[str]]]:
             ["azureml", "bump", EVIL, "iris@v1"],
         ],
         "doctor": [["doctor"]],
+        "telemetry": [["telemetry", "check"], ["telemetry", "queries"], ["telemetry", "queries", EVIL]],
     }  # fmt: skip
 
 

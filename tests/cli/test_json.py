@@ -316,6 +316,15 @@ def test_completion(document: Document) -> None:
     assert "complete " in found["script"]
 
 
+def test_telemetry(document: Document) -> None:
+    assert document("telemetry", "check") == {
+        "exporter": "none", "endpoint": None, "arrived": None, "status": None, "answer": None,
+        "seconds": None, "columns": False, "traceparent": None,
+    }  # fmt: skip
+    for query in document("telemetry", "queries")["queries"]:
+        assert query["kql"].startswith(f"// {query['about']}\n")
+
+
 def test_at_answers_as_it_was(document: Document, iris: Path) -> None:
     one = document("show", "iris")["id"]
     (iris / "new").write_text("x")

@@ -18,7 +18,7 @@ from dataver.repository import init, open_repository
 
 Run = Callable[..., Result]
 
-OPENS_NOTHING = {"init", "completion", "rewrite-parquet"}
+OPENS_NOTHING = {"init", "completion", "rewrite-parquet", "telemetry"}
 """These read no history."""
 
 LINES = {
@@ -57,13 +57,13 @@ LINES = {
     "who-used": "who-used iris",
     "config": "config",
     "audit": "audit churn@v1",
+    "export": "export cyclonedx iris",
     "verify": "verify",
     "repair": "repair",
     "gc": "gc",
     "prune": "prune iris --keep-last 1",
     "hold": "hold iris keep",
     "erase": "erase iris a.csv --reason asked",
-    "export": "export azureml iris --to exported --yaml iris.yml",
     "azureml": "azureml pipeline iris -o pipeline.yml",
 }
 OTHERWISE = {"run", "doctor"}

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from dataver.erasure import erase
-from dataver.errors import DataverError, ErasedError
+from dataver.errors import ErasedError
 from dataver.repository import init, open_repository
+from dataver.store.base import Store
 from dataver.store.memory import MemoryStore
-from dataver.testing.stores import Fault, FaultyStore
+from dataver.testing.stores import Fault
 from tests.erased import traces
+from tests.fault.loop import Trial, every_call
 from tests.repositories import over
 
 NAMES = count()
@@ -49,7 +51,7 @@ def prepared(folder: Path) -> Iterator[MemoryStore]:
         yield store
 
 
-def check(store: MemoryStore, folder: Path, path: str, canary: bytes, what: object) -> None:
+def check(store: Store, folder: Path, path: str, canary: bytes, what: object) -> None:
     """What is there between a fault and its repeat is whole; after the repeat the bytes are nowhere."""
     between = open_repository(store.url)
     assert between.verify(deep=True).ok, what
@@ -74,18 +76,17 @@ def test_whichever_call_fails(
 ) -> None:
     monkeypatch.setattr("dataver.log.log.time.sleep", lambda _: None)
     stores = prepared(folder)
-    failures = number = 0
-    for number in count(1):
-        store = next(stores)
-        faulty = FaultyStore(store, {number: fault})
-        try:
-            report = erase(over(faulty).session, "d", path, reason="law", yes=True)
-            failures += bool(report.undeleted or report.unread)
-        except DataverError:
-            failures += 1
-        faulty.land()
-        check(store, folder, path, canary, (number, fault))
-        if faulty.made < number:
-            break
-    assert number > 10
-    assert failures
+    incomplete = 0
+
+    def act(store: Store) -> None:
+        nonlocal incomplete
+        report = erase(over(store).session, "d", path, reason="law", yes=True)
+        incomplete += bool(report.undeleted or report.unread)
+
+    def check_trial(trial: Trial) -> None:
+        trial.faulty.land()
+        check(trial.store, folder, path, canary, trial)
+
+    tally = every_call(lambda: next(stores), act, check_trial, fault)
+    assert tally.calls > 9
+    assert tally.failures + incomplete

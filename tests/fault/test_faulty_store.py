@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from dataver.errors import DamagedError, DataverError, StoreError
-from dataver.log.log import Log
+from dataver.errors import DamagedError, StoreError
 from dataver.repository import Repository, init, open_repository
-from dataver.session import Session
+from dataver.store.base import Store
 from dataver.store.memory import MemoryStore
-from dataver.testing.stores import Fault, FaultyStore
+from dataver.testing.stores import Fault
+from tests.fault.loop import Trial, every_call
 from tests.repositories import over
 from tests.worlds import noise, text
 
@@ -85,20 +84,7 @@ def prepared(place: Path) -> Iterator[MemoryStore]:
         yield store
 
 
-def attack(
-    store: MemoryStore, operation: Operation, place: Path, faults: dict[int, Fault]
-) -> tuple[FaultyStore, DataverError | None]:
-    faulty = FaultyStore(store, faults)
-    failure: DataverError | None = None
-    try:
-        operation(over(faulty), place)
-    except DataverError as error:
-        failure = error
-    faulty.land()
-    return faulty, failure
-
-
-def check_after(store: MemoryStore, operation: Operation, place: Path, what: object) -> None:
+def check_after(store: Store, operation: Operation, place: Path, what: object) -> None:
     """A repeat succeeds, and nothing is damaged."""
     again = open_repository(store.url)
     if not (operation is merge and len(again.show("d").parents) == 2):
@@ -117,20 +103,16 @@ def test_whichever_call_fails(
 ) -> None:
     monkeypatch.setattr("dataver.log.log.time.sleep", lambda _: None)
     stores = prepared(place)
-    failures = number = 0
-    while True:
-        number += 1
-        store = next(stores)
-        faulty, failure = attack(store, operation, place, {number: fault})
-        if failure is not None:
-            failures += 1
-            damage = fault in (Fault.CORRUPT, Fault.SHORT)
-            assert isinstance(failure, DamagedError if damage else StoreError), (number, failure)
-        check_after(store, operation, place, number)
-        if faulty.made < number:
-            break
-    assert number > 4, "the operation makes calls"
-    assert failures, "some fault matters"
+    damage = fault in (Fault.CORRUPT, Fault.SHORT)
+
+    def check(trial: Trial) -> None:
+        trial.faulty.land()
+        assert trial.failure is None or isinstance(trial.failure, DamagedError if damage else StoreError)
+        check_after(trial.store, operation, place, trial)
+
+    tally = every_call(lambda: next(stores), lambda store: operation(over(store), place), check, fault)
+    assert tally.calls > 3, "the operation makes calls"
+    assert tally.failures, "some fault matters"
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.__name__)
@@ -138,26 +120,13 @@ def test_storms(place: Path, operation: Operation, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("dataver.log.log.time.sleep", lambda _: None)
     kinds = [Fault.BEFORE, Fault.AFTER, Fault.LATE]
     stores = prepared(place)
-    number = 0
-    while True:
-        number += 1
-        store = next(stores)
-        storm = {number + n: kinds[(number + n) % 3] for n in range(STORM_CALLS)}
-        faulty, failure = attack(store, operation, place, storm)
-        assert failure is None or isinstance(failure, StoreError), (number, failure)
-        check_after(store, operation, place, number)
-        if faulty.made < number:
-            break
 
+    def check(trial: Trial) -> None:
+        trial.faulty.land()
+        assert trial.failure is None or isinstance(trial.failure, StoreError), trial
+        check_after(trial.store, operation, place, trial)
 
-def test_a_repository_is_made_or_not(place: Path) -> None:
-    for number in range(1, 4):
-        for fault in (Fault.BEFORE, Fault.AFTER, Fault.LATE):
-            store = MemoryStore(f"faulty-{next(NAMES)}")
-            faulty = FaultyStore(store, {number: fault})
-            with suppress(StoreError):
-                Session(faulty, Log(faulty)).create()
-            faulty.land()
-            with suppress(DataverError):
-                init(store.url)
-            assert open_repository(store.url).verify().ok
+    def storm(number: int) -> dict[int, Fault]:
+        return {number + n: kinds[(number + n) % 3] for n in range(STORM_CALLS)}
+
+    every_call(lambda: next(stores), lambda store: operation(over(store), place), check, storm)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
 
 import pytest
 
-from dataver.errors import ConflictError, DataverError
+from dataver.errors import ConflictError
 from dataver.format.entry import CHECKPOINT_EVERY
 from dataver.format.operations import ConfigSet, VersionAdd
 from dataver.gc import collect
@@ -19,8 +20,9 @@ from dataver.keys import HINT_KEY, SEGMENT_PREFIX, pack_key
 from dataver.repair import repair
 from dataver.repository import Repository
 from dataver.store.base import Store
-from dataver.testing.stores import WRITES, Call, CallWrapper, Fault, FaultyStore
+from dataver.testing.stores import WRITES, Call, CallWrapper, Fault
 from tests.damage import append, change, commit, flip, place_of
+from tests.fault.loop import Trial, each, every_call
 from tests.repositories import memory_repository, over
 from tests.worlds import noise, text
 
@@ -52,23 +54,24 @@ def has_the_rest(store: Store) -> bool:
 
 @pytest.mark.parametrize("fault", Fault)
 def test_every_call_may_fail(tmp_path: Path, fault: Fault) -> None:
-    number = failures = 0
-    while True:
-        number += 1 if number < 30 else 3
-        store = damaged(tmp_path / f"{number}").session.store
-        faulty = FaultyStore(store, {number: fault})
-        try:
-            repair(over(faulty).session, yes=True)
-        except DataverError:
-            failures += 1
-            faulty.land()
-        assert over(store).version("iris@v1").read("a") == A, "what was whole is not any more"
-        assert not repair(over(store).session, yes=True).ok
-        assert has_the_rest(store)
-        if faulty.made < number:
-            break
-    assert failures or fault in (Fault.CORRUPT, Fault.SHORT)
-    assert number > 40
+    folders = count()
+
+    def check(trial: Trial) -> None:
+        if trial.failure is not None:
+            trial.faulty.land()
+        assert over(trial.store).version("iris@v1").read("a") == A, "what was whole is not any more"
+        assert not repair(over(trial.store).session, yes=True).ok
+        assert has_the_rest(trial.store)
+
+    tally = every_call(
+        lambda: damaged(tmp_path / f"{next(folders)}").session.store,
+        lambda store: repair(over(store).session, yes=True),
+        check,
+        fault,
+        numbers=each(30, 3),
+    )
+    assert tally.failures or fault in (Fault.CORRUPT, Fault.SHORT)
+    assert tally.calls > 40
 
 
 class _Meanwhile(CallWrapper):
@@ -183,22 +186,23 @@ def test_every_write_may_fail_while_the_newest_state_is_written_anew(tmp_path: P
         append(template, ConfigSet("k", "v"))
     base = template.session.log.tail().entry.base
     assert base is not None
-    number = 0
-    while True:
-        number += 1
-        store = memory_repository_of(template.session.store, without=pack_key(base.pack))
-        faulty = FaultyStore(store, {number: fault}, lambda call: call.method in WRITES)
-        try:
-            repair(over(faulty).session, yes=True)
-        except DataverError:
-            faulty.land()
-        repair(over(store).session, yes=True)
-        assert over(store).version("iris").read("a") == A
-        report = over(store).verify(deep=True)
-        assert [(damage.object, damage.harms) for damage in report.damaged] == [(pack_key(base.pack), [])]
-        if faulty.made < number:
-            break
-    assert number > 8
+    lost = pack_key(base.pack)
+
+    def check(trial: Trial) -> None:
+        trial.faulty.land()
+        repair(over(trial.store).session, yes=True)
+        assert over(trial.store).version("iris").read("a") == A
+        report = over(trial.store).verify(deep=True)
+        assert [(damage.object, damage.harms) for damage in report.damaged] == [(lost, [])]
+
+    tally = every_call(
+        lambda: memory_repository_of(template.session.store, without=lost),
+        lambda store: repair(over(store).session, yes=True),
+        check,
+        fault,
+        counts=lambda call: call.method in WRITES,
+    )
+    assert tally.calls > 7
 
 
 def memory_repository_of(store: Store, without: str) -> Store:

@@ -18,6 +18,7 @@ from dataver.repository import Repository, init
 from dataver.store.base import Store
 from dataver.testing.stores import Call, CountingStore, Fault, FaultyStore
 from tests.damage import append
+from tests.fault.loop import Trial, each, every_call
 from tests.repositories import memory_repository, over
 
 SIDES = ["source", "target"]
@@ -53,28 +54,29 @@ def attempt(source: Store, target: Store, *, pulling: bool) -> None:
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("fault", Fault)
 def test_every_call_may_fail(source: Repository, fault: Fault, side: str, pulling: bool) -> None:
-    number = failures = 0
-    while True:
-        # Not each: what happens between is covered by the other ways and sides.
-        number += 1 if number < 8 else 2
-        target = memory_repository()
-        stores = {"source": source.session.store, "target": target.session.store}
-        faulty = FaultyStore(stores[side], {number: fault})
-        try:
-            attempt(**stores | {side: faulty}, pulling=pulling)
-            assert same(source, target)
-        except DataverError:
-            failures += 1
-            faulty.land()
+    stores: dict[str, Store] = {}
+
+    def fresh() -> Store:
+        stores.update(source=source.session.store, target=memory_repository().session.store)
+        return stores[side]
+
+    def act(faulty: Store) -> None:
+        attempt(**stores | {side: faulty}, pulling=pulling)
+        assert same(source, over(stores["target"]))
+
+    def check(trial: Trial) -> None:
+        trial.faulty.land()
+        target = over(stores["target"])
         assert target.verify(deep=True).ok
         attempt(**stores, pulling=pulling)
         assert same(source, target)
         assert target.verify(deep=True).ok
         assert target.version("d").read("large") == source.version("d").read("large")
-        if faulty.made < number:
-            break
-    assert failures or fault is Fault.CORRUPT
-    assert number > 8
+
+    # Not each: what happens between is covered by the other ways and sides.
+    tally = every_call(fresh, act, check, fault, numbers=each(8, 2))
+    assert tally.failures or fault in (Fault.CORRUPT, Fault.TORN)
+    assert tally.calls > 7
 
 
 def test_a_network_that_fails_now_and_then_gets_there_in_the_end(

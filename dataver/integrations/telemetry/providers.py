@@ -1,0 +1,222 @@
+"""OpenTelemetry's SDK as the command line sets it up: private providers, and an end that is soon.
+
+They are not made those of the process, which a program around may have set up for itself. What an exporter
+has to say of its failures is for `dataver telemetry check`: nothing of it reaches standard error.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from dataver.errors import BadInputError, MissingExtraError
+from dataver.integrations.telemetry.setting import (
+    AZURE_MONITOR,
+    CONNECTION_VARIABLE,
+    CONSOLE,
+    EXTRAS,
+)
+from dataver.values import dataclass
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk._logs import LoggerProvider
+    from opentelemetry.sdk._logs.export import LogRecordExporter
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import MetricExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+__all__ = ["END_S_MAX", "SdkProviders", "azure_options", "make_providers", "silence"]
+
+END_S_MAX = 2.0
+"""The end of a command waits no longer for what is on its way."""
+REQUEST_S_MAX = 1.5
+"""What Application Insights did not take until then is kept, for a later command to send."""
+QUIET = {
+    "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "True",
+    "APPLICATIONINSIGHTS_SDKSTATS_DISABLED": "True",
+    "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "True",
+    "APPLICATIONINSIGHTS_OPENTELEMETRY_RESOURCE_METRIC_DISABLED": "True",
+}
+"""The exporter's statistics of itself, and its look for instructions, would be requests of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exporters:
+    """One for each kind of signal."""
+
+    spans: SpanExporter
+    metrics: MetricExporter
+    logs: LogRecordExporter
+
+
+@dataclass(frozen=True, slots=True)
+class SdkProviders:
+    """Where spans, metrics and events go, until `close`."""
+
+    tracers: TracerProvider
+    meters: MeterProvider
+    loggers: LoggerProvider
+
+    def close(self, seconds_max: float = END_S_MAX) -> bool:
+        """Send what waits, for so long at most; whether all was handed over. Raises nothing."""
+        deadline = time.monotonic() + seconds_max
+        # A request that hangs is left behind: a daemon does not hold the process up.
+        threads = [
+            threading.Thread(target=_quietly, args=(provider.shutdown,), daemon=True)
+            for provider in (self.loggers, self.tracers, self.meters)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(deadline - time.monotonic(), 0))
+        return not any(thread.is_alive() for thread in threads)
+
+
+def _quietly(end: Callable[[], object]) -> None:
+    try:
+        end()
+    except Exception:  # noqa: BLE001 - no exporter's failure is one of the command
+        return
+
+
+def make_providers(exporter: str) -> SdkProviders:
+    """Providers that send with this exporter. `MissingExtraError`, `BadInputError` where that cannot be."""
+    try:
+        from opentelemetry.sdk._logs import LoggerProvider
+        from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+        from opentelemetry.sdk.metrics import MeterProvider
+        from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        silence()
+        resource = make_resource(exporter)
+        tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
+        made = make_exporters(exporter, tracers)
+    except ImportError as error:
+        raise missing(exporter, error) from error
+    tracers.add_span_processor(BatchSpanProcessor(made.spans))
+    loggers = LoggerProvider(resource=resource, shutdown_on_exit=False)
+    loggers.add_log_record_processor(BatchLogRecordProcessor(made.logs))
+    reader = PeriodicExportingMetricReader(made.metrics)
+    meters = MeterProvider([reader], resource=resource, shutdown_on_exit=False)
+    return SdkProviders(tracers, meters, loggers)
+
+
+def missing(exporter: str, error: ImportError) -> MissingExtraError:
+    """What to install for an exporter."""
+    return MissingExtraError(
+        f"DATAVER_TELEMETRY={exporter} needs what is not installed ({error.name or error}): "
+        f"pip install 'dataver[{EXTRAS[exporter]}]'"
+    )
+
+
+def make_resource(exporter: str) -> Resource:
+    """Who sends: the program and the machine, and what `OTEL_RESOURCE_ATTRIBUTES` adds."""
+    import platform
+
+    from opentelemetry.sdk.resources import Resource
+
+    import dataver
+
+    own = {"service.version": dataver.__version__, "host.name": platform.node()}
+    if exporter == AZURE_MONITOR:
+        own["service.instance.id"] = platform.node()  # the role instance, where people look for the machine
+    if not os.environ.get("OTEL_SERVICE_NAME"):
+        own["service.name"] = "dataver"
+    return Resource.create(own)
+
+
+def make_exporters(exporter: str, tracers: TracerProvider) -> Exporters:
+    """The exporters of one kind."""
+    if exporter == AZURE_MONITOR:
+        return _azure_monitor(tracers)
+    return _console() if exporter == CONSOLE else _otlp()
+
+
+def _console() -> Exporters:
+    from opentelemetry.sdk._logs.export import ConsoleLogRecordExporter
+    from opentelemetry.sdk.metrics.export import ConsoleMetricExporter
+    from opentelemetry.sdk.trace.export import ConsoleSpanExporter
+
+    def line(record: Any) -> str:
+        return f"{record.to_json(indent=None)}\n"
+
+    # Standard output is for the document or the lines that were asked for.
+    return Exporters(
+        ConsoleSpanExporter(out=sys.stderr, formatter=line),
+        ConsoleMetricExporter(out=sys.stderr, formatter=line),
+        ConsoleLogRecordExporter(out=sys.stderr, formatter=line),
+    )
+
+
+def _otlp() -> Exporters:
+    from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    return Exporters(OTLPSpanExporter(), OTLPMetricExporter(), OTLPLogExporter())
+
+
+def _azure_monitor(tracers: TracerProvider) -> Exporters:
+    options = azure_options() | {"storage_directory": _waiting_folder()}
+    from azure.monitor.opentelemetry.exporter import (
+        AzureMonitorLogExporter,
+        AzureMonitorMetricExporter,
+        AzureMonitorTraceExporter,
+    )
+
+    return Exporters(
+        AzureMonitorTraceExporter(tracer_provider=tracers, **options),
+        AzureMonitorMetricExporter(**options),
+        AzureMonitorLogExporter(**options),
+    )
+
+
+def azure_options(seconds_max: float = REQUEST_S_MAX) -> dict[str, Any]:
+    """How the exporter speaks to Application Insights. `BadInputError` where it is not told to which.
+
+    It does not repeat by itself: what is not taken is kept, and repeating would outlast the command.
+    """
+    os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
+    text = os.environ.get(CONNECTION_VARIABLE, "").strip()
+    if not text:
+        raise BadInputError(
+            f"DATAVER_TELEMETRY=azuremonitor needs {CONNECTION_VARIABLE}: copy the connection string from "
+            "the overview of the Application Insights resource"
+        )
+    if "instrumentationkey=" not in text.lower().replace(" ", ""):
+        raise BadInputError(
+            f"{CONNECTION_VARIABLE} has no InstrumentationKey: copy the whole connection string"
+        )
+    return {
+        "connection_string": text,
+        "timeout": seconds_max,
+        "read_timeout": seconds_max,
+        "retry_total": 0,
+    }
+
+
+def _waiting_folder() -> str:
+    """Where the exporter keeps what it could not send, for this user alone."""
+    from dataver.config import cache_folder
+    from dataver.private import make_folder
+
+    folder = cache_folder() / "telemetry"
+    make_folder(folder)
+    return str(folder)
+
+
+def silence() -> None:
+    """Have the loggers of exporters write nowhere, unless the program around has somewhere for them."""
+    for name in ("opentelemetry", "azure.monitor", "azure.core", "azure.identity"):
+        logger = logging.getLogger(name)
+        if not logger.handlers:
+            logger.addHandler(logging.NullHandler())

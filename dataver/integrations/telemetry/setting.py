@@ -1,0 +1,64 @@
+"""What the environment says of telemetry: where to, and whether columns may be named."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import urlsplit, urlunsplit
+
+from dataver.errors import BadInputError
+from dataver.progress import OFF, TELEMETRY_VARIABLE
+
+__all__ = [
+    "AZURE_MONITOR",
+    "COLUMNS_VARIABLE",
+    "CONNECTION_VARIABLE",
+    "CONSOLE",
+    "EXTRAS",
+    "NONE",
+    "OTLP",
+    "chosen_exporter",
+    "columns_may_be_named",
+    "endpoint_of",
+]
+
+NONE, CONSOLE, OTLP, AZURE_MONITOR = "none", "console", "otlp", "azuremonitor"
+EXTRAS = {CONSOLE: "otel", OTLP: "otel", AZURE_MONITOR: "azuremonitor"}
+"""The exporters, and what must be installed for each."""
+COLUMNS_VARIABLE = "DATAVER_TELEMETRY_COLUMNS"
+CONNECTION_VARIABLE = "APPLICATIONINSIGHTS_CONNECTION_STRING"
+OTLP_VARIABLES = ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+"""Where events go."""
+OTLP_DEFAULT = "http://localhost:4318"
+
+
+def chosen_exporter() -> str:
+    """One of `EXTRAS`, or `NONE`. `BadInputError` for what is neither."""
+    said = os.environ.get(TELEMETRY_VARIABLE, "").strip().lower()
+    if not said or said in OFF:
+        return NONE
+    if said not in EXTRAS:
+        raise BadInputError(f"{TELEMETRY_VARIABLE} is none of none, {', '.join(EXTRAS)}: correct it")
+    return said
+
+
+def columns_may_be_named() -> bool:
+    """Whether names of columns may be sent; their values never are."""
+    return os.environ.get(COLUMNS_VARIABLE, "").strip().lower() in ("1", "true", "yes", "on")
+
+
+def endpoint_of(exporter: str) -> str | None:
+    """Where an exporter sends to, without any credential; None where it sends nowhere or is not told."""
+    if exporter == AZURE_MONITOR:
+        text = os.environ.get(CONNECTION_VARIABLE, "")
+        parts = (part.partition("=")[::2] for part in text.split(";"))
+        found = {name.strip().lower(): value.strip() for name, value in parts}
+        return plain_url(found["ingestionendpoint"]) if found.get("ingestionendpoint") else None
+    if exporter == OTLP:
+        return plain_url(next(filter(None, map(os.environ.get, OTLP_VARIABLES)), OTLP_DEFAULT))
+    return "standard error" if exporter == CONSOLE else None
+
+
+def plain_url(url: str) -> str:
+    """A URL without user, password, query and fragment."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

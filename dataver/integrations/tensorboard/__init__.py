@@ -1,0 +1,1 @@
+"""TensorBoard: an event file of our own in a run's log folder, with what the run read and how it ended."""

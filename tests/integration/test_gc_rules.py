@@ -1,0 +1,354 @@
+"""The rules by which a collection decides: what keeps a version, the grace, and what stops it."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dataver.digest import Digest
+from dataver.errors import ConflictError, DamagedError, NotPermittedError, RefNotFoundError, StoreError
+from dataver.format.operations import BRANCH, ConfigSet, GcMark, GcSweep, RefDelete
+from dataver.gc import collect, restore
+from dataver.gc.run import ATTEMPTS_MAX
+from dataver.keys import HINT_KEY, LOG_PREFIX, PACK_PREFIX, SEGMENT_PREFIX
+from dataver.repository import Repository
+from dataver.store.base import ObjectInfo, Wrapper
+from tests.repositories import memory_repository, over
+from tests.runs import model, read, record
+
+if TYPE_CHECKING:
+    from dataver.store.base import Data
+
+WEEK = 7 * 86_400.0
+FILE_BYTES = 50_000
+
+
+@pytest.fixture
+def repository() -> Repository:
+    return memory_repository()
+
+
+@pytest.fixture
+def commit(repository: Repository, tmp_path: Path) -> Callable[..., str]:
+    """Commit one file of bytes that no other commit has."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+
+    def do(dataset: str, branch: str = "main", *, size_bytes: int = FILE_BYTES, **options: object) -> str:
+        (folder / "file").write_bytes(random.randbytes(size_bytes))
+        return repository.commit(dataset, folder, branch=branch, **options).id  # type: ignore[arg-type]
+
+    return do
+
+
+def sizes(repository: Repository, prefix: str = "") -> dict[str, int]:
+    return {info.key: info.size_bytes for info in repository.session.store.list(prefix)}
+
+
+def is_whole(repository: Repository) -> bool:
+    report = Repository(repository.url).verify(deep=True)
+    assert report.ok, report.damaged
+    return True
+
+
+# What keeps a version
+
+
+def test_a_number_keeps_its_version_where_no_branch_leads_there(
+    repository: Repository, commit: Callable[..., str]
+) -> None:
+    ids = [commit("d") for _ in range(3)]
+    session = repository.session
+    dataset = session.newest().dataset("d")
+    assert dataset is not None
+    gone = RefDelete(dataset, BRANCH, "main", Digest.parse(ids[-1]))
+    session.log.append(lambda _: (gone,), session.who(None))
+    report = collect(repository.session, yes=True, grace_s=0)
+    assert [(kept.dataset, str(kept.version), kept.by) for kept in report.kept_by] == [
+        ("d", id, f"number v{number}") for number, id in enumerate(ids, 1)
+    ]
+    assert (report.versions, report.swept) == ([], 0)
+    assert is_whole(repository)
+
+
+def test_parents_of_what_is_kept_are_kept(repository: Repository, commit: Callable[..., str]) -> None:
+    commit("d")
+    ids = [commit("d", "x") for _ in range(3)]
+    repository.tag(f"d@{ids[-1]}", "paper")
+    repository.delete_ref("branch", "d", "x")
+    report = collect(repository.session, yes=True, grace_s=0)
+    assert [kept.by for kept in report.kept_by] == ["tag paper"]
+    assert report.versions == []
+    assert [info.id for info in repository.log("d@paper")][:3] == ids[::-1]
+    assert is_whole(repository)
+
+
+def test_an_alias_keeps_its_version_until_it_is_deleted(
+    repository: Repository, commit: Callable[..., str]
+) -> None:
+    commit("d")
+    id = commit("d", "x")
+    repository.alias(f"d@{id}", "prod")
+    repository.delete_ref("branch", "d", "x")
+    assert [kept.by for kept in collect(repository.session, yes=True, grace_s=0).kept_by] == ["alias prod"]
+    repository.delete_ref("alias", "d", "prod")
+    assert [lost.version for lost in collect(repository.session, yes=True, grace_s=0).versions] == [id]
+    assert is_whole(repository)
+
+
+def test_holds_and_runs_keep_versions_of_a_deleted_dataset(
+    repository: Repository, commit: Callable[..., str]
+) -> None:
+    first = commit("d")
+    names = ("held", "used", "made", "lost")
+    held, used, made, lost = (commit("d", name, base=f"d@{first}") for name in names)
+    repository.tag(f"d@{lost}", "paper")  # Names of a deleted dataset keep nothing.
+    repository.hold("d@held", "audit")
+    run = record(repository, [read(repository, "d@used")])
+    churn = record(repository, [], [model("churn")], ["d@made"])
+    repository.delete_dataset("d")
+    report = collect(repository.session, yes=True, grace_s=0)
+    assert {(str(kept.version), kept.by) for kept in report.kept_by} == {
+        (held, "hold audit"),
+        (used, f"run {run.run}"),
+        (made, "model churn@v1"),
+    }
+    assert [(one.dataset, one.version, one.number) for one in report.versions] == [("d", lost, 0)]
+    assert churn.run != run.run
+    assert is_whole(repository)
+    repository.release("audit")
+    assert [one.version for one in collect(repository.session, yes=True, grace_s=0).versions] == [held]
+    with pytest.raises(RefNotFoundError, match="collected"):
+        repository.undelete_dataset("d")
+
+
+def test_a_version_that_several_keep_is_told_once(repository: Repository, commit: Callable[..., str]) -> None:
+    commit("d")
+    id = commit("d", "x")
+    repository.tag(f"d@{id}", "a")
+    repository.tag(f"d@{id}", "b")
+    repository.hold(f"d@{id}", "audit")
+    repository.delete_ref("branch", "d", "x")
+    assert [kept.by for kept in collect(repository.session, grace_s=0).kept_by] == ["tag a"]
+
+
+# The grace
+
+
+class _Clock(Wrapper):
+    """A store in which log entries and the hint have times that the test gives; None: not listed."""
+
+    entries: float | None = 1_000.0
+    hint = 1_000.0
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        for info in self.inner.list(prefix):
+            if info.key == HINT_KEY:
+                yield info._replace(stored_at=self.hint)
+            elif not info.key.startswith(LOG_PREFIX):
+                yield info
+            elif self.entries is not None:
+                yield info._replace(stored_at=self.entries)
+
+
+@pytest.fixture
+def clock(repository: Repository, commit: Callable[..., str]) -> _Clock:
+    """The clock of a store in which a deleted dataset was marked."""
+    commit("keep")
+    commit("d")
+    repository.delete_dataset("d")
+    store = _Clock(repository.session.store)
+    repository.session.store = store
+    assert collect(repository.session, yes=True, grace_s=WEEK).marked
+    return store
+
+
+@pytest.mark.parametrize(
+    ("age_s", "grace_s", "is_swept"),
+    [
+        (WEEK, WEEK, True),
+        (WEEK - 1, WEEK, False),
+        (WEEK + 1, WEEK, True),
+        (0.0, 0.0, True),
+        (0.0, 0.5, False),
+        (-5.0, 0.0, True),  # An entry of tomorrow is as new as can be.
+        (-5.0, 0.5, False),
+    ],
+)
+def test_what_was_marked_is_swept_when_the_grace_is_over(
+    repository: Repository, clock: _Clock, age_s: float, grace_s: float, is_swept: bool
+) -> None:
+    clock.hint = 1_000.0 + age_s
+    before = sizes(repository)
+    report = collect(repository.session, yes=True, grace_s=grace_s)
+    assert bool(report.swept) is is_swept
+    assert bool(report.waiting) is not is_swept
+    assert report.bytes == sum(before[key] for key in before.keys() - sizes(repository).keys())
+    assert is_whole(repository)
+
+
+def test_what_was_marked_nobody_knows_when_is_not_swept(repository: Repository, clock: _Clock) -> None:
+    clock.entries = None
+    assert collect(repository.session, yes=True, grace_s=0).swept == 0
+    clock.entries = 1_000.0
+    assert collect(repository.session, yes=True, grace_s=0).swept
+
+
+def test_a_report_says_what_waits(repository: Repository, clock: _Clock) -> None:
+    marked = {str(name) for name in repository.session.newest().marks()}
+    waiting = sum(size for key, size in sizes(repository).items() if key[-64:] in marked)
+    before = collect(repository.session, grace_s=WEEK)
+    assert (before.done, before.waiting, before.waiting_bytes) == (False, len(marked), waiting)
+    assert (before.marked, before.swept, before.bytes) == (0, 0, 0)
+    again = collect(repository.session, yes=True, grace_s=WEEK)
+    assert (again.done, again.waiting, again.waiting_bytes, again.bytes) == (True, len(marked), waiting, 0)
+    clock.hint += WEEK
+    would = collect(repository.session, grace_s=WEEK)
+    assert (would.done, would.swept, would.bytes, would.waiting) == (False, len(marked), waiting, 0)
+    swept = collect(repository.session, yes=True, grace_s=WEEK)
+    assert (swept.done, swept.swept, swept.bytes, swept.waiting) == (True, len(marked), waiting, 0)
+
+
+def test_what_was_marked_and_is_needed_again_is_spared(
+    repository: Repository, commit: Callable[..., str]
+) -> None:
+    commit("keep")
+    id = commit("d", "x")
+    repository.branch(f"d@{id}", "y")
+    repository.delete_ref("branch", "d", "x")
+    repository.delete_ref("branch", "d", "y")
+    marked = collect(repository.session, yes=True, grace_s=WEEK).marked
+    assert restore(repository.session).to_json() | {"versions": []} == {
+        **collect(repository.session, grace_s=WEEK).to_json(),
+        "done": True,
+        "spared": marked,
+        "marked": 0,
+        "marked_bytes": 0,
+        "versions": [],
+    }
+    repository.tag(f"d@{id}", "paper")
+    assert repository.session.newest().marks() == {}
+    number = repository.session.log.tail().entry.number
+    assert restore(repository.session).spared == 0
+    assert repository.session.log.tail().entry.number == number  # Nothing to take back: no entry.
+
+
+# What stops a collection
+
+
+class _Busy(Wrapper):
+    """A store in which somebody else makes the next entry first, so many times."""
+
+    times = 0
+
+    def put_new(self, key: str, data: Data, *, barrier: bool = True) -> bool:
+        if self.times and re.fullmatch(rf"{LOG_PREFIX}\d{{20}}", key):
+            self.times -= 1
+            other = over(self.inner)
+            other.session.log.append(lambda _: (ConfigSet("k", str(self.times)),), other.session.who(None))
+        return self.inner.put_new(key, data, barrier=barrier)
+
+
+def test_a_collection_gives_up_where_each_trace_is_overtaken(
+    repository: Repository, commit: Callable[..., str]
+) -> None:
+    commit("keep")
+    commit("d")
+    repository.delete_dataset("d")
+    store = _Busy(repository.session.store)
+    collector = over(store)
+    before = sizes(repository, PACK_PREFIX)
+    store.times = ATTEMPTS_MAX
+    with pytest.raises(ConflictError, match="nothing was collected"):
+        collect(collector.session, yes=True, grace_s=0)
+    assert store.times == 0
+    assert repository.session.newest().marks() == {}
+    assert sizes(repository, PACK_PREFIX) == before
+    store.times = ATTEMPTS_MAX - 1
+    assert collect(collector.session, yes=True, grace_s=0).swept
+    assert store.times == 0
+    assert is_whole(repository)
+
+
+class _Cut(Wrapper):
+    """A store whose listing ends in an error."""
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        found = list(self.inner.list(prefix))
+        yield from found[: len(found) // 2]
+        raise StoreError("the listing was cut")
+
+
+def test_half_a_listing_collects_nothing(repository: Repository, commit: Callable[..., str]) -> None:
+    commit("keep")
+    commit("d")
+    repository.delete_dataset("d")
+    before = sizes(repository)
+    with pytest.raises(StoreError, match="cut"):
+        collect(over(_Cut(repository.session.store)).session, yes=True, grace_s=0)
+    assert sizes(repository) == before
+
+
+def test_an_index_that_does_not_know_what_is_needed_collects_nothing(
+    repository: Repository, commit: Callable[..., str]
+) -> None:
+    commit("keep", size_bytes=1_000)
+    commit("d")
+    repository.delete_dataset("d")
+    session = repository.session
+    file = next(iter(repository.version("keep").files()))
+    place = session.index(session.newest()).find(Digest.parse(file.digest))
+    assert place is not None
+    for operation in (GcMark((Digest(place.pack),)), GcSweep((Digest(place.pack),))):
+        session.log.append(lambda _, one=operation: (one,), session.who(None))  # type: ignore[misc]
+    before = sizes(repository, PACK_PREFIX)
+    with pytest.raises(DamagedError, match="nothing was collected"):
+        collect(Repository(repository.url).session, yes=True, grace_s=0)
+    assert sizes(repository, PACK_PREFIX) == before
+
+
+class _Refusing(Wrapper):
+    """A store that deletes nothing."""
+
+    error: Exception
+
+    def delete(self, key: str) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [NotPermittedError("no"), StoreError("not now")], ids=["never", "not now"])
+def test_what_a_store_does_not_let_go_is_named_and_tried_again(
+    repository: Repository, commit: Callable[..., str], error: Exception
+) -> None:
+    for _ in range(12):
+        commit("d")
+    commit("keep")
+    repository.delete_dataset("d")
+    store = _Refusing(repository.session.store)
+    store.error = error
+    report = collect(over(store).session, yes=True, grace_s=0)
+    assert len(report.undeleted) == report.swept > 5
+    assert set(report.undeleted) < set(sizes(repository))
+    assert {key.partition("/")[0] + "/" for key in report.undeleted} == {PACK_PREFIX, SEGMENT_PREFIX}
+    assert report.bytes == 0
+    there = sizes(repository)
+    again = collect(repository.session, yes=True, grace_s=WEEK)
+    assert again.bytes == sum(there[key] for key in report.undeleted)
+    assert sorted(there.keys() - sizes(repository).keys()) == sorted(report.undeleted)
+    assert is_whole(repository)
+
+
+def test_keys_of_no_known_form_are_told_and_stay(repository: Repository, commit: Callable[..., str]) -> None:
+    commit("d")
+    store = repository.session.store
+    strange = ["notes.txt", "packs/ab/x", "log/1", "index/zz", f"packs/00/{'1' * 64}"]
+    for key in strange:
+        store.put_new(key, b"x")
+    report = collect(repository.session, yes=True, grace_s=0)
+    assert sorted(report.unknown) == sorted(strange)
+    assert set(strange) < set(sizes(repository))

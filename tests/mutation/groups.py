@@ -1,0 +1,81 @@
+"""Which modules are changed, and which tests are asked about each: fast ones that are meant to guard it."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from dataver.values import dataclass
+
+_TYPES = (sys.executable, "-m", "mypy", "--config-file=", "--ignore-missing-imports", "--output=json")
+# Those come of the same function standing there many times.
+_NO_FAULTS = ("no-redef", "has-type", "var-annotated", "misc")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Modules that are changed together, and the tests for them."""
+
+    modules: tuple[str, ...]
+    tests: tuple[str, ...]
+
+    def settings(self) -> str:
+        """The section of `pyproject.toml` by which mutmut knows it."""
+        packages = sorted({module.removesuffix("/*.py") for module in self.modules})
+        types = [*_TYPES, *(f"--disable-error-code={code}" for code in _NO_FAULTS), *packages]
+        return (
+            "[tool.mutmut]\n"
+            'source_paths = ["dataver"]\n'
+            f"only_mutate = {json.dumps(self.modules)}\n"
+            f"pytest_add_cli_args_test_selection = {json.dumps(self.tests)}\n"
+            'pytest_add_cli_args = ["-p", "no:cacheprovider"]\n'
+            f"type_check_command = {json.dumps(types)}\n"
+            # What an error says is for people; that it is raised is for tests.
+            "do_not_mutate_patterns = ['raise \\w+\\($', 'raise \\w+\\(f?\"']\n"
+            # Threads of the tests are none of the process that copies itself for each mutant.
+            'process_isolation = "forkserver"\n'
+            "timeout_multiplier = 5.0\n"
+            "timeout_constant = 3.0\n"
+            "track_dependencies = false\n"
+            "use_git_change_detection = false\n"
+        )
+
+
+GROUPS = {
+    "gc": Group(
+        ("dataver/gc/*.py", "dataver/relying.py"),
+        (
+            "tests/unit/test_retention.py",
+            "tests/integration/test_gc.py",
+            "tests/integration/test_gc_reach.py",
+            "tests/integration/test_gc_rules.py",
+            "tests/cli/test_gc.py",
+            "tests/stateful/test_gc_machine.py",
+        ),
+    ),
+    "log": Group(
+        ("dataver/log/*.py",),
+        (
+            "tests/unit/test_log.py",
+            "tests/unit/test_settings.py",
+            "tests/unit/test_who_used.py",
+            "tests/unit/test_model_link.py",
+            "tests/unit/test_transfer_history.py",
+            "tests/unit/test_format_unknown.py",
+            "tests/unit/test_publish.py",
+            "tests/cli/test_rollback.py",
+            "tests/integration/test_gc.py",
+        ),
+    ),
+    "packs": Group(
+        ("dataver/packs.py", "dataver/format/pack.py", "dataver/metadata_packs.py"),
+        (
+            "tests/unit/test_format_vectors.py",
+            "tests/unit/test_format_unknown.py",
+            "tests/unit/test_compact.py",
+            "tests/property/test_salvage.py",
+            "tests/integration/test_remote_cache.py",
+        ),
+    ),
+}
+"""Quickest group first."""

@@ -1,0 +1,109 @@
+"""Receivers of telemetry, and the program, which sends it to them.
+
+These tests run in an environment of their own, where the exporters are: `make test` makes it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.telemetry.receivers import Collector, Ingestion
+
+PROJECT = Path(__file__).parents[2]
+Program = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def installed() -> bool:
+    """Whether what these tests speak to is there."""
+    try:
+        return bool(find_spec("azure.monitor.opentelemetry.exporter") and find_spec("duckdb_kql"))
+    except ModuleNotFoundError:
+        return False
+
+
+# Where there are no exporters, the rest of the tests runs.
+collect_ignore_glob = [] if installed() else ["test_*.py"]
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, empty, and an environment that says nothing of telemetry."""
+    for name in list(os.environ):
+        if name.startswith(("OTEL_", "APPLICATIONINSIGHTS_", "TRACE")):
+            monkeypatch.delenv(name)
+    folder = tmp_path / "place"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def program() -> Program:
+    """The program, run to its end, with more of an environment. It must end well unless told otherwise."""
+
+    def start(*arguments: str, code: int | None = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-m", "dataver.cli", *arguments],
+            env={**os.environ, "PATH": path, "PYTHONPATH": str(PROJECT), **environment},
+            capture_output=True, text=True, check=False, timeout=300,
+        )  # fmt: skip
+        assert code is None or done.returncode == code, done.stderr
+        return done
+
+    return start
+
+
+@pytest.fixture
+def ingestion() -> Iterator[Ingestion]:
+    """What stands for Application Insights."""
+    from tests.telemetry.receivers import ingesting
+
+    with ingesting() as found:
+        yield found
+
+
+@pytest.fixture
+def azure_monitor(ingestion: Ingestion) -> dict[str, str]:
+    """The environment that sends to it."""
+    return {
+        "DATAVER_TELEMETRY": "azuremonitor",
+        "APPLICATIONINSIGHTS_CONNECTION_STRING": ingestion.connection_string,
+    }
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    """What stands for a collector."""
+    from tests.telemetry.receivers import collecting
+
+    with collecting() as found:
+        yield found
+
+
+@pytest.fixture
+def otlp(collector: Collector) -> dict[str, str]:
+    """The environment that sends to it."""
+    return {"DATAVER_TELEMETRY": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+
+
+@pytest.fixture
+def iris(place: Path, program: Program) -> Path:
+    """`iris@v1` and `iris@v2` in a repository here, of the folder that is given; nothing is sent of it."""
+    folder = place / "data"
+    folder.mkdir()
+    (folder / "a.csv").write_text("a\n1\n")
+    program("init")
+    program("commit", "iris", "data", "-m", "first")
+    (folder / "b.csv").write_text("b\n2\n")
+    program("commit", "iris", "data", "-m", "second")
+    return folder
