@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from dataver.parts import Definition, SplitView
     from dataver.repository import Repository
     from dataver.store.base import View
+    from dataver.verify.copy import Wanted
     from dataver.verify.copy_report import CopyReport
 
 
@@ -291,10 +292,18 @@ class Version(VersionReaders):
         For copies by whatever tool: mounted, downloaded, exported. `path` is what of the version should be
         there. Files that are too many count as a difference unless `allow_extra` says otherwise.
         """
-        from dataver.verify.copy import Wanted, compare
+        from dataver.verify.copy import compare
 
-        wanted = Wanted(self.name, self.id, self.tree, self._reader.files, path)
+        wanted = self.wanted(path)
         return compare(wanted, place, allow_extra=allow_extra, progress=progress, jobs=jobs)
+
+    def wanted(self, path: str = "") -> Wanted:
+        """What a copy of it is compared with; for layers above."""
+        from dataver.erased import erasures
+        from dataver.verify.copy import Wanted
+
+        erased = erasures(self.repository.session.state())
+        return Wanted(self.name, self.id, self.tree, self._reader.files, path, erased)
 
     def list_file(self) -> bytes:
         """The list of the files for whoever has a copy of them and no way to the repository.

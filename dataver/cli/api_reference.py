@@ -66,7 +66,7 @@ A `Place` is a path or a URL as text, or a path object.
 """
 
 # Members without an underscore that serve dataver's own layers.
-INTERNAL = {"tree_of_files", "entry", "objects", "dataset_of", "reads", "asked_as"}
+INTERNAL = {"tree_of_files", "entry", "objects", "dataset_of", "reads", "asked_as", "wanted"}
 
 
 def reference() -> str:

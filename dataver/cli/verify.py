@@ -18,7 +18,7 @@ DOCUMENT = (
     ' "damaged": [{"object", "reason", "harms": [{"dataset", "version", "path"}]}]}\n'
     "with --at PATH:\n"
     '{"ok": bool, "ref", "id", "tree", "path", "files", "bytes", "missing": [path…],\n'
-    ' "changed": [{"path", "reason"}…], "extra": [path…], "manifest": path or null}'
+    ' "changed": [{"path", "reason"}…], "extra": [path…], "erased", "manifest": path or null}'
 )
 
 

@@ -71,7 +71,6 @@ def _wanted(
 ) -> tuple[Wanted, str | None]:
     """What the bytes should be, and the file that says so; None where the repository does."""
     from dataver.config import find_repository
-    from dataver.verify.copy import Wanted
     from dataver.verify.listed import LIST_FILE
 
     if ":" in ref:
@@ -83,8 +82,7 @@ def _wanted(
         return _listed(ref, beside, path, proved=True), beside
     if manifest is not None:
         return _listed(ref, manifest, path, proved=False), manifest
-    version = session.open().version(ref)
-    return Wanted(version.name, version.id, version.tree, version.tree_of_files(), path), None
+    return session.open().version(ref).wanted(path), None
 
 
 def _listed(ref: str, manifest: str, path: str, *, proved: bool) -> Wanted:
@@ -142,6 +140,8 @@ def lines(report: CopyReport) -> Iterator[str]:
         *((click.style("extra", fg="blue"), output.path_text(path), "") for path in report.extra),
     ]
     yield from output.columns(found)
+    if report.erased:
+        yield f"{output.amount(report.erased, 'file')} erased on purpose, which is no difference"
     verdict = click.style("every byte as in", fg="green") if report.ok else click.style("not", fg="red")
     total = f"{output.amount(report.files, 'file')}, {output.size_text(report.bytes)} read"
     yield f"{total}: {verdict} {output.name(report.ref)} {output.elided_id(report.id)}"

@@ -30,13 +30,17 @@ _LIST, _MLTABLE = LIST_FILE.encode(), MLTABLE_FILE.encode()
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the bytes are to be: the files of version `name`, or those at `path` in it."""
+    """What the bytes are to be: the files of version `name`, or those at `path` in it.
+
+    `erased` are digests of files that may be missing, because nobody has them any more on purpose.
+    """
 
     name: str
     id: str
     tree: str
     files: Files
     path: str = ""
+    erased: Container[bytes] = frozenset()
 
 
 def compare(
@@ -50,7 +54,8 @@ def compare(
     """Read all bytes at `place`, and tell what is missing there, what differs, and what is too much.
 
     Only bytes count: no times, no modes, no empty folders. A symlink may have become a copy of the file
-    that it leads to. A folder `.dataver` and what an export writes beside the files are no part of it.
+    that it leads to, and what was erased may be gone. A folder `.dataver` and what an export writes beside
+    the files are no part of it.
     `PathNotFoundError` where nothing is at `place`, `NotPermittedError` and `StoreError` where it cannot
     be read: what was not read was not found to differ.
     """
@@ -66,13 +71,15 @@ def compare(
         expected, there = {entry: _one(wanted, entry)}, {entry}
     else:
         raise BadInputError(f"{shown} is neither a folder nor a file")
-    missing = sorted(path for path in expected if path not in there)
+    gone = [path for path in expected if path not in there]
+    missing = sorted(path for path in gone if expected[path].digest not in wanted.erased)
     changed, size_bytes = _changed(wanted, top, expected, there, jobs, progress or Silent())
     extra = sorted(path for path in there - expected.keys() if not _is_beside(wanted, top, path))
     return CopyReport(
         not (missing or changed or (extra and not allow_extra)),
         wanted.name, wanted.id, wanted.tree, os.fspath(place), len(expected), size_bytes,
         [os.fsdecode(path) for path in missing], changed, [os.fsdecode(path) for path in extra],
+        len(gone) - len(missing),
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ class CopyReport:
     """What is at `path`, compared with version `ref`: how many `files` it should have, the `bytes` read.
 
     Paths are those below `path`, each list sorted. `ok`: nothing is missing or changed, and nothing is
-    too much, or that is allowed.
+    too much, or that is allowed. `erased` files are not there, for they were erased on purpose.
     """
 
     ok: bool
@@ -36,6 +36,7 @@ class CopyReport:
     missing: list[str] = field(default_factory=list)
     changed: list[ChangedFile] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
+    erased: int = 0
 
     def __bool__(self) -> bool:
         """`ok`."""

@@ -19,11 +19,15 @@ from dataver.cards.fields import read_written
 from dataver.chunking.parquet_footer import MalformedFooterError, column_extents, row_groups
 from dataver.cli.types import DURATION
 from dataver.compression import decompress
+from dataver.digest import Digest
 from dataver.errors import BadInputError, CheckFailedError, DamagedError, NewerFormatError, RefNotFoundError
+from dataver.files import Files
 from dataver.format.canonical_json import parse_canonical_json
 from dataver.format.provenance import PROVENANCE_TAG, provenance_of
 from dataver.format.run_record import Code, Environment, ModelFile, RunInput, RunModel, RunRecord, decode_run
+from dataver.format.version import VersionRecord
 from dataver.globs import path_filter
+from dataver.hashing import EMPTY_DIGEST, blake3_digest
 from dataver.integrations.importing.dvc_files import folder_list, outputs_of_file, outputs_of_lock, settings
 from dataver.integrations.importing.lfs import pointer
 from dataver.lineage import bundle_check
@@ -40,6 +44,10 @@ from dataver.signing.public import parse_line
 from dataver.signing.trust import read_file
 from dataver.source.ignore import IgnoreRules
 from dataver.splits.definition import load
+from dataver.tree.build import build
+from dataver.tree.manifest import FILE, SYMLINK, Entry, to_row
+from dataver.tree.schema import MANIFEST, MemoryNodes
+from dataver.verify.listed import document_of, read_list
 from tests.unit.test_format_malformed import READERS, SAMPLES, reseal
 
 REFUSALS = (
@@ -279,6 +287,20 @@ def binary_targets() -> dict[str, Target]:
     }
 
 
+def file_list() -> bytes:
+    """The list of an export: a file, an executable one and a symlink."""
+    entries = [
+        Entry(b"a.csv", FILE, False, 1, bytes(blake3_digest(b"a"))),
+        Entry(b"link", SYMLINK, False, 5, bytes(blake3_digest(b"a.csv"))),
+        Entry(b"run", FILE, True, 0, bytes(EMPTY_DIGEST)),
+    ]
+    nodes = MemoryNodes(MANIFEST)
+    root = build(nodes, map(to_row, entries))
+    record = VersionRecord(Digest(root.identity), (), 0, "Ada", "first")
+    files = Files(nodes, root, lambda entry: b"a.csv")
+    return document_of(("iris", 1), record, ("0" * 32, "az://c/r"), files)
+
+
 TARGETS: dict[str, Target] = {
     **binary_targets(),
     "run record": Target(lambda data: decode_run(data, "it"), (run_record(),), JSON_WORDS),
@@ -312,6 +334,7 @@ TARGETS: dict[str, Target] = {
     "link of a model": Target(
         lambda data: in_model_folder(data, "dataver.json"), (json.dumps(LINK).encode(),), JSON_WORDS
     ),
+    "list of files": Target(lambda data: read_list(data, "it"), (file_list(),), JSON_WORDS),
     "waiting run": Target(from_spool, (PLACE + b"\0\0" + run_record(),), JSON_WORDS),
     "notes of a run": Target(from_notes, (NOTES,), JSON_WORDS),
     "bundle": Target(

@@ -140,6 +140,20 @@ def test_a_single_file(version: Version, copy: Path, tmp_path: Path) -> None:
     assert not version.verify_at(renamed, "sub/large")
 
 
+def test_what_was_erased_may_be_missing_and_nothing_else(
+    version: Version, copy: Path, tmp_path: Path
+) -> None:
+    repository = version.repository
+    repository.erase("iris@v1", "sub/large", reason="asked", yes=True)
+    assert version.verify_at(copy), "a copy from before has it"
+    (copy / "sub" / "large").unlink()
+    report = repository.version("iris@v1").verify_at(copy)
+    assert report
+    assert (report.missing, report.erased) == ([], 1)
+    (copy / "a.csv").unlink()
+    assert repository.version("iris@v1").verify_at(copy).missing == ["a.csv"]
+
+
 def test_a_version_of_one_file_is_that_file(tmp_path: Path) -> None:
     (tmp_path / "one.csv").write_text("x\n")
     repository = dataver.init(tmp_path / "repository")
