@@ -95,6 +95,8 @@ class Comparisons:
         """How far the tables of `b` moved away from those of the baseline `a`. See `Version.drift`.
 
         Either is a `REF` or a part `REF:PART`, of which the rows are read; `by` as for `Version.split`.
+        `a` may be a model, as `model:NAME@vN`, which means what it was trained on; `path` is of `b` alone
+        then, and columns that one side lacks are left out.
         """
         from dataver.drift import of_nodes
 

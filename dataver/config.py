@@ -60,17 +60,29 @@ def spool_folder() -> Path:
 
     `DATAVER_SPOOL_DIR`, else `dataver/runs` in `XDG_STATE_HOME`, else in `~/.local/state`.
     """
-    own = os.environ.get("DATAVER_SPOOL_DIR")
+    return _state_folder("DATAVER_SPOOL_DIR", "runs")
+
+
+def served_folder() -> Path:
+    """Where served rows wait to be committed. Absolute; it need not exist yet.
+
+    `DATAVER_SERVED_DIR`, else `dataver/served` in `XDG_STATE_HOME`, else in `~/.local/state`.
+    """
+    return _state_folder("DATAVER_SERVED_DIR", "served")
+
+
+def _state_folder(variable: str, name: str) -> Path:
+    own = os.environ.get(variable)
     if own:
         return Path(os.path.abspath(os.path.expanduser(own)))
     shared = os.environ.get("XDG_STATE_HOME")
     if shared and os.path.isabs(shared):
-        return Path(shared, "dataver", "runs")
+        return Path(shared, "dataver", name)
     try:
-        return Path.home() / ".local" / "state" / "dataver" / "runs"
+        return Path.home() / ".local" / "state" / "dataver" / name
     except RuntimeError as error:
         raise EnvironmentFaultError(
-            "this user has no home folder where runs could wait; set DATAVER_SPOOL_DIR to a folder"
+            f"this user has no home folder where {name} could wait; set {variable} to a folder"
         ) from error
 
 

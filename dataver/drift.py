@@ -19,6 +19,9 @@ from dataver.paths import safe_spelling
 from dataver.progress import Progress, Silent, observed
 from dataver.tables.criteria import AUTO, Criteria, make_criteria
 from dataver.tables.drift import ColumnDrift, DriftReport, DriftSide, compare_column, compare_schemas
+from dataver.tables.profile import family
+from dataver.trained_on import names_model, trained_on
+from dataver.values import dataclass
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,23 +45,35 @@ def of_nodes(
     repository: Repository, a: str, b: str, path: str = "", *, by: Definition | None = None, **options: Any
 ) -> DriftReport:
     """See `Repository.drift`."""
+    nodes = [b] if names_model(a) else [a, b]
     sides: list[Version | SplitView] = []
-    for node in (a, b):
+    for node in nodes:
         ref, part = parse_node(node)
         version = repository.version(ref)
         sides.append(version if part is None else version.split(part, by, path=path or None))
     if by is not None and not any(isinstance(side, SplitView) for side in sides):
         raise BadInputError(
-            f"a definition defines parts, and neither {a} nor {b} names one, as {a}:train does"
+            f"a definition defines parts, and neither {a} nor {b} names one, as {b}:train does"
         )
-    return between(sides[0], sides[1], path, **options)
+    if len(sides) == 2:
+        return between(sides[0], sides[1], path, **options)
+    trained = trained_on(repository, a)
+    return _compared(trained.data, sides[0], (trained.path, path), trained.model, **options)
+
+
+def between(
+    baseline: Version | SplitView, target: Version | SplitView, path: str = "", **options: Any
+) -> DriftReport:
+    """See `Version.drift`."""
+    return _compared(baseline, target, (path, path), "", **options)
 
 
 @observed("drift")
-def between(
+def _compared(
     baseline: Version | SplitView,
     target: Version | SplitView,
-    path: str = "",
+    paths: tuple[str, str],
+    model: str,
     *,
     columns: Sequence[str] | str | None = None,
     metrics: Sequence[str] | str = AUTO,
@@ -67,27 +82,66 @@ def between(
     compute: bool = True,
     progress: Progress | None = None,
 ) -> DriftReport:
-    """See `Version.drift`."""
-    criteria = make_criteria(metrics, thresholds)
+    """`model` is what was trained on the baseline, if that is why: only what both have is compared then."""
     names = [columns] if isinstance(columns, str) else columns
+    asked = _Asked(names, make_criteria(metrics, thresholds), model)
     watch = progress or Silent()
     if exact or isinstance(baseline, SplitView) or isinstance(target, SplitView):
-        return _from_rows(_Rows(baseline, path, watch), _Rows(target, path, watch), names, criteria)
-    return _from_statistics(baseline, target, path, names, criteria, compute, watch)
+        return _from_rows(_Rows(baseline, paths[0], watch), _Rows(target, paths[1], watch), asked)
+    return _from_statistics((baseline, target), paths, asked, compute, watch)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The columns that are asked for, all where it is None; how they are measured; and the model, if any."""
+
+    names: Sequence[str] | None
+    criteria: Criteria
+    model: str
 
 
 def _report(
     sides: Sequence[DriftSide],
     exact: bool,
-    criteria: Criteria,
-    leaves: tuple[Sequence[Leaf], Sequence[Leaf]],
+    asked: _Asked,
+    leaves: _Leaves,
     columns: Sequence[ColumnDrift],
     computed: int = 0,
 ) -> DriftReport:
-    schema = compare_schemas(*leaves)
+    schema = compare_schemas(leaves.baseline, leaves.target)
     return DriftReport(
-        sides[0], sides[1], exact, criteria.to_json(), schema, tuple(columns),
-        datetime.now(UTC), dataver.__version__, computed,
+        sides[0], sides[1], exact, asked.criteria.to_json(), schema, tuple(columns),
+        datetime.now(UTC), dataver.__version__, computed, asked.model, leaves.left_out,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaves:
+    """The leaf columns of each side that are compared, and those that are not, as one side alone has them."""
+
+    baseline: Sequence[Leaf]
+    target: Sequence[Leaf]
+    left_out: tuple[str, ...] = ()
+
+
+def _leaves(baseline: Sequence[Leaf], target: Sequence[Leaf], asked: _Asked) -> _Leaves:
+    """Those that were asked for. With a model, those that it was trained on and is asked with.
+
+    Of these numbers are numbers, whole or not: what a service is sent says no more.
+    """
+    before, after = _chosen((baseline, target), asked.names)
+    if not asked.model:
+        return _Leaves(before, after)
+    common = {name for name, _ in before} & {name for name, _ in after}
+    if not common:
+        raise BadInputError(f"nothing that {asked.model} was trained on is a column of the other side")
+    types = dict(reversed(after))
+    left_out = dict.fromkeys(name for name, _ in [*before, *after] if name not in common)
+    return _Leaves(
+        [(name, types[name] if family(kind) == family(types[name]) else kind) for name, kind in before
+         if name in common],
+        [leaf for leaf in after if leaf[0] in common],
+        tuple(left_out),
     )  # fmt: skip
 
 
@@ -113,18 +167,16 @@ def _within(leaf: str, name: str) -> bool:
 
 
 def _from_statistics(
-    baseline: Version,
-    target: Version,
-    path: str,
-    names: Sequence[str] | None,
-    criteria: Criteria,
+    versions: tuple[Version, Version],
+    places: tuple[str, str],
+    asked: _Asked,
     compute: bool,
     watch: Progress,
 ) -> DriftReport:
     from dataver.tables.profile import of_statistics
 
     sides, profiles, computed = [], [], 0
-    for version in (baseline, target):
+    for version, path in zip(versions, places, strict=True):
         paths = tabular.table_paths(version, path)
         found = tabular.file_statistics(version, paths, compute=False)
         lacking = [table for table, part in zip(paths, found, strict=True) if part is None]
@@ -143,11 +195,12 @@ def _from_statistics(
         table = tabular.as_one_table(version, paths, found, POINTS)
         sides.append(DriftSide(version.name, version.id, path, table.files, table.rows))
         profiles.append([of_statistics(column) for column in table.columns])
-    leaves = _chosen([[(column.name, column.type) for column in side] for side in profiles], names)
+    known = [[(column.name, column.type) for column in side] for side in profiles]
+    leaves = _leaves(known[0], known[1], asked)
     before, after = ({column.name: column for column in reversed(side)} for side in profiles)
-    common = [name for name in dict.fromkeys(name for name, _ in leaves[0]) if name in after]
-    columns = [compare_column(before[name], after[name], criteria) for name in common]
-    return _report(sides, False, criteria, leaves, columns, computed)
+    common = [name for name in dict.fromkeys(name for name, _ in leaves.baseline) if name in after]
+    columns = [compare_column(before[name], after[name], asked.criteria) for name in common]
+    return _report(sides, False, asked, leaves, columns, computed)
 
 
 # From rows
@@ -241,9 +294,9 @@ class _Rows:
             self._watch.end()
 
 
-def _from_rows(a: _Rows, b: _Rows, names: Sequence[str] | None, criteria: Criteria) -> DriftReport:
-    leaves = _chosen([a.leaf_names, b.leaf_names], names)
-    wanted = {name for name, _ in leaves[0]} & {name for name, _ in leaves[1]}
+def _from_rows(a: _Rows, b: _Rows, asked: _Asked) -> DriftReport:
+    leaves = _leaves(a.leaf_names, b.leaf_names, asked)
+    wanted = {name for name, _ in leaves.baseline} & {name for name, _ in leaves.target}
     columns = [
         name
         for name, below in a.leaves.items()
@@ -256,7 +309,7 @@ def _from_rows(a: _Rows, b: _Rows, names: Sequence[str] | None, criteria: Criter
         before, after = a.profiles(group), b.profiles(group)
         for name in before:
             if name in wanted and name in after:
-                found[name] = compare_column(before[name], after[name], criteria)
-    order = [name for name, _ in leaves[0] if name in found]
+                found[name] = compare_column(before[name], after[name], asked.criteria)
+    order = [name for name, _ in leaves.baseline if name in found]
     sides = [a.describe(), b.describe()]
-    return _report(sides, True, criteria, leaves, [found[name] for name in dict.fromkeys(order)])
+    return _report(sides, True, asked, leaves, [found[name] for name in dict.fromkeys(order)])

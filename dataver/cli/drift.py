@@ -42,7 +42,7 @@ DOCUMENT = (
     '   "new", "vanished": {"count", "complete": bool, "values": [[value, count]…]} or null,\n'
     '   "measures": [{"metric", "value", "error", "p_value", "threshold", "drift", "certain",\n'
     '     "reason"}…]}…],\n'
-    ' "time", "dataver", "computed"}'
+    ' "time", "dataver", "computed", "model": "model:NAME@vN" or null, "left_out": [column…]}'
 )
 
 
@@ -51,10 +51,11 @@ DOCUMENT = (
     "dataver drift iris@v3 iris@v5",
     "dataver drift iris@prod iris train/ --threshold 0.2 --fail-on drift",
     "dataver drift iris:train iris:test --metric ks --metric psi --html drift.html",
+    "dataver drift model:churn@v2 served date=2026-11-30 --markdown drift.md",
     reads=True,
     document=DOCUMENT,
 )
-@click.argument("a", type=REF, metavar="REF[:PART]")
+@click.argument("a", type=REF, metavar="REF[:PART]|MODEL")
 @click.argument("b", type=REF, metavar="REF[:PART]")
 @click.argument("path", default="")
 @click.option("--columns", metavar="C[,C]", multiple=True, help="Only these columns; repeatable.")
@@ -80,6 +81,7 @@ DOCUMENT = (
     "--by", type=PLACE, metavar="FILE", help="The definition of the parts; default: each version's own."
 )
 @click.option("--html", type=PLACE, metavar="FILE", help="Also write a page with a plot for each column.")
+@click.option("--markdown", type=PLACE, metavar="FILE", help="Also write it as the message of a commit.")
 @click.option(
     "--fail-on",
     type=click.Choice(["drift", "schema", "undecided"]),
@@ -100,6 +102,7 @@ def command(
     compute: bool,
     by: str | None,
     html: str | None,
+    markdown: str | None,
     fail_on: tuple[str, ...],
     jobs: int | None,
 ) -> None:
@@ -108,6 +111,9 @@ def command(
     Numbers by their Wasserstein distance over the baseline's standard deviation, categories by their
     Jensen-Shannon distance: 0.1 is drift, as in Azure ML. Told from statistics, which are computed where
     they are not at hand, as by `stats`; ± is what a figure can be off by. The rows of parts are read.
+
+    With a MODEL, as model:NAME@vN or models:/NAME/1, the baseline is what it was trained on, and PATH is
+    of the other one alone; columns that one of them lacks, as what is to be predicted, are left out.
     """
     repository = session.open()
     repository.session.jobs = jobs or 0
@@ -122,6 +128,8 @@ def command(
         output.note(f"read {files} whose statistics were not at hand, and kept them in this machine's cache")
     if html is not None:
         output.write_file(html, report.html().encode("utf-8", "replace"))
+    if markdown is not None:
+        output.write_file(markdown, report.markdown().encode("utf-8", "replace"))
     session.answer(report.to_json, lambda: report_lines(report, output.line_width()))
     check(report, fail_on)
 

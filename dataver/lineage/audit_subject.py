@@ -7,7 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import field
 
-from dataver.errors import BadInputError, NotFoundError, PathNotFoundError, RefNotFoundError
+from dataver.errors import (
+    BadInputError,
+    MissingExtraError,
+    NotFoundError,
+    PathNotFoundError,
+    RefNotFoundError,
+)
 from dataver.format.run_record import RunModel, RunRecord
 from dataver.lineage.known import Known
 from dataver.lineage.local_model import LocalModel, local_model
@@ -62,22 +68,34 @@ def find_subject(known: Known, text: str) -> Subject:
         _by_name(known, text, subject)
         return subject
     scheme, colon, rest = text.partition(":")
+    there = os.path.exists(text)
     # A folder whose files say what they are of is a model's; else it may be one that a tracker writes to.
-    if (colon and not os.path.exists(text)) or (os.path.isdir(text) and not has_link(text)):
-        subject.external = external_node(text)
+    if (colon and not there) or (os.path.isdir(text) and not has_link(text)):
+        subject.external = _external(text, subject, required=not there)
         if subject.external is not None:
             _by_tracker(known, subject.external, subject)
             return subject
-        if rest.startswith("/") and not os.path.exists(text):
+        if rest.startswith("/") and not there:
             subject.tried.append(f"no integration that is installed knows {scheme}:/ URIs")
             return subject
-    if os.path.exists(text):
+    if there:
         _by_files(known, text, subject)
     elif text.startswith((".", "/", "~")) or text.endswith("/"):
         raise PathNotFoundError(f"there is no model at {safe_spelling(text)!r}")
     else:
         _by_name(known, text, subject)
     return subject
+
+
+def _external(text: str, subject: Subject, *, required: bool) -> ExternalNode | None:
+    """What an integration makes of a text; one that cannot be loaded is an error where nothing else is."""
+    try:
+        return external_node(text)
+    except BadInputError as error:
+        if required or isinstance(error, MissingExtraError):
+            raise
+        subject.tried.append(str(error))
+        return None
 
 
 def _by_name(known: Known, text: str, subject: Subject) -> None:

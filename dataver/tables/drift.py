@@ -160,7 +160,8 @@ class DriftReport:
 
     `exact`: rows were read; else figures are of statistics, and each says what it can be off by.
     `computed` is how many files had no statistics at hand and were read for them. `thresholds` are by Azure
-    ML's names of the metrics. `release` is dataver's.
+    ML's names of the metrics. `release` is dataver's. `model` is what was trained on the baseline, where
+    that is why they are compared; then the columns in `left_out`, which one side alone has, are not.
     """
 
     baseline: DriftSide
@@ -172,6 +173,8 @@ class DriftReport:
     time: datetime
     release: str
     computed: int = 0
+    model: str = ""
+    left_out: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.drifted)
@@ -199,6 +202,12 @@ class DriftReport:
 
         return page(self)
 
+    def markdown(self) -> str:
+        """The report for a commit's message or a pull request, in Markdown that reads well as it is."""
+        from dataver.tables.drift_markdown import markdown
+
+        return markdown(self)
+
     def to_json(self) -> dict[str, object]:
         """`{"baseline", "target", "drift", "exact", "thresholds", "schema", "drifted", "columns", …}`."""
         return {
@@ -214,6 +223,8 @@ class DriftReport:
             "time": rfc3339(self.time),
             "dataver": self.release,
             "computed": self.computed,
+            "model": self.model or None,
+            "left_out": list(self.left_out),
         }
 
 

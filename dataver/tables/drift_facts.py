@@ -27,6 +27,10 @@ class Fact(NamedTuple):
 def facts(report: DriftReport, arrow: str = "->") -> Iterator[Fact]:
     """Columns that came, went or changed type; rows; then by column missing values, ranges, categories."""
     schema = report.schema
+    if report.model:
+        yield Fact("model", "", f"{report.model}, trained on {report.baseline.name}")
+    if report.left_out:
+        yield Fact("left out", "", f"{names_text(report.left_out)}, which one side alone has")
     yield from (Fact("added column", name, "") for name in schema.added)
     yield from (Fact("dropped column", name, "") for name in schema.dropped)
     yield from (Fact("retyped column", name, f"{old} {arrow} {new}") for name, old, new in schema.retyped)

@@ -43,6 +43,7 @@ READ_ONLY = {
     "lineage": "lineage model:churn@v1",
     "who-used": "who-used iris@v1",
     "config": "config",
+    "served": "served served",
     "audit": "audit model --verify",
     "export": "export prov model:churn@v1",
     "verify": "verify --deep",
@@ -50,6 +51,7 @@ READ_ONLY = {
     "gc": "gc",
     "prune": "prune iris --keep-last 1",
     "erase": "erase iris 2.csv --reason asked",
+    "azureml": "azureml pipeline iris -o pipeline.yml",
 }
 WRITES = {
     "commit": "commit iris data -m more --allow-empty",
@@ -66,15 +68,19 @@ WRITES = {
 }
 ELSEWHERE = {
     "init", "completion", "rewrite-parquet", "run", "merge", "repro", "sign", "verify-signature", "trust",
-    "link", "doctor", "telemetry",
+    "link", "import", "doctor", "telemetry",
 }  # fmt: skip
-"""Verbs that need no repository, more than one, keys, or that are tried below."""
+"""Verbs that need no repository, more than one, keys, another tool's, or that are tried below."""
 
 
 @pytest.fixture
 def repository(place: Path) -> Repository:
     """Two versions of a table, with a run that made a model of the first."""
-    repository = init(place / ".dataver")
+    return filled(init(place / ".dataver"), place)
+
+
+def filled(repository: Repository, place: Path) -> Repository:
+    """What every line of `READ_ONLY` and `WRITES` finds something in, wherever the repository is."""
     init(place / "elsewhere").commit("roses", made(place / "roses", 1))
     repository.commit("iris", made(place / "data", 1))
     (place / "split.toml").write_text(

@@ -46,6 +46,7 @@ LINES = {
     "models": "models",
     "push": "push --to elsewhere",
     "pull": "pull --from elsewhere",
+    "import": "import dvc .",
     "sign": "sign iris --key key",
     "verify-signature": "verify-signature iris",
     "trust": "trust list",
@@ -56,6 +57,7 @@ LINES = {
     "lineage": "lineage iris",
     "who-used": "who-used iris",
     "config": "config",
+    "served": "served iris --commit",
     "audit": "audit churn@v1",
     "export": "export cyclonedx iris",
     "verify": "verify",
@@ -64,6 +66,7 @@ LINES = {
     "prune": "prune iris --keep-last 1",
     "hold": "hold iris keep",
     "erase": "erase iris a.csv --reason asked",
+    "azureml": "azureml pipeline iris -o pipeline.yml",
 }
 OTHERWISE = {"run", "doctor"}
 """A run goes on and waits; the doctor says what is the matter. See below."""

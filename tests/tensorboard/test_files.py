@@ -189,6 +189,23 @@ def test_a_folder_can_be_named_by_a_variable_and_linking_switched_off(
     assert not Path("r1").exists()
 
 
+def test_a_run_without_a_log_folder_imports_no_tensorboard(repository: Repository, tmp_path: Path) -> None:
+    code = "import sys, dataver\nwith dataver.run('train'): pass\nassert 'tensorboard' not in sys.modules\n"
+    subprocess.run([sys.executable, "-c", code], env=environment({}), cwd=tmp_path, check=True)
+
+
+def test_a_folder_that_cannot_be_written_is_a_warning(repository: Repository, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.warns(UserWarning, match="tracker_added"),
+        pytest.warns(UserWarning, match="run_ended"),
+        dataver.run("train", tensorboard=tmp_path / "file" / "r0") as run,
+    ):
+        pass
+    assert run.record is not None
+    assert run.record.status == "done"
+
+
 def test_a_damaged_file_is_told(repository: Repository, tmp_path: Path) -> None:
     folder = tmp_path / "r0"
     with dataver.run("train", tensorboard=folder) as run:

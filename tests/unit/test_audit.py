@@ -181,6 +181,17 @@ def test_without_a_record_the_files_own_word_is_said_to_be_all(repository: Repos
     assert agreements(report)["run record"] is None
 
 
+def test_a_models_folder_needs_no_integration_that_can_be_loaded(
+    repository: Repository, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained(repository, model)
+    install(tmp_path, monkeypatch, "raise ImportError('it lacks a library')\n")
+    report = audit(repository, str(model))
+    assert (report.status, report.subject.found_by) == (TRACED, "files")
+    with pytest.raises(BadInputError, match="it lacks a library"):
+        audit(repository, "toys:/good")
+
+
 def test_what_the_tracker_says_is_compared(
     repository: Repository, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

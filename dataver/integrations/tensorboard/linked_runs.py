@@ -1,4 +1,7 @@
-"""Telling the log folders of a run what it reads and how it ended."""
+"""Telling the log folders of a run what it reads and how it ended.
+
+TensorBoard is imported where there is a folder to tell.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from dataver import recording
 from dataver.integrations.tensorboard.folders import folders_of
-from dataver.integrations.tensorboard.writing import begin, finish
 from dataver.lineage.masking import mask_record
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ __all__ = ["note_folders", "tell_end", "tell_so_far"]
 
 def tell_so_far(run: Run, folder: str) -> None:
     """Write the file of a run that is on, with what it has read by now."""
+    from dataver.integrations.tensorboard.writing import begin
+
     start = run.start_record
     assert start is not None
     begin(folder, start, mask_record(replace(start, inputs=run.inputs, params=run.params)))
@@ -36,6 +40,8 @@ def note_folders(run: Run) -> None:
 
 def tell_end(run: Run, folders: Iterable[str]) -> None:
     """Bring the file in each folder to its end."""
+    from dataver.integrations.tensorboard.writing import finish
+
     start, end = run.start_record, run.record
     assert start is not None
     assert end is not None
