@@ -24,7 +24,7 @@ Nothing is sent unless you ask for it: see [OpenTelemetry](../howto/opentelemetr
 ENDING = """\
 In a program that has set up OpenTelemetry for itself, these last are those of the program. Microsoft's
 exporter adds `logger_name`, and in the tags of each item the language of the operating system, its own
-release and the name of the machine.
+release and the name of the machine; what is said of the sender is also a metric, `_OTELRESOURCE_`.
 """
 VARIABLES = {
     "DATAVER_TELEMETRY": (
@@ -33,6 +33,9 @@ VARIABLES = {
     ),
     "DATAVER_TELEMETRY_COLUMNS": (
         "`1`: names of columns may be sent; else of each measure of drift the greatest figure of all columns"
+    ),
+    "DATAVER_TELEMETRY_WAIT": (
+        "how many seconds the end of a command waits at most for what is on its way: 2 if unset"
     ),
     "APPLICATIONINSIGHTS_CONNECTION_STRING": "where `azuremonitor` sends to",
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": (

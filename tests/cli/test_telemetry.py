@@ -12,6 +12,7 @@ from click.testing import Result
 
 from dataver import progress
 from dataver.cli import telemetry_reference
+from dataver.errors import BadInputError
 from dataver.integrations.telemetry import setting
 from dataver.integrations.telemetry.names import ATTRIBUTES, EVENTS, METRICS, OPERATIONS
 
@@ -54,6 +55,19 @@ def test_a_value_that_means_nothing_is_told(run: Run, iris: Path, monkeypatch: p
         in result.stderr
     )
     assert run("telemetry", "check").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("", 2), ("0", 0), ("0.5", 0.5), ("600", 600), ("x", None), ("-1", None), ("nan", None)],
+)
+def test_how_long_the_end_waits(text: str, seconds: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATAVER_TELEMETRY_WAIT", text)
+    if seconds is None:
+        with pytest.raises(BadInputError, match="DATAVER_TELEMETRY_WAIT is no number of seconds"):
+            setting.end_s_max()
+    else:
+        assert setting.end_s_max() == seconds
 
 
 @pytest.mark.parametrize("value", ["", "none", "None", "0", "off"])

@@ -20,6 +20,7 @@ def test_what_commands_do_is_among_the_traces(tracking: str, tmp_path: Path) -> 
     telemetry = {
         "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])),
         "DATAVER_TELEMETRY": "otlp",
+        "DATAVER_TELEMETRY_WAIT": "60",
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{tracking}/v1/traces",
         "OTEL_EXPORTER_OTLP_TRACES_HEADERS": f"x-mlflow-experiment-id={experiment.experiment_id}",
         "OTEL_METRICS_EXPORTER": "none",

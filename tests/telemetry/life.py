@@ -43,8 +43,9 @@ def live(place: Path, environment: Mapping[str, str]) -> None:
     run("commit", "other", "data", "--into", CANARY, "--storage-option", f"account_key={CANARY}option")
     train = f"open('model', 'w').write('weights'); '{CANARY} argument'"
     run(
-        "run", "--name", "train", "--param", f"password={CANARY}", "--input", "iris@v1=training",
-        "--input", "iris@v2=testing", "--model", "churn=model", "--output", "made=data",
+        "run", "--name", f"train {CANARY}environment", "--param", f"password={CANARY}",
+        "--input", "iris@v1=training", "--input", "iris@v2=testing",
+        "--model", "churn=model", "--output", "made=data",
         "--", sys.executable, "-c", train,
     )  # fmt: skip
     run("ls", "iris@v1")

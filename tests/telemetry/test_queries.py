@@ -78,7 +78,7 @@ def answer(sent: Any, name: str) -> Rows:
 def test_who_used_which_version(sent: Any) -> None:
     rows = answer(sent, "who-used-which-version")
     assert {(r["dataset"], r["version"], r["role"], r["run_name"]) for r in rows} == {
-        ("iris", "v1", "training", "train"), ("iris", "v2", "testing", "train")
+        ("iris", "v1", "training", "train ***"), ("iris", "v2", "testing", "train ***")
     }  # fmt: skip
     assert {r["machine"] for r in rows} == {os.uname().nodename}
     assert len({r["run"] for r in rows}) == 1

@@ -11,7 +11,7 @@ from tests.telemetry.receivers import attributes_of
 if TYPE_CHECKING:
     from tests.telemetry.receivers import Collector, Ingestion
 
-ADDED_BY_THE_EXPORTER = {"logger_name"}
+ADDED_BY_THE_EXPORTER = {"logger_name", *RESOURCE}
 LISTED_ELSEWHERE = {"dataver.telemetry.check"}
 """Sent by `dataver telemetry check` alone."""
 

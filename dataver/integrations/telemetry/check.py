@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dataver.errors import BadInputError
-from dataver.integrations.telemetry.providers import azure_options, make_resource, missing, silence
+from dataver.integrations.telemetry.providers import azure_options, make_resource, missing, quiet, silence
 from dataver.integrations.telemetry.setting import AZURE_MONITOR, CONSOLE
 from dataver.values import dataclass
 
@@ -92,9 +92,10 @@ def _sender(exporter: str, heard: Heard) -> LogRecordExporter:
             heard.status = response.http_response.status_code
             heard.body = response.http_response.body()
 
-        found: LogRecordExporter = AzureMonitorLogExporter(
-            disable_offline_storage=True, raw_response_hook=hear, **options
-        )
+        with quiet():
+            found: LogRecordExporter = AzureMonitorLogExporter(
+                disable_offline_storage=True, raw_response_hook=hear, **options
+            )
         return found
     if exporter == CONSOLE:
         import sys

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -124,26 +124,21 @@ class OpenTelemetryObserver:
         """End the span, and tell what came of it."""
         if begun is None:
             return
-        try:
-            facts = (
-                facts_after(begun.operation, begun.arguments, result)
-                if error is None
-                else Facts(failure(error))
-            )
-            self.end(begun, facts, failed=error is not None)
-        finally:
-            contexts.detach(begun.token)
-            begun.span.end()
+        if error is None:
+            self._end(begun, lambda: facts_after(begun.operation, begun.arguments, result), failed=False)
+        else:
+            self._end(begun, lambda: Facts(failure(error)), failed=True)
 
     def finish(self, begun: Begun, attributes: Attributes, *, failed: bool) -> None:
         """The same for an operation of which all is known."""
-        self.end(begun, Facts(attributes), failed=failed)
-        contexts.detach(begun.token)
-        begun.span.end()
+        self._end(begun, lambda: Facts(attributes), failed=failed)
 
-    def end(self, begun: Begun, facts: Facts, *, failed: bool) -> None:
-        """Tell of an operation what is known at its end."""
-        self._tell(begun.operation, begun.span, begun.started, facts, failed)
+    def _end(self, begun: Begun, facts: Callable[[], Facts], *, failed: bool) -> None:
+        try:
+            self._tell(begun.operation, begun.span, begun.started, facts(), failed)
+        finally:
+            contexts.detach(begun.token)
+            begun.span.end()
 
     # Runs, as `dataver.events` tells of them
 

@@ -11,8 +11,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from dataver.errors import BadInputError, MissingExtraError
@@ -21,6 +21,7 @@ from dataver.integrations.telemetry.setting import (
     CONNECTION_VARIABLE,
     CONSOLE,
     EXTRAS,
+    end_s_max,
 )
 from dataver.values import dataclass
 
@@ -33,19 +34,20 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter
 
-__all__ = ["END_S_MAX", "SdkProviders", "azure_options", "make_providers", "silence"]
+__all__ = ["SdkProviders", "azure_options", "make_providers", "quiet", "silence"]
 
-END_S_MAX = 2.0
-"""The end of a command waits no longer for what is on its way."""
-REQUEST_S_MAX = 1.5
-"""What Application Insights did not take until then is kept, for a later command to send."""
+REQUEST_SHARE = 0.75
+"""Of the time that the end waits, a request's; what was not taken by then is kept for a later command."""
+REQUEST_S_MIN = 0.1
 QUIET = {
     "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "True",
     "APPLICATIONINSIGHTS_SDKSTATS_DISABLED": "True",
     "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "True",
-    "APPLICATIONINSIGHTS_OPENTELEMETRY_RESOURCE_METRIC_DISABLED": "True",
 }
-"""The exporter's statistics of itself, and its look for instructions, would be requests of their own."""
+"""The exporter's statistics of itself, and its look for instructions, would be requests of their own.
+
+It asks for these variables when it is made; programs that are started later are not to have them.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,10 @@ class Exporters:
 class SdkProviders:
     """Where spans, metrics and events go, until `close`."""
 
-    def __init__(self, tracers: TracerProvider, meters: MeterProvider, loggers: LoggerProvider) -> None:
+    def __init__(
+        self, tracers: TracerProvider, meters: MeterProvider, loggers: LoggerProvider, end_s_max: float
+    ) -> None:
+        self._end_s_max = end_s_max
         self.tracers = tracers
         self.meters = meters
         self.loggers = loggers
@@ -74,9 +79,9 @@ class SdkProviders:
         for ender in self._enders:
             ender.start()
 
-    def close(self, seconds_max: float = END_S_MAX) -> bool:
-        """Send what waits, for so long at most; whether all was handed over. Raises nothing."""
-        deadline = time.monotonic() + seconds_max
+    def close(self) -> bool:
+        """Send what waits, for `end_s_max` at most; whether all was handed over. Raises nothing."""
+        deadline = time.monotonic() + self._end_s_max
         self._closing.set()
         for ender in self._enders:
             ender.join(max(deadline - time.monotonic(), 0))
@@ -90,6 +95,7 @@ class SdkProviders:
 
 def make_providers(exporter: str) -> SdkProviders:
     """Providers that send with this exporter. `MissingExtraError`, `BadInputError` where that cannot be."""
+    seconds = end_s_max()
     try:
         from opentelemetry.sdk._logs import LoggerProvider
         from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
@@ -101,7 +107,7 @@ def make_providers(exporter: str) -> SdkProviders:
         silence()
         resource = make_resource(exporter)
         tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
-        made = make_exporters(exporter, tracers)
+        made = make_exporters(exporter, tracers, max(seconds * REQUEST_SHARE, REQUEST_S_MIN))
     except ImportError as error:
         raise missing(exporter, error) from error
     loggers = LoggerProvider(resource=resource, shutdown_on_exit=False)
@@ -111,7 +117,7 @@ def make_providers(exporter: str) -> SdkProviders:
         loggers.add_log_record_processor(BatchLogRecordProcessor(made.logs))
     readers = [PeriodicExportingMetricReader(made.metrics)] if _wanted("OTEL_METRICS_EXPORTER") else []
     meters = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
-    return SdkProviders(tracers, meters, loggers)
+    return SdkProviders(tracers, meters, loggers, seconds)
 
 
 def _wanted(variable: str) -> bool:
@@ -143,10 +149,10 @@ def make_resource(exporter: str) -> Resource:
     return Resource.create(own)
 
 
-def make_exporters(exporter: str, tracers: TracerProvider) -> Exporters:
+def make_exporters(exporter: str, tracers: TracerProvider, request_s_max: float) -> Exporters:
     """The exporters of one kind."""
     if exporter == AZURE_MONITOR:
-        return _azure_monitor(tracers)
+        return _azure_monitor(tracers, request_s_max)
     return _console() if exporter == CONSOLE else _otlp()
 
 
@@ -174,27 +180,42 @@ def _otlp() -> Exporters:
     return Exporters(OTLPSpanExporter(), OTLPMetricExporter(), OTLPLogExporter())
 
 
-def _azure_monitor(tracers: TracerProvider) -> Exporters:
-    options = azure_options() | {"storage_directory": _waiting_folder()}
+def _azure_monitor(tracers: TracerProvider, request_s_max: float) -> Exporters:
+    options = azure_options(request_s_max) | {"storage_directory": _waiting_folder()}
     from azure.monitor.opentelemetry.exporter import (
         AzureMonitorLogExporter,
         AzureMonitorMetricExporter,
         AzureMonitorTraceExporter,
     )
 
-    return Exporters(
-        AzureMonitorTraceExporter(tracer_provider=tracers, **options),
-        AzureMonitorMetricExporter(**options),
-        AzureMonitorLogExporter(**options),
-    )
+    with quiet():
+        return Exporters(
+            AzureMonitorTraceExporter(tracer_provider=tracers, **options),
+            AzureMonitorMetricExporter(**options),
+            AzureMonitorLogExporter(**options),
+        )
 
 
-def azure_options(seconds_max: float = REQUEST_S_MAX) -> dict[str, Any]:
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Where the exporter of Azure Monitor is made: it then sends what it is given, and nothing of itself."""
+    before = {name: os.environ.get(name) for name in QUIET}
+    os.environ.update(QUIET)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def azure_options(seconds_max: float) -> dict[str, Any]:
     """How the exporter speaks to Application Insights. `BadInputError` where it is not told to which.
 
     It does not repeat by itself: what is not taken is kept, and repeating would outlast the command.
     """
-    os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
     text = os.environ.get(CONNECTION_VARIABLE, "").strip()
     if not text:
         raise BadInputError(

@@ -16,8 +16,8 @@ __all__ = ["run_ended", "run_started"]
 
 
 def run_started(run: Run) -> Attributes:
-    """What is known at the start."""
-    return {"dataver.run.id": run.id, "dataver.run.name": run.name}
+    """What is known at the start. The name waits for the record, in which secrets are masked."""
+    return {"dataver.run.id": run.id}
 
 
 def run_ended(run: Run) -> Facts:

@@ -13,11 +13,13 @@ __all__ = [
     "COLUMNS_VARIABLE",
     "CONNECTION_VARIABLE",
     "CONSOLE",
+    "END_S_MAX",
     "EXTRAS",
     "NONE",
     "OTLP",
     "chosen_exporter",
     "columns_may_be_named",
+    "end_s_max",
     "endpoint_of",
 ]
 
@@ -25,6 +27,10 @@ NONE, CONSOLE, OTLP, AZURE_MONITOR = "none", "console", "otlp", "azuremonitor"
 EXTRAS = {CONSOLE: "otel", OTLP: "otel", AZURE_MONITOR: "azuremonitor"}
 """The exporters, and what must be installed for each."""
 COLUMNS_VARIABLE = "DATAVER_TELEMETRY_COLUMNS"
+WAIT_VARIABLE = "DATAVER_TELEMETRY_WAIT"
+END_S_MAX = 2.0
+"""The end of a command waits no longer, unless the variable says so."""
+WAIT_S_MAX = 600.0
 CONNECTION_VARIABLE = "APPLICATIONINSIGHTS_CONNECTION_STRING"
 OTLP_VARIABLES = ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 """Where events go."""
@@ -39,6 +45,18 @@ def chosen_exporter() -> str:
     if said not in EXTRAS:
         raise BadInputError(f"{TELEMETRY_VARIABLE} is none of none, {', '.join(EXTRAS)}: correct it")
     return said
+
+
+def end_s_max() -> float:
+    """How long the end of a command waits at most for what is on its way, in seconds."""
+    text = os.environ.get(WAIT_VARIABLE, "").strip()
+    try:
+        seconds = float(text or END_S_MAX)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= WAIT_S_MAX:
+        raise BadInputError(f"{WAIT_VARIABLE} is no number of seconds from 0 to {WAIT_S_MAX:.0f}: correct it")
+    return seconds
 
 
 def columns_may_be_named() -> bool:
