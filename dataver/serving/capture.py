@@ -55,8 +55,8 @@ class Counts:
 class Capture:
     """Takes what a service is asked, and has it committed by windows. For any thread, and across forks.
 
-    Nothing that it is called for waits or raises, whatever happens: what cannot be taken is counted. The
-    thread starts with the first request, in each process of a server its own.
+    `rows` and `body`, and the applications around others, neither wait nor raise, whatever happens: what
+    cannot be taken is counted. The thread starts with the first request, in each process its own.
     """
 
     def __init__(
