@@ -11,7 +11,7 @@ PYTEST_JOBS ?= 2
 
 TEST_ENV := .venv
 # What dataver works beside: each is installed into .venv-NAME, from the extra test-NAME, and tested by tests/NAME.
-BESIDE := azureml dvc mlflow standards telemetry tensorboard
+BESIDE := azureml dvc mlflow mltable standards telemetry tensorboard
 BESIDE_ENVS := $(BESIDE:%=.venv-%)
 DEMO_ENV := .venv-demo
 BENCH_ENV := .venv-bench
@@ -115,9 +115,11 @@ fuzz: $(TEST_ENV)/.made $(AZURITE)/.made-$(AZURITE_VERSION)
 mutate: $(MUTATE_ENV)/.made
 	$(MUTATE_ENV)/bin/python -m tests.mutation $(GROUPS)
 
-# Long lives: the models of a repository, crashes and faults, and every test marked `soak`.
+# Long lives: the models of a repository, crashes and faults, simulated machines, and every test marked `soak`.
+SIMULATION_SEEDS ?= 0..3000
 soak: $(TEST_ENV)/.made $(AZURITE)/.made-$(AZURITE_VERSION)
 	HYPOTHESIS_PROFILE=long $(TEST_ENV)/bin/python -m pytest -n $(PYTEST_JOBS) -q -m '' $(wildcard tests/stateful tests/fault)
+	$(TEST_ENV)/bin/python -m tests.simulation --seeds $(SIMULATION_SEEDS)
 	$(TEST_ENV)/bin/python -m pytest -q -m soak --ignore=tests/stateful --ignore=tests/fault || test $$? -eq 5
 
 clean:

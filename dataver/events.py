@@ -1,20 +1,26 @@
-"""What happens to runs, told to integrations; nothing of them is needed here.
+"""What happens to runs and versions, told to integrations; nothing of them is needed here.
 
 An integration names an object under the entry-point group `dataver.run_hooks`, or registers it. Of the
 methods `run_started(run)`, `tracker_added(run, tracker)`, `model_logged(run, model)`, `run_ending(run)`,
-when more can be logged to it, and `run_ended(run)`, when it is recorded, it has those that it needs.
-Entry points are loaded when the first run of a process starts. A hook that fails is a warning, and
-never fails the run.
+when more can be logged to it, and `run_ended(run)`, when it is recorded, it has those that it needs; and of
+`version_committed(repository, result)`, for a version that a commit, merge or revert made, which is told
+where somebody listens: see `heard`. Entry points are loaded when the first run of a process starts, or
+something is told to them otherwise. A hook that fails is a warning, and never fails what it is told of.
 """
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import Any
 
-__all__ = ["GROUP", "emit", "register", "unregister"]
+__all__ = ["GROUP", "emit", "heard", "named", "register", "unregister"]
 
 GROUP = "dataver.run_hooks"
+
+_VARIABLES = ("DATAVER_OPENLINEAGE", "OPENLINEAGE_URL", "OPENLINEAGE_CONFIG", "OPENLINEAGE__TRANSPORT__TYPE")
+_FILES = ("openlineage.yml", os.path.join("~", ".openlineage", "openlineage.yml"))
+"""What switches on integrations that listen beyond runs. Entry points take long to find: these come first."""
 
 _registered: list[Any] = []
 _loaded: list[Any] | None = None
@@ -32,6 +38,18 @@ def unregister(hook: Any) -> None:
         _registered.remove(hook)
 
 
+def named() -> bool:
+    """Whether the environment names somebody who listens: a variable, or a file where his client looks."""
+    return any(map(os.environ.get, _VARIABLES)) or any(
+        os.path.isfile(os.path.expanduser(file)) for file in _FILES
+    )
+
+
+def heard() -> bool:
+    """Whether anybody listens to what happens beyond runs."""
+    return bool(_registered or _loaded) or named()
+
+
 def emit(event: str, *arguments: Any) -> None:
     """Tell every hook that has a method of this name."""
     for hook in [*_from_entry_points(), *_registered]:
@@ -40,7 +58,7 @@ def emit(event: str, *arguments: Any) -> None:
             continue
         try:
             told(*arguments)
-        except Exception as error:  # noqa: BLE001 - of somebody else's; the run goes on
+        except Exception as error:  # noqa: BLE001 - of somebody else's; what it was told of goes on
             warnings.warn(f"a hook of {GROUP}, {hook!r}, failed at {event}: {error}", stacklevel=2)
 
 

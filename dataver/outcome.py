@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dataver.errors import BadInputError, ConflictError
 from dataver.history import compare, merge, revert
@@ -71,6 +71,16 @@ def outcome(
         created=done.created,
         rebased_onto=None if done.rebased_onto is None else str(done.rebased_onto),
     )
+
+
+def told(repository: Any, result: CommitResult) -> CommitResult:
+    """The result, after whoever listens was told of it and the repository, if it is a new version."""
+    if result.created:
+        from dataver import events
+
+        if events.heard():
+            events.emit("version_committed", repository, result)
+    return result
 
 
 def unchanged(session: Session, dataset: str, branch: str) -> CommitResult:

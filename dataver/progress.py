@@ -130,7 +130,8 @@ def _from_entry_points() -> list[Observer]:
         _found = []
         for entry in entry_points(group=OBSERVERS):
             try:
-                _found.append(entry.load()())
+                made = entry.load()()
+                _found += [made] if made is not None else []
             except Exception as error:  # noqa: BLE001 - of somebody else's; the operation goes on
                 warnings.warn(
                     f"the observer {entry.name} of {OBSERVERS} was not loaded: {error}", stacklevel=5

@@ -189,7 +189,7 @@ class Publisher:
         self._dataset = session.nonce()
         self._time_us = label.time_us
         self._outcome: Published | None = None
-        self._prepared: tuple[Digest | None, tuple[Operation, ...]] | None = None
+        self._prepared: tuple[tuple[bytes | bool, ...], tuple[Operation, ...]] | None = None
 
     def publish(self) -> Published:
         """Append the entry. `ConflictError` where changed paths overlap, `AlreadyExistsError` for tags."""
@@ -210,9 +210,9 @@ class Publisher:
                 "from collected; nothing was committed"
             )
         start = self._starting_point(state, dataset)
-        head = None if start is None else start[0]
-        if self._prepared is None or self._prepared[0] != (head.id if head else None):
-            self._prepared = (head.id if head else None, self._version(state, dataset, start))
+        onto = dataset, *(() if start is None else (start[0].id, start[1]))
+        if self._prepared is None or self._prepared[0] != onto:
+            self._prepared = (onto, self._version(state, dataset, start))
         assert self._outcome is not None
         operations = list(self._prepared[1])
         operations += self._tags(state, dataset)

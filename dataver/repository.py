@@ -163,7 +163,7 @@ class Repository(Comparisons, RunQueries, Upkeep):
         """
         from dataver.commit import CommitOptions, Committer
         from dataver.noting import kept_apart
-        from dataver.outcome import make_label
+        from dataver.outcome import make_label, told
         from dataver.source import open_source
 
         check_dataset_name(dataset)
@@ -182,7 +182,7 @@ class Repository(Comparisons, RunQueries, Upkeep):
         )
         label = make_label(self.session, message, author, time, meta, tags, allow_empty, provenance)
         committer = Committer(self.session, dataset, place, options, label)
-        return committer.result(committer.commit(progress))
+        return told(self, committer.result(committer.commit(progress)))
 
     def status(
         self, dataset: str, source: str | os.PathLike[str] | None = None, *, progress: Progress | None = None
@@ -269,9 +269,9 @@ class Repository(Comparisons, RunQueries, Upkeep):
 
         `ConflictError` where both lines changed the same paths. No data is copied.
         """
-        from dataver.outcome import merged
+        from dataver.outcome import merged, told
 
-        return merged(self.session, ref, branch, message, author, time)
+        return told(self, merged(self.session, ref, branch, message, author, time))
 
     @observed("revert")
     def revert(
@@ -284,9 +284,9 @@ class Repository(Comparisons, RunQueries, Upkeep):
         time: Time | None = None,
     ) -> CommitResult:
         """A new version on `branch` with the files of `ref`, and its sources. No data is copied."""
-        from dataver.outcome import reverted
+        from dataver.outcome import reverted, told
 
-        return reverted(self.session, ref, branch, message, author, time)
+        return told(self, reverted(self.session, ref, branch, message, author, time))
 
     @observed("push")
     def push(

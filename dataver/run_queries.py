@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
-from dataver.progress import Progress, observed
+from dataver.progress import Progress
 
 if TYPE_CHECKING:
     from dataver.lineage.audit import AuditReport
@@ -66,7 +66,6 @@ class RunQueries:
 
         return who_used(self._repository.session, what)
 
-    @observed("audit")
     def audit(
         self,
         model: str | os.PathLike[str],

@@ -22,7 +22,7 @@ from dataver.errors import (
     NotPermittedError,
     StoreError,
 )
-from dataver.format.run_record import RunInput, RunModel, RunRecord, Tracker
+from dataver.format.run_record import RunInput, RunModel, RunRecord, Tracker, part_digest
 from dataver.lineage import spool
 from dataver.lineage.code import capture_code
 from dataver.lineage.environment import capture_environment
@@ -438,6 +438,11 @@ class Run:
             return () if self.record is None else self.record.inputs
         self._recorder.flush()
         return gather(self._recorder.folder).inputs
+
+    @property
+    def parts(self) -> dict[str, bytes]:
+        """The parts that its records name so far, by digest."""
+        return {str(part_digest(data)): data for data in self._parts}
 
     @property
     def waits(self) -> bool:

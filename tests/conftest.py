@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -65,14 +67,30 @@ def azure(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
-    """moto's S3 service, in this process."""
-    from moto.server import ThreadedMotoServer
+    """moto's S3 service, in this process.
 
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    It answers one request at a time: between moto's look whether an object is there and its put another
+    request could come, and two writers would be told that they created it.
+    """
+    from moto.moto_server.werkzeug_app import (
+        DomainDispatcherApplication,
+        MotoRequestHandler,
+        create_backend_app,
+    )
+    from werkzeug.serving import make_server
+
+    service, one = DomainDispatcherApplication(create_backend_app), threading.Lock()
+
+    def in_turn(environ: Any, start_response: Any) -> list[bytes]:
+        with one:
+            return list(service(environ, start_response))
+
+    server = make_server("127.0.0.1", 0, in_turn, threaded=True, request_handler=MotoRequestHandler)
+    answering = threading.Thread(target=server.serve_forever, daemon=True)
+    answering.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    answering.join()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataver.cli.family import family
 
 KINDS = {
+    "azureml": "Make a data asset of Azure Machine Learning of a version.",
     "croissant": "Describe the files and tables of a version as Croissant.",
     "cyclonedx": "List what a model or version is made of as CycloneDX.",
     "openlineage": "Tell a version or run as OpenLineage events.",
@@ -13,8 +14,9 @@ KINDS = {
 
 command = family(
     "export",
-    "Write what is known of a version, model or run as a document of a standard.",
+    "Hand a version, model or run to another tool, or write it down as a document of a standard.",
     KINDS,
+    "dataver export azureml iris@v3 --to az://data/exports",
     "dataver export croissant iris@v3 -o data/croissant.json",
     "dataver export prov model:churn@v2 --format provn",
 )

@@ -36,15 +36,12 @@ def command(session: Session, subject: str, to: str | None, jobs: int | None) ->
     hand. Posting needs `pip install dataver[openlineage]`, and takes the key of the variable
     OPENLINEAGE_API_KEY. The same subject gives the same events.
     """
-    from dataver.exports.openlineage import dataset_event, run_events, told_of
+    from dataver.exports.openlineage import events_of
     from dataver.store.clients import public_url
 
     repository = session.open()
     repository.session.jobs = jobs or 0
-    if subject.startswith(("run:", "model:")):
-        events = run_events(told_of(repository, subject))
-    else:
-        events = [dataset_event(repository.version(subject))]
+    events = events_of(repository, subject)
     lines = [json.dumps(event) for event in events]
     if to is None:
         session.answer(lambda: {"events": events}, lambda: lines)

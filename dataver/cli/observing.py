@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dataver.cli import output
@@ -27,13 +27,11 @@ def begin(verb: str) -> Callable[[int], None] | None:
         exporter = chosen_exporter()
         if exporter == NONE:
             return None
-        from dataver.integrations.telemetry.providers import make_providers, missing
+        from dataver.integrations.telemetry.providers import make_providers
 
-        try:
-            providers = make_providers(exporter)
-            from dataver.integrations.telemetry.observer import OpenTelemetryObserver
-        except ImportError as error:
-            raise missing(exporter, error) from error
+        providers = make_providers(exporter)
+        from dataver.integrations.telemetry.observer import OpenTelemetryObserver
+
         observer = OpenTelemetryObserver(providers)
         begun = observer.begin("command", {"dataver.command": verb})
     except DataverError as error:
@@ -58,4 +56,5 @@ def _end(observer: OpenTelemetryObserver, begun: Begun, providers: SdkProviders,
     except KeyboardInterrupt:
         return
     except Exception as error:  # noqa: BLE001 - the verb is done, and its exit code stands
-        print(f"warning: no telemetry: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
+        with suppress(OSError):
+            output.warn(f"no telemetry: {type(error).__name__}: {error}")

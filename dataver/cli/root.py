@@ -54,6 +54,8 @@ VERBS = {
     "models": "List the models that runs made.",
     "push": "Copy to another repository what it lacks.",
     "pull": "Copy from another repository what this one lacks.",
+    "export": "Hand a version to another tool, in that tool's own form.",
+    "azureml": "Write jobs of Azure Machine Learning, pinned by digest.",
     "sign": "Vouch for a version or a run with a key.",
     "verify-signature": "Check who signed a version or a run.",
     "trust": "List the keys whose signatures count.",

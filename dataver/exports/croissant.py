@@ -134,7 +134,7 @@ def _about(facts: VersionFacts) -> Json:
     return {
         "name": facts.dataset,
         "description": facts.description,
-        "url": iri(facts.other("url", "homepage", "website")) or iri(facts.url),
+        "url": iri(facts.other("url", "homepage", "website")) or facts.url,
         "identifier": facts.id,
         # A version may change anything, so that its number is that of a major release.
         "version": f"{facts.label[1:]}.0.0" if facts.label else f"0.0.0+{facts.id}",

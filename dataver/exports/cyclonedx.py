@@ -14,6 +14,7 @@ from dataver.exports.facts import (
     facts_of,
     facts_of_input,
     filled,
+    git_url,
     iri,
     masked,
     named_uuid,
@@ -137,7 +138,7 @@ def _input(found: Input, number: int) -> Json:
 
 def _data(facts: VersionFacts, reference: str) -> Json:
     owner, licence = facts.field("owner"), facts.licence
-    contents: Json = {"type": "dataset", "name": facts.name, "contents": {"url": iri(facts.url)}}
+    contents: Json = {"type": "dataset", "name": facts.name, "contents": {"url": facts.url}}
     contents |= filled(
         {
             "classification": facts.field("sensitivity"),
@@ -314,13 +315,7 @@ def _formula(record: RunRecord, data: Iterable[Json], subject: Json) -> Json:
 
 def _code_references(record: RunRecord) -> Iterator[Json]:
     code = record.code
-    url = "" if code is None else iri(_git_url(code.url))
+    url = "" if code is None else git_url(code.url)
     if code is not None and url:
         comment = f"commit {code.commit}" + (", with changes that were in no commit" if code.dirty else "")
         yield {"externalReference": {"type": "vcs", "url": url, "comment": comment}}
-
-
-def _git_url(url: str) -> str:
-    """A remote of git as a URL: `git@host:path` is short for `ssh://git@host/path`."""
-    place, colon, path = url.partition(":")
-    return f"ssh://{place}/{path}" if colon and "/" not in place and not path.startswith("/") else url

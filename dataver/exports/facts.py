@@ -16,8 +16,10 @@ from dataver.cards.card import written_of
 from dataver.cards.fields import NOTHING, Written, value_text
 from dataver.errors import BadInputError, DamagedError, DataverError, RefNotFoundError
 from dataver.format.provenance import Source
+from dataver.history import to_time
 from dataver.lineage.audit_data import Input
 from dataver.lineage.masking import mask_text
+from dataver.origins import origins, quick_origins
 from dataver.results import Json, rfc3339
 from dataver.values import dataclass
 
@@ -33,6 +35,7 @@ __all__ = [
     "facts_of",
     "facts_of_input",
     "filled",
+    "git_url",
     "iri",
     "masked",
     "named_uuid",
@@ -77,7 +80,7 @@ class VersionFacts:
     @property
     def url(self) -> str:
         """Where fsspec finds the files, given the repository."""
-        return f"dataver://{self.dataset}@{self.id}"
+        return iri(f"dataver://{self.dataset}@{self.id}")
 
     def field(self, name: str) -> str:
         """A field of the card as text; empty where nobody filled it in."""
@@ -104,22 +107,26 @@ class VersionFacts:
         return self.other("description") or masked(texts[0] if texts else "") or self.message or self.name
 
 
-def facts_of(version: Version) -> VersionFacts:
-    """The facts of a version that is here."""
-    info = version.info
+def facts_of(version: Version, *, quick: bool = False) -> VersionFacts:
+    """The facts of a version that is here. `quick`: of a long history the oldest versions are not asked for
+    sources."""
+    session = version.repository.session
+    found = session.resolve(f"{version.dataset_name}@{version.id}")
+    state, record = found.version, session.record(found.version.id)
+    said = quick_origins(session, found) if quick else origins(session, found)
     return VersionFacts(
         repository=version.repository.id,
-        dataset=info.dataset,
-        id=info.id,
-        tree=info.tree,
-        label=info.version or "",
-        time=rfc3339(info.time),
-        author=info.author,
-        message=masked(info.message),
-        files=info.files,
-        bytes=info.bytes,
-        parents=tuple(info.parents),
-        sources=version.origins.sources,
+        dataset=found.name,
+        id=str(state.id),
+        tree=str(record.tree),
+        label=f"v{state.number}" if state.number else "",
+        time=rfc3339(to_time(record.time_us)),
+        author=record.author,
+        message=masked(record.message),
+        files=state.files,
+        bytes=state.size_bytes,
+        parents=tuple(map(str, record.parents)),
+        sources=said.sources,
         written=written_of(version),
     )
 
@@ -179,6 +186,13 @@ def iri(text: str) -> str:
     """A text as an absolute URI, with what none may hold escaped; empty where it is none."""
     escaped = re.sub("%(?![0-9A-Fa-f]{2})", "%25", quote(text, safe="%/:?#@!$&'()*+,;=~-._"))
     return escaped if _URI.fullmatch(escaped) else ""
+
+
+def git_url(url: str) -> str:
+    """A remote of git as a URI, empty where it is none: `git@host:path` is short for `ssh://git@host/path`."""
+    place, colon, path = url.partition(":")
+    short = colon and "/" not in place and not path.startswith("/")
+    return iri(f"ssh://{place}/{path}" if short else url)
 
 
 def filled(document: Mapping[str, Any]) -> Json:

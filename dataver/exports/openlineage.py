@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dataver.errors import BadInputError, DataverError
-from dataver.exports.facts import VersionFacts, facts_of, filled, iri, plain_text
+from dataver.errors import BadInputError, DataverError, RefNotFoundError
+from dataver.exports.facts import VersionFacts, facts_of, filled, git_url, iri, plain_text
 from dataver.exports.openlineage_facets import (
     PRODUCER,
     dataset,
@@ -29,10 +29,21 @@ from dataver.values import dataclass
 
 if TYPE_CHECKING:
     from dataver.format.run_record import RunInput, RunModel, RunOutput, RunRecord
+    from dataver.lineage.known import Known
     from dataver.repository import Repository
     from dataver.version import Version
 
-__all__ = ["Told", "dataset_event", "parent_facet", "run_events", "told_of"]
+__all__ = [
+    "Told",
+    "dataset_event",
+    "events_of",
+    "numbered",
+    "opener",
+    "parent_facet",
+    "recorded_parent",
+    "run_events",
+    "told_of",
+]
 
 SPEC = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs"
 LOCATIONS_MAX = 10_000
@@ -60,7 +71,7 @@ class Told:
 
 def dataset_event(version: Version, *, quick: bool = False) -> Json:
     """A version as an event of its dataset."""
-    facts = facts_of(version)
+    facts = facts_of(version, quick=quick)
     tables, known = tables_of(version, quick=quick)
     facets = dataset_facets(facts, tables, made=True)
     metrics = metrics_of("DataQualityMetricsDatasetFacet", facts, tables, known)
@@ -74,8 +85,23 @@ def dataset_event(version: Version, *, quick: bool = False) -> Json:
     }
 
 
+def events_of(repository: Repository, text: str) -> list[Json]:
+    """The events of the version that a text names, else of the run or model that it does."""
+    if text.startswith(("model:", "run:")):
+        return run_events(told_of(repository, text))
+    try:
+        version = repository.version(text)
+    except (BadInputError, RefNotFoundError) as error:
+        try:
+            told = told_of(repository, text)
+        except (BadInputError, RefNotFoundError):
+            raise error from None
+        return run_events(told)
+    return [dataset_event(version)]
+
+
 def told_of(repository: Repository, text: str) -> Told:
-    """The run `run:ID`, or the one that made a model, as it is recorded here."""
+    """The run `run:ID`, or the one that made a model, as it is recorded here. `RefNotFoundError` for none."""
     from dataver.lineage.known import Known
     from dataver.lineage.records import RUN_PREFIX, find_model, find_run
     from dataver.log.run_state import models_of_run, run_named
@@ -94,7 +120,7 @@ def told_of(repository: Repository, text: str) -> Told:
         opener(repository),
         known.records.part,
         numbered(record.models, ((model.name, model.number) for model in models_of_run(state, found.id))),
-        _recorded_parent(known, record),
+        recorded_parent(known, record),
     )
 
 
@@ -125,7 +151,8 @@ def numbered(models: Iterable[RunModel], known: Iterable[tuple[str, int]]) -> li
     return [(model, numbers[model.name].pop() if numbers.get(model.name) else 0) for model in models]
 
 
-def _recorded_parent(known: Any, record: RunRecord) -> Json | None:
+def recorded_parent(known: Known, record: RunRecord) -> Json | None:
+    """The facet of the run that this one is in, as its record says."""
     if not record.parent:
         return None
     parent = known.run(bytes.fromhex(record.parent))
@@ -230,10 +257,11 @@ def _job_facets(record: RunRecord) -> Json:
         "jobType": facet("JobTypeJobFacet", processingType="BATCH", integration="DATAVER", jobType="RUN")
     }
     code = record.code
-    if code is not None and code.commit and code.url:
+    url = "" if code is None else git_url(code.url)
+    if code is not None and code.commit and url:
         facets["sourceCodeLocation"] = facet(
             "SourceCodeLocationJobFacet",
-            type="git", url=code.url, repoUrl=code.url, version=code.commit, branch=code.branch,
+            type="git", url=url, repoUrl=code.url, version=code.commit, branch=code.branch,
             path=code.folder,
         )  # fmt: skip
     return facets
@@ -247,7 +275,7 @@ def _inputs(told: Told) -> Iterator[Json]:
         if not given.version:
             continue
         version = told.version(given.dataset, given.version, given.repository)
-        facts = _facts(version, given)
+        facts = _facts(told, version, given)
         tables, known = ([], {}) if version is None else tables_of(version, quick=told.quick)
         inputs = {
             "inputStatistics": facet(
@@ -273,10 +301,10 @@ def _inputs(told: Told) -> Iterator[Json]:
         }
 
 
-def _facts(version: Version | None, said: RunInput | RunOutput) -> VersionFacts:
+def _facts(told: Told, version: Version | None, said: RunInput | RunOutput) -> VersionFacts:
     """Those of the version, else what the record says."""
     if version is not None:
-        return facts_of(version)
+        return facts_of(version, quick=told.quick)
     label = f"v{said.number}" if said.number else ""
     return VersionFacts(said.repository, said.dataset, said.version, said.tree, label)
 
@@ -321,7 +349,7 @@ def _locations(told: Told, given: RunInput) -> list[str] | None:
 def _outputs(told: Told) -> Iterator[Json]:
     for made in told.record.outputs:
         version = told.version(made.dataset, made.version, made.repository)
-        facts = _facts(version, made)
+        facts = _facts(told, version, made)
         tables, known = ([], {}) if version is None else tables_of(version, quick=told.quick)
         facets = dataset_facets(facts, tables, made=version is not None)
         metrics = metrics_of("DataQualityMetricsDatasetFacet", facts, tables, known)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from dataver.digest import Digest
-from dataver.errors import ConflictError, NotPermittedError, StoreError
+from dataver.errors import ConflictError, DamagedError, NotPermittedError, StoreError
 from dataver.format.operations import (
     CONDEMN,
     FORGET,
@@ -48,7 +48,7 @@ def collect(
     if yes:
         report = _collect(session, grace_s, watcher)
     else:
-        report = _report(_plan(session, grace_s, watcher), done=False)
+        report = _report(_newest_plan(session, grace_s, watcher), done=False)
     # Of a disk that may only be read, or not all of it, they are nobody's business here.
     with suppress(NotPermittedError, StoreError):
         count, size_bytes = remove_leftovers(session.store, dry_run=not yes)
@@ -107,6 +107,18 @@ class _Plan:
 OperationsOf = Callable[[Session, _Plan], Operations]
 
 
+def _newest_plan(session: Session, grace_s: float, progress: Progress) -> _Plan:
+    """A plan, made anew while others delete what the trace was about to read."""
+    for _ in range(ATTEMPTS_MAX):
+        number = session.newest().number
+        try:
+            return _plan(session, grace_s, progress)
+        except DamagedError:
+            if session.newest().number == number:
+                raise
+    raise _too_busy(session)
+
+
 def _plan(session: Session, grace_s: float, progress: Progress) -> _Plan:
     state = session.newest()
     contents = list_contents(session.store)
@@ -154,11 +166,15 @@ def _append(
 ) -> _Plan:
     """Put the entry for a plan, right after the entry that it was made for; else plan again."""
     for _ in range(ATTEMPTS_MAX):
-        plan = _plan(session, grace_s, progress)
+        plan = _newest_plan(session, grace_s, progress)
         operations = operations_of(session, plan)
         if not operations or put_next(session, plan.traced.state, operations):
             return plan
-    raise ConflictError(
+    raise _too_busy(session)
+
+
+def _too_busy(session: Session) -> ConflictError:
+    return ConflictError(
         f"{session.store.url} changed during each of {ATTEMPTS_MAX} traces; nothing was collected. "
         "Repeat it when fewer write"
     )

@@ -60,7 +60,7 @@ def trace(session: Session, state: State, progress: Progress) -> Traced:
             "collected. Run `dataver verify`"
         )
     tracer.statistics()
-    return Traced(state, roots, live, _state_packs(session))
+    return Traced(state, roots, live, state_packs(session))
 
 
 class _Tracer:
@@ -154,7 +154,7 @@ def _batches(digests: list[bytes]) -> Iterable[list[bytes]]:
     return (digests[start : start + BATCH] for start in range(0, len(digests), BATCH))
 
 
-def _state_packs(session: Session) -> set[bytes]:
+def state_packs(session: Session) -> set[bytes]:
     """The packs with the nodes of every state that a log entry names."""
     log = session.log
     tail = log.tail().entry

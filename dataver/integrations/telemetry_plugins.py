@@ -12,8 +12,19 @@ if TYPE_CHECKING:
 __all__ = ["RunHook", "make_observer"]
 
 
-def make_observer() -> progress.Observer:
-    """What tells the program's own providers; asked for where OpenTelemetry's API is imported."""
+RELEASE_MIN = (1, 39)
+"""Of OpenTelemetry, as `dataver[otel]` asks for it: older ones know no events of ours."""
+
+
+def make_observer() -> progress.Observer | None:
+    """What tells the program's own providers; asked for where OpenTelemetry's API is imported.
+
+    None where that is too old: whoever has it for another reason need not hear of it.
+    """
+    from opentelemetry.version import __version__
+
+    if tuple(map(int, __version__.split(".")[:2])) < RELEASE_MIN:
+        return None
     from dataver.integrations.telemetry.observer import OpenTelemetryObserver
 
     return OpenTelemetryObserver()

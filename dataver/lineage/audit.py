@@ -29,7 +29,7 @@ from dataver.lineage.known import Known
 from dataver.lineage.local_model import LocalModel, local_model
 from dataver.lineage.nodes import ClaimedInput, ExternalNode, ModelNode, Node, RunNode, external_node
 from dataver.log.run_state import RunState
-from dataver.progress import Progress
+from dataver.progress import Progress, observed
 from dataver.results import Json, rfc3339
 from dataver.values import dataclass
 
@@ -176,6 +176,7 @@ class AuditReport:
         return None if environment is None else asdict(environment)
 
 
+@observed("audit")
 def audit(
     repository: Reads,
     model: str,

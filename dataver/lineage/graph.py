@@ -15,6 +15,7 @@ from dataver.lineage.holders import holders
 from dataver.lineage.known import Known
 from dataver.lineage.nodes import (
     HERE,
+    ClaimedInput,
     ExternalNode,
     FileNode,
     ModelNode,
@@ -171,8 +172,7 @@ class Steps:
         elif isinstance(node, FileNode):
             yield _from(self._brought(node), node, "brought")
         elif isinstance(node, ExternalNode):
-            for run in self._known.tracked(node):
-                yield _from(RunNode(run), node, "same")
+            yield from self._external_up(node)
 
     def down(self, node: Node) -> Iterator[tuple[Node, Edge]]:
         """What came of the node."""
@@ -186,6 +186,23 @@ class Steps:
         elif isinstance(node, ExternalNode):
             for run in self._known.tracked(node):
                 yield _to(node, RunNode(run), "same")
+            if node.copy_of is not None:
+                yield _to(node, self._claimed(node.copy_of), "same")
+
+    def _external_up(self, node: ExternalNode) -> Iterator[tuple[Node, Edge]]:
+        """The runs or the version that it is; where no run made it here, the versions read for it."""
+        runs = self._known.tracked(node)
+        for run in runs:
+            yield _from(RunNode(run), node, "same")
+        if node.copy_of is not None:
+            yield _from(self._claimed(node.copy_of), node, "same")
+        elif not runs:
+            for claim in node.inputs or ():
+                read = self._claimed(claim)
+                yield read, Edge(read.id, node.id, "read", claim.role, claim.ref)
+
+    def _claimed(self, claim: ClaimedInput) -> VersionNode:
+        return self._known.version(bytes.fromhex(claim.version), claim.dataset, claim.repository)
 
     def _version_up(self, node: VersionNode) -> Iterator[tuple[Node, Edge]]:
         known = self._known

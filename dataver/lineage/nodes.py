@@ -165,7 +165,8 @@ class ExternalNode:
     `tracked` are the names `KIND:ID` under which a run may be recorded here. `inputs` are the versions
     that the other tool says were read, None where it does not say; `unversioned` are inputs of its that
     are no versions. `folder` has the model's files on this machine, where they are at hand. `records` are
-    ids of runs and digests of records: the copies that it has of them, the newest of a run last.
+    ids of runs and digests of records: the copies that it has of them, the newest of a run last. `copy_of` is
+    the version whose files the node itself is, if it is one.
     """
 
     id: str
@@ -176,6 +177,7 @@ class ExternalNode:
     folder: str = ""
     detail: str = ""
     records: tuple[tuple[str, str], ...] = ()
+    copy_of: ClaimedInput | None = None
 
 
 Node = VersionNode | RunNode | ModelNode | FileNode | SourceNode | ExternalNode

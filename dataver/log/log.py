@@ -347,8 +347,14 @@ class Log:
         self._check_memory()
         while True:
             tail = self.tail()
-            state = self.state_of(tail)
-            operations = plan(state)
+            try:
+                state = self.state_of(tail)
+                operations = plan(state)
+            except DamagedError:
+                late = time.monotonic() - started > RETRY_S_MAX
+                if late or self.tail().entry.number == tail.entry.number:
+                    raise
+                continue  # What is missing may have been collected by then.
             if operations is None:
                 return state
             Applier(state.copy(), state.number + 1, checked=True).apply(operations)

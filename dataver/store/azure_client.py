@@ -44,6 +44,14 @@ _CREDENTIALS = [
     ("sas_token", "AZURE_STORAGE_SAS_TOKEN", "SAS token"),
     ("client_id", "AZURE_STORAGE_CLIENT_ID", "service principal"),
 ]
+_LACKING = frozenset({"AuthorizationPermissionMismatch", "InsufficientAccountPermissions"})
+_RIGHTS = {
+    "read": ("read and list", "Reader"),
+    "list": ("read and list", "Reader"),
+    "write": ("read, list, create and write", "Contributor"),
+    "delete": ("read, list, create, write and delete", "Contributor"),
+}
+"""What a SAS token must permit, and which role a login needs, for each thing that a store does."""
 _ATTEMPT = re.compile(r"^\s*(\w+Credential):\s*([^.\n]*)", re.MULTILINE)
 
 
@@ -202,12 +210,16 @@ def from_azure_error(
         if status == 404 and reading:
             return ObjectMissingError(f"there is no {what}")
         if status in (401, 403) or "Immutable" in code:
-            return NotPermittedError(f"{start}: {told}, with {credential}; {_advice(code, credential)}")
+            return NotPermittedError(
+                f"{start}: {told}, with {credential}; {_advice(code, credential, action)}"
+            )
         return StoreError(f"{start}: the service answered {told}; wait, and run it again")
     if isinstance(error, ClientAuthenticationError) and not isinstance(error.__cause__, ValueError):
         tried = "; ".join(f"{name}: {reason}" for name, reason in _ATTEMPT.findall(str(error)))
         tried = f" (tried {redact(tried)[:600]})" if tried else ""
-        return NotPermittedError(f"{start}: {credential} gave no token{tried}; {_advice('', credential)}")
+        return NotPermittedError(
+            f"{start}: {credential} gave no token{tried}; {_advice('', credential, action)}"
+        )
     if isinstance(error, ServiceRequestError | ServiceResponseError | TimeoutError):
         return StoreError(
             f"{start}: the service cannot be reached ({type(error).__name__}); check the network and the "
@@ -226,9 +238,13 @@ def error_code(error: Exception) -> str:
     return str(getattr(code, "value", code) or "")
 
 
-def _advice(code: str, credential: str) -> str:
-    if code in ("AuthorizationPermissionMismatch", "InsufficientAccountPermissions"):
-        return "ask for the role Storage Blob Data Contributor on the container (Reader to read)"
+def _advice(code: str, credential: str, action: str) -> str:
+    if code in _LACKING:
+        rights, role = _RIGHTS.get(action, _RIGHTS["write"])
+        return (
+            f"the right to {action} is lacking: ask for a SAS token with the permissions {rights}, or for "
+            f"the role Storage Blob Data {role} on the container"
+        )
     if code == "AuthorizationFailure":
         return (
             "its rights, its expiry or the account's network rules do not allow it; ask the account's owner"

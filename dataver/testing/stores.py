@@ -125,7 +125,8 @@ class FaultyStore(CallWrapper):
     """Lets chosen calls fail.
 
     `faults` says which: the number of a call, from 1, among those that `counts` accepts (all by
-    default). `made` is how many there were, so that a loop over all calls knows its end.
+    default). `made` is how many there were, so that a loop over all calls knows its end; `struck` is how many
+    of the faults changed what was done or told.
     """
 
     def __init__(
@@ -135,7 +136,7 @@ class FaultyStore(CallWrapper):
         counts: Callable[[Call], bool] = lambda _: True,
     ) -> None:
         super().__init__(inner)
-        self.made = 0
+        self.made = self.struck = 0
         self._faults = dict(faults)
         self._counts = counts
         self._late: list[Callable[[], object]] = []
@@ -166,10 +167,12 @@ class FaultyStore(CallWrapper):
     def _run(self, call: Call, run: Callable[[], _T], fault: Fault | None) -> _T:
         if fault is None:
             return run()
-        if fault is Fault.CORRUPT:
-            return _spoiled(run(), _flipped)
-        if fault is Fault.SHORT:
-            return _spoiled(run(), lambda data: data[:-1])
+        if fault in _SPOILING:
+            result = run()
+            spoiled = _spoiled(result, _SPOILING[fault])
+            self.struck += spoiled is not result
+            return spoiled
+        self.struck += 1
         if fault is Fault.AFTER:
             run()
         if fault is Fault.LATE and call.method in WRITES:
@@ -246,6 +249,12 @@ def _flipped(data: bytes) -> bytes:
     changed = bytearray(data)
     changed[len(changed) // 2] ^= 0x01
     return bytes(changed)
+
+
+_SPOILING: dict[Fault, Callable[[bytes], bytes]] = {
+    Fault.CORRUPT: _flipped,
+    Fault.SHORT: lambda data: data[:-1],
+}
 
 
 def _spoiled(result: _T, spoil: Callable[[bytes], bytes]) -> _T:

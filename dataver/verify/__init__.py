@@ -13,6 +13,9 @@ from dataver.verify.run import Run
 
 __all__ = ["Part", "verify"]
 
+AGAIN_MAX = 4
+"""So often a verification that missed objects begins again, where others made entries meanwhile."""
+
 
 def verify(
     session: Session,
@@ -34,8 +37,10 @@ def verify(
     if part is not None and not deep:
         raise BadInputError("a part is of what a deep verification reads: give `deep` as well")
     run = _run(session, ref, deep, part or ALL, progress or Silent())
-    if run.missing and run.moved_on():
-        # Others may have collected meanwhile what the state of then named.
+    for _ in range(AGAIN_MAX):
+        if not (run.findings.damaged and run.missing and run.moved_on()):
+            break
+        # What the state of then named may have been deleted while it was read.
         run = _run(session, ref, deep, part or ALL, progress or Silent())
     report = run.findings.report()
     return report if part is None else replace(report, part=str(part))

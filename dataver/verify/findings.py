@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dataver.chunk_index import MapsObjects
+from dataver.errors import ObjectMissingError
+from dataver.keys import LOG_PREFIX
 from dataver.results import Damage, Harm, VerifyReport
 from dataver.store.base import Store, View, Wrapper
 
@@ -85,29 +88,43 @@ def _order(harm: Harm) -> tuple[str, int, str, str]:
 
 
 class Reads(Wrapper):
-    """A store that counts the bytes read of it."""
+    """A store that counts the bytes read of it. `missing`: a pack or segment was not there."""
 
     def __init__(self, inner: Store, findings: Findings) -> None:
         super().__init__(inner)
         self._findings = findings
+        self.missing = False
 
     def get(self, key: str) -> bytes:
-        data = self.inner.get(key)
+        with self._noting(key):
+            data = self.inner.get(key)
         self._findings.looked_at(0, len(data))
         return data
 
     def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[View]:
-        parts = self.inner.get_ranges(key, ranges)
+        with self._noting(key):
+            parts = self.inner.get_ranges(key, ranges)
         self._findings.looked_at(0, sum(map(len, parts)))
         return parts
 
     def get_suffix(self, key: str, length: int) -> tuple[View, int]:
-        data, size_bytes = self.inner.get_suffix(key, length)
+        with self._noting(key):
+            data, size_bytes = self.inner.get_suffix(key, length)
         self._findings.looked_at(0, len(data))
         return data, size_bytes
 
     def map(self, key: str) -> memoryview:
         """The whole object, mapped into memory where the store can."""
-        data = self.inner.map(key) if isinstance(self.inner, MapsObjects) else memoryview(self.inner.get(key))
+        with self._noting(key):
+            mapped = self.inner.map(key) if isinstance(self.inner, MapsObjects) else None
+            data = memoryview(self.inner.get(key)) if mapped is None else mapped
         self._findings.looked_at(0, len(data))
         return data
+
+    @contextmanager
+    def _noting(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except ObjectMissingError:
+            self.missing = self.missing or not key.startswith(LOG_PREFIX)
+            raise

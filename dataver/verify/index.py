@@ -56,7 +56,6 @@ class CheckedIndex(BlamingIndex):
         self.at_fault: list[str] = []
         self.bad_segments: set[bytes] = set()
         self.bad_packs: set[bytes] = set()
-        self.missing = False
         self._whole: dict[bytes, Segment] = {}
         self._places: dict[bytes, list[tuple[bytes, int]]] = {}
         self._counts: dict[bytes, npt.NDArray[np.int64]] = {}
@@ -103,7 +102,6 @@ class CheckedIndex(BlamingIndex):
             if (segment.key_count, len(data)) != (state.keys, state.size_bytes):
                 raise DamagedError("it has not the keys and bytes that the log says")
         except ObjectMissingError:
-            self.missing = True
             self.bad_segments.add(state.name)
             self.at_fault.append(self._findings.add(key, "it is missing"))
         except (DamagedError, NewerFormatError) as error:
@@ -128,7 +126,6 @@ class CheckedIndex(BlamingIndex):
         with self._guard:
             for problem in check.problems:
                 self._findings.add(key, problem)
-            self.missing = self.missing or check.missing
             if check.unusable:
                 self._unusable.add(check.name)
             if check.problems:

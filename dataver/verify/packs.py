@@ -55,7 +55,6 @@ class PackCheck:
     problems: list[str] = field(default_factory=list)
     lost: set[bytes] = field(default_factory=set)
     unusable: bool = False
-    missing: bool = False
     proven: bool = False
 
 
@@ -72,7 +71,7 @@ def check_ends(store: Store, name: bytes) -> PackCheck:
         header = tail[:HEADER_BYTES] if whole else store.get_ranges(key, [(0, HEADER_BYTES)])[0]
         check.footer = parse_footer(header, tail, size_bytes, key)
     except ObjectMissingError:
-        check.missing = check.unusable = True
+        check.unusable = True
         check.problems.append("it is missing")
     except (DamagedError, NewerFormatError) as error:
         check.unusable = True
@@ -88,7 +87,7 @@ def check_whole(store: Store, name: bytes, claims: Claims) -> PackCheck:
     try:
         data = store.get(pack_key(name))
     except ObjectMissingError:
-        return PackCheck(name, problems=["it is missing"], unusable=True, missing=True)
+        return PackCheck(name, problems=["it is missing"], unusable=True)
     return check_bytes(name, data, claims)
 
 

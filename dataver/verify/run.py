@@ -42,14 +42,13 @@ ENDS_IN_FLIGHT = 64
 
 
 class Run:
-    """Checks a repository or one version of it, once. `missing`: some object was not there.
+    """Checks a repository or one version of it, once.
 
     `tail` is the number of the newest entry that was looked at.
     """
 
     def __init__(self, session: Session, deep: bool, progress: Progress, part: Part = ALL) -> None:
         self.findings = Findings()
-        self.missing = False
         self.tail = -1
         self._session = session
         self._deep = deep
@@ -75,8 +74,12 @@ class Run:
         state = history.state
         index = CheckedIndex(self._store, state, self.findings)
         self._packs(index, index.packs())
-        self.missing = index.missing
         return state, index
+
+    @property
+    def missing(self) -> bool:
+        """Whether some pack or segment was not there."""
+        return self._store.missing
 
     def moved_on(self) -> bool:
         """Whether others have made entries since."""
@@ -112,7 +115,6 @@ class Run:
         needed = self._walk(newest, [version], index, {})
         self._packs(index, sorted(needed.metadata.packs))
         self._versions(newest, [version], index)
-        self.missing = index.missing
 
     def _record(self, ref: Ref, id: Digest, metadata: Metadata) -> VersionRecord:
         data, culprits = metadata.record(Kind.VERSION, id)

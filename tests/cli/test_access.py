@@ -51,6 +51,8 @@ READ_ONLY = {
     "gc": "gc",
     "prune": "prune iris --keep-last 1",
     "erase": "erase iris 2.csv --reason asked",
+    "export": "export azureml iris --to exported --yaml iris.yml",
+    "azureml": "azureml pipeline iris -o pipeline.yml",
 }
 WRITES = {
     "commit": "commit iris data -m more --allow-empty",
@@ -75,7 +77,11 @@ ELSEWHERE = {
 @pytest.fixture
 def repository(place: Path) -> Repository:
     """Two versions of a table, with a run that made a model of the first."""
-    repository = init(place / ".dataver")
+    return filled(init(place / ".dataver"), place)
+
+
+def filled(repository: Repository, place: Path) -> Repository:
+    """What every line of `READ_ONLY` and `WRITES` finds something in, wherever the repository is."""
     init(place / "elsewhere").commit("roses", made(place / "roses", 1))
     repository.commit("iris", made(place / "data", 1))
     (place / "split.toml").write_text(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 READING_VERBS = {
     *("status", "list", "log", "show", "card", "ls", "cat", "stats", "diff", "checkout", "verify"),
     *("tag", "alias", "branch"),
+    "export azureml",
+    *(f"azureml {kind}" for kind in ("component", "pipeline", "schedule", "monitor", "bump")),
     *("lock", "split", "overlap", "drift", "lineage", "who-used", "verify-signature", "config", "audit"),
 }
 WRITING_VERBS = {
@@ -57,7 +59,7 @@ ALL = [*VERBS, *KINDS]
 
 
 def test_every_verb_of_the_contract_is_there() -> None:
-    assert set(VERBS) >= READING_VERBS | WRITING_VERBS
+    assert set(ALL) >= READING_VERBS | WRITING_VERBS
 
 
 @pytest.mark.parametrize("verb", ALL)

@@ -181,6 +181,10 @@ def lines_of(repository: Repository, place: Path) -> dict[str, list[list[str]]]:
             ["audit", EVIL],
         ],
         "export": [
+            ["export", "azureml", "iris@v1", "--to", "exported", "--yaml", "iris.yml"],
+            ["export", "azureml", "iris@v1", "--to", EVIL, "--yaml", EVIL],
+            ["export", "azureml", "iris@v1", "--to", "exported", "--name", EVIL, "--yaml", "iris.yml"],
+            ["export", "azureml", "iris@v1", "--to", f"az://{EVIL}"],
             ["export", "croissant", "iris@v1"],
             ["export", "croissant", "iris@v2", "--base-url", EVIL],
             ["export", "cyclonedx", "iris@v1"],
@@ -192,7 +196,13 @@ def lines_of(repository: Repository, place: Path) -> dict[str, list[list[str]]]:
             ["export", "prov", EVIL],
             ["export", "prov", "iris@v1", "-o", f"o{NAME}"],
         ],
-        "verify": [["verify"], ["verify", "iris@v1", "--deep"], ["verify", EVIL]],
+        "verify": [
+            ["verify"],
+            ["verify", "iris@v1", "--deep"],
+            ["verify", EVIL],
+            ["verify", "iris@v2", "--at", "data"],
+            ["verify", "iris@v1", "--at", EVIL],
+        ],
         "repair": [["repair"], ["repair", "--from", EVIL]],
         "gc": [["gc"]],
         "prune": [["prune", "iris", "--keep-last", "1"], ["prune", EVIL, "--keep-last", "1"]],
@@ -204,6 +214,11 @@ def lines_of(repository: Repository, place: Path) -> dict[str, list[list[str]]]:
         ],
         "hold": [["hold", "iris@v1", EVIL], ["hold", "iris@v1"]],
         "served": [["served", "iris"], ["served", "iris", "--commit"], ["served", EVIL]],
+        "azureml": [
+            ["azureml", "pipeline", "iris@v1", "--name", EVIL, "--code", EVIL],
+            ["azureml", "component", EVIL],
+            ["azureml", "bump", EVIL, "iris@v1"],
+        ],
         "doctor": [["doctor"]],
         "telemetry": [["telemetry", "check"], ["telemetry", "queries"], ["telemetry", "queries", EVIL]],
     }  # fmt: skip

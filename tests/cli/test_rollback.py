@@ -65,6 +65,8 @@ LINES = {
     "prune": "prune iris --keep-last 1",
     "hold": "hold iris keep",
     "erase": "erase iris a.csv --reason asked",
+    "export": "export azureml iris --to exported --yaml iris.yml",
+    "azureml": "azureml pipeline iris -o pipeline.yml",
 }
 OTHERWISE = {"run", "doctor"}
 """A run goes on and waits; the doctor says what is the matter. See below."""

@@ -13,7 +13,7 @@ from dataver.repository import Repository, open_repository
 from dataver.store.base import TEMPORARY_PREFIX
 from dataver.store.local import LocalStore
 from dataver.values import dataclass
-from tests.fault.crashes import Event, Recorder, State, Tree, crash_states, tree_of
+from tests.fault.crashes import Event, Recorder, State, Tree, crash_states, tree_of, write_tree
 from tests.fault.faults import SLACK_BYTES, stored_undisturbed
 from tests.fault.scenes import FOURTH, Verb, check_nothing_leaks, check_promises, write
 from tests.repositories import over
@@ -28,47 +28,65 @@ class Crashes:
     tried: int
 
 
-def recorded(verb: Verb, place: Path) -> tuple[Tree, list[Event]]:
-    """What was on the disk before a verb, and the calls by which it changed that."""
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What was on the disk before a verb, the calls by which it changed that, and the cache after each."""
+
+    before: Tree
+    events: list[Event]
+    caches: list[Tree]
+
+
+def recorded(verb: Verb, place: Path) -> Recorded:
+    """Record a verb on a disk of its own."""
     data = write(place / "data", FOURTH)
     disk = place / "disk"
     root = verb.scene().on_disk(disk / "repository") if verb.scene().objects else disk / "repository"
     disk.mkdir(exist_ok=True)
+    (place / "cache").mkdir()
     before = tree_of(disk)
-    recorder = Recorder(disk)
-    with recorder.recording():
-        verb.act(over(LocalStore(root)), data)
-    verb.finished(open_repository(str(root)))
-    return before, recorder.events
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATAVER_CACHE_DIR", str(place / "cache"))
+        recorder = Recorder(disk, place / "cache")
+        with recorder.recording():
+            verb.act(over(LocalStore(root)), data)
+        verb.finished(open_repository(str(root)))
+    return Recorded(before, recorder.events, recorder.beside)
 
 
 def check_crash_states(
     verb: Verb, place: Path, tried_max: int | None = None, draw: random.Random | None = None
 ) -> Crashes:
-    """Look at each state, or at so many of them: it opens, what is promised is whole, a repeat completes."""
-    before, events = recorded(verb, place)
-    states = [*crash_states(before, events)]
+    """Look at each state, or at so many of them: it opens, what is promised is whole, a repeat completes.
+
+    Half of them are looked at by the machine that lost its power, whose cache is as it was, and half by
+    another. All of the disk's are looked at where the disk was.
+    """
+    found = recorded(verb, place)
+    states = [*crash_states(found.before, found.events)]
     tried = states if tried_max is None or draw is None else draw.sample(states, min(tried_max, len(states)))
     bytes_max = stored_undisturbed(verb, place / "data") + SLACK_BYTES
-    for state in tried:
+    for number, state in enumerate(tried):
+        shutil.rmtree(place / "cache", ignore_errors=True)
+        shutil.rmtree(place / "disk")
+        if number % 2:
+            write_tree(place / "cache", found.caches[state.after])
         with pytest.MonkeyPatch.context() as patch:
-            # Another machine looks at it, as each state has another history.
             patch.setenv("DATAVER_CACHE_DIR", str(place / "cache"))
             patch.setattr("os.fsync", lambda _: None)  # No more power is cut, and there are many states.
             _check(verb, state, place, bytes_max)
-        shutil.rmtree(place / "cache", ignore_errors=True)
-        shutil.rmtree(place / "crashed")
-    return Crashes(len(events), len(states), len(tried))
+    return Crashes(len(found.events), len(states), len(tried))
 
 
 def _check(verb: Verb, state: State, place: Path, bytes_max: int) -> None:
-    disk = place / "crashed"
+    disk = place / "disk"
     state.write(disk)
     url = str(disk / "repository")
     scene = verb.scene()
     if scene.objects:
         check_promises(open_repository(url), scene.promised, state)
         assert verb.harmed or open_repository(url).verify(deep=True).ok, state
+        verb.between(open_repository(url))
     else:
         _opens_or_is_not_there(url)
     verb.act(Repository(url), place / "data")

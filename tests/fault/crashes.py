@@ -42,10 +42,15 @@ class Event:
 
 
 class Recorder:
-    """Notes what this process changes below `root`, in order. The calls stand in for those of `os`."""
+    """Notes what this process changes below `root`, in order. The calls stand in for those of `os`.
 
-    def __init__(self, root: Path) -> None:
+    `beside` is a folder whose contents are kept as they are after each call, and before the first.
+    """
+
+    def __init__(self, root: Path, beside: Path) -> None:
         self.events: list[Event] = []
+        self.beside = [tree_of(beside)]
+        self._beside = beside
         self._root = f"{root}/"
         self._lock = threading.RLock()
         self._open: dict[int, int | str] = {}
@@ -65,6 +70,8 @@ class Recorder:
             with self._lock:
                 result = real(*arguments, **options)
                 note(result, *arguments)
+                while len(self.beside) <= len(self.events):
+                    self.beside.append(tree_of(self._beside))
                 return result
 
         return call
@@ -139,18 +146,22 @@ class State:
 
     def write(self, root: Path) -> None:
         """Make it real. All is as old as two hours, as when a machine comes back late."""
-        root.mkdir(parents=True)
-        for path, data in self.tree.items():
-            if data is None:
-                (root / path).mkdir(parents=True, exist_ok=True)
+        write_tree(root, self.tree)
+        long_ago = time.time() - 7_200
         for path, data in self.tree.items():
             if data is not None:
-                (root / path).write_bytes(data)
-                os.utime(root / path, (_long_ago(),) * 2)
+                os.utime(root / path, (long_ago, long_ago))
 
 
-def _long_ago() -> float:
-    return time.time() - 7_200
+def write_tree(root: Path, tree: Tree) -> None:
+    """Make a new folder of this."""
+    root.mkdir(parents=True)
+    for path, data in tree.items():
+        if data is None:
+            (root / path).mkdir(parents=True, exist_ok=True)
+    for path, data in tree.items():
+        if data is not None:
+            (root / path).write_bytes(data)
 
 
 def tree_of(root: Path) -> Tree:

@@ -39,10 +39,11 @@ def check_every_call(verb: Verb, fault: Fault, place: Path) -> Tally:
         expected = (DamagedError, StoreError) if fault in (Fault.CORRUPT, Fault.SHORT) else StoreError
         assert trial.failure is None or isinstance(trial.failure, expected), trial
         check_promises(over(trial.store), scene.promised, trial)
+        verb.between(over(trial.store))
         verb.act(over(trial.store), data)
-        # What came late comes when the repeat is through already.
-        trial.faulty.land()
         verb.finished(over(trial.store))
+        # What came late comes when the repeat is through already; of a pack, nobody needs it any more.
+        trial.faulty.land()
         check_nothing_leaks(over(trial.store), bytes_max, trial)
         check_promises(over(trial.store), scene.promised, trial)
 

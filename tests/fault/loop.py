@@ -27,8 +27,8 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What a loop did. `calls` are those of an attempt that met no fault; `faults` were injected, and
-    `failures` of the attempts ended with an error.
+    """What a loop did. `calls` are those of an attempt that met no fault; `faults` changed what was done or
+    told, and `failures` of the attempts ended with an error.
     """
 
     calls: int
@@ -61,7 +61,7 @@ def every_call(
         except DataverError as error:
             failure = error
             failures += 1
-        injected += sum(1 for at in planned if at <= faulty.made)
+        injected += faulty.struck
         check(Trial(number, store, faulty, planned, failure))
         if faulty.made < number:
             return Tally(faulty.made, injected, failures)

@@ -79,6 +79,8 @@ class Verb:
     line: str
     harmed: bool = False
     """Whether the scene has lost something that a verification tells of until this is finished."""
+    between: Callable[[Repository], None] = lambda _: None
+    """What must be true after it was stopped at any point, beside that what is promised is whole."""
 
     def __str__(self) -> str:
         return self.name
@@ -136,12 +138,14 @@ def _base() -> Repository:
             repository.commit("d", write(folder, files), message=f"{number}")
         repository.tag("d@v1", "paper")
         repository.branch("d@v1", "side")
-        repository.commit("d", write(folder, SIDE), branch="side")
+        repository.commit("d", write(folder, SIDE), branch="side", base="d@side")
         repository.delete_ref("branch", "d", "side")
         other = memory_repository()
         other.commit("other", write(folder, CRASHED))
         for info in [*other.session.store.list(PACK_PREFIX)]:
             assert repository.session.store.put_new(info.key, other.session.store.get(info.key))
+    would = collect(repository.session, grace_s=0)
+    assert (len(would.versions), would.marked > 2) == (1, True)
     return repository
 
 
@@ -152,13 +156,6 @@ ALL = KEPT | {"d@v2": SECOND}
 @cache
 def _usual() -> Scene:
     return _scene(_base(), ALL)
-
-
-@cache
-def _marked() -> Scene:
-    repository = _base()
-    collect(repository.session, yes=True, grace_s=WEEK)
-    return _scene(repository, ALL)
 
 
 @cache
@@ -181,9 +178,12 @@ def _mostly_dead() -> Scene:
     """One pack of 1.5 MB, of which a fifth is needed."""
     repository = memory_repository()
     with TemporaryDirectory() as place:
-        repository.commit("d", write(Path(place) / "data", LARGE), branch="trial")
-        repository.commit("d", write(Path(place) / "data", {"0": LARGE["0"]}))
+        folder = Path(place) / "data"
+        repository.commit("d", write(folder, {"first": b"first"}))
+        repository.commit("d", write(folder, LARGE), branch="trial")
+        repository.commit("d", write(folder, {"0": LARGE["0"]}), base="d@main")
     repository.delete_ref("branch", "d", "trial")
+    assert collect(repository.session, grace_s=0).rewritten == 1
     return _scene(repository, {"d": {"0": LARGE["0"]}})
 
 
@@ -230,6 +230,16 @@ def _is_swept(repository: Repository) -> None:
     left = collect(repository.session, grace_s=0)
     assert (left.marked, left.waiting, left.swept, left.versions) == (0, 0, 0, [])
     assert repository.verify(deep=True).ok
+
+
+def _is_swept_or_can_be_had_back(repository: Repository) -> None:
+    """Tried on a copy: no byte of what was pruned is gone before the log says so."""
+    store = repository.session.store
+    copy = Scene({info.key: store.get(info.key) for info in store.list("")}, {}).in_memory()
+    restore(over(copy).session)
+    with suppress(RefNotFoundError):
+        version = over(copy).version("d@v2")
+        assert {path: version.read(path) for path in SECOND} == SECOND
 
 
 def _is_restored(repository: Repository) -> None:
@@ -287,8 +297,8 @@ VERBS = [
         "gc --yes",
     ),
     Verb(
-        "gc: sweep", _marked, lambda r, _: collect(r.session, yes=True, grace_s=0), _is_swept,
-        "gc --yes --grace 0d",
+        "gc: sweep", _pruned, lambda r, _: collect(r.session, yes=True, grace_s=0), _is_swept,
+        "gc --yes --grace 0d", between=_is_swept_or_can_be_had_back,
     ),
     Verb(
         "gc: repack", _mostly_dead, lambda r, _: collect(r.session, yes=True, grace_s=0), _is_swept,

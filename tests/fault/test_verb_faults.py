@@ -19,4 +19,6 @@ TRIED = ["init", "gc: mark", "gc: sweep", "gc: repack", "gc: restore", "prune", 
 def test_whichever_call_fails(tmp_path: Path, verb: Verb, fault: Fault) -> None:
     tally = check_every_call(verb, fault, tmp_path)
     assert tally.calls > 1
-    assert tally.faults >= tally.calls
+    # A read may be spoiled, and not a write.
+    assert tally.faults == tally.calls or fault in (Fault.CORRUPT, Fault.SHORT)
+    assert tally.faults

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,14 +14,18 @@ import pytest
 
 from dataver.chunking import ChunkerParameters
 from dataver.format.entry import CHECKPOINT_EVERY
+from dataver.format.table_statistics import statistics_key
 from dataver.gc import collect
 from dataver.gc.listing import list_contents
 from dataver.gc.trace import trace
+from dataver.hashing import xxh3_64
 from dataver.keys import PACK_PREFIX, SEGMENT_PREFIX, segment_key
 from dataver.lineage.publishing import amend_run, start_run
 from dataver.packs import read_footer
 from dataver.progress import Silent
 from dataver.repository import Repository
+from dataver.tree.manifest import ManifestNodes, manifest_link
+from dataver.tree.split import INNER_RULE, LEAF_RULE
 from tests.repositories import memory_repository
 from tests.runs import part_of_list, read, record
 
@@ -48,6 +53,23 @@ def many_files(folder: Path) -> None:
         (folder / f"{number}").write_bytes(b"%d" % number)
 
 
+def a_tree_of_three_levels(folder: Path) -> None:
+    """As few files as have two nodes of nodes: their names are those after which nodes end."""
+    for leaf in range(INNER_RULE.rows_min + 1):
+        for number in range(LEAF_RULE.rows_min - 1):
+            (folder / f"{leaf:03}-{number:04}").write_bytes(b"%d %d" % (leaf, number))
+        is_last = leaf == INNER_RULE.rows_min - 1
+        ends = (f"{leaf:03}-z{number}" for number in count())
+        name = next(name for name in ends if ends_nodes(name, is_last))
+        (folder / name).write_bytes(b"%d" % leaf)
+
+
+def ends_nodes(name: str, inner_too: bool) -> bool:
+    key = name.encode()
+    is_end = not xxh3_64(key, 0) & LEAF_RULE.mask
+    return is_end and (not inner_too or not xxh3_64(key, 1) & INNER_RULE.mask)
+
+
 def a_large_file(folder: Path) -> None:
     """More chunks than one list names, beside another one with a list."""
     (folder / "large").write_bytes(noise(1, 1 << 20))
@@ -72,15 +94,37 @@ def tables(folder: Path) -> None:
         pq.write_table(pa.table({"x": list(range(number, 500))}), folder / name)
 
 
-@pytest.mark.parametrize("fill", [many_files, a_large_file, files_after_those_without_bytes, tables])
+@pytest.mark.parametrize(
+    ("fill", "level"),
+    [
+        (many_files, 1),
+        (a_tree_of_three_levels, 2),
+        (a_large_file, 0),
+        (files_after_those_without_bytes, 0),
+        (tables, 0),
+    ],
+)
 def test_all_that_a_version_is_made_of_is_alive(
-    repository: Repository, folder: Path, fill: Callable[[Path], None]
+    repository: Repository, folder: Path, fill: Callable[[Path], None], level: int
 ) -> None:
     fill(folder)
-    repository.commit("d", folder)
+    repository.commit("d", folder, stats=True)
+    session = repository.session
+    root = manifest_link(session.resolve("d").version.manifest)
+    assert ManifestNodes(session.objects(session.newest())).load(root).level == level
     assert all_is_alive(repository)
     repository.delete_dataset("d")
     assert nothing_is_alive(repository)
+
+
+def test_statistics_are_kept_of_tables_however_they_are_called(repository: Repository, folder: Path) -> None:
+    tables(folder)
+    (folder / "d.txt").write_bytes(noise(1, 500))
+    repository.commit("d", folder, stats=True)
+    index = repository.session.index(repository.session.newest())
+    for file in repository.version("d").files():
+        there = index.find(statistics_key(bytes.fromhex(file.digest)))
+        assert (there is not None) is file.path.lower().endswith(".parquet")
 
 
 def all_is_alive(repository: Repository) -> bool:

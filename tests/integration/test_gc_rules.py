@@ -14,8 +14,12 @@ from dataver.digest import Digest
 from dataver.errors import ConflictError, DamagedError, NotPermittedError, RefNotFoundError, StoreError
 from dataver.format.operations import BRANCH, ConfigSet, GcMark, GcSweep, RefDelete
 from dataver.gc import collect, restore
+from dataver.gc.holds import holds
+from dataver.gc.live import Live, PackUse
+from dataver.gc.repack import DEAD_BYTES_MIN, worth_rewriting
 from dataver.gc.run import ATTEMPTS_MAX
-from dataver.keys import HINT_KEY, LOG_PREFIX, PACK_PREFIX, SEGMENT_PREFIX
+from dataver.hashing import blake3_digest
+from dataver.keys import HINT_KEY, LOG_PREFIX, PACK_PREFIX, SEGMENT_PREFIX, pack_key
 from dataver.repository import Repository
 from dataver.store.base import ObjectInfo, Wrapper
 from tests.repositories import memory_repository, over
@@ -137,21 +141,58 @@ def test_a_version_that_several_keep_is_told_once(repository: Repository, commit
     assert [kept.by for kept in collect(repository.session, grace_s=0).kept_by] == ["tag a"]
 
 
+def test_a_hold_says_which_datasets_have_its_version(repository: Repository, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"1")
+    time = "2026-01-01T00:00:00Z"
+    id = repository.commit("d", tmp_path / "file", time=time).id
+    assert repository.commit("e", tmp_path / "file", time=time).id == id
+    held = repository.hold(f"e@{id}", "audit")
+    number = repository.session.log.tail().entry.number
+    assert repository.hold(f"d@{id}", "audit").previous == id
+    assert repository.session.log.tail().entry.number == number  # It is held already: no entry.
+    assert (held.name, held.id, held.previous) == ("audit", id, None)
+    assert holds(repository.session) == [("audit", "d, e", id)]
+    repository.delete_dataset("d")
+    assert holds(repository.session) == [("audit", "e", id)]
+    released = repository.release("audit")
+    assert (released.name, released.id, released.previous) == ("audit", None, id)
+
+
+def test_a_report_is_a_document(repository: Repository, commit: Callable[..., str]) -> None:
+    commit("d")
+    id = commit("d", "x")
+    repository.tag(f"d@{id}", "paper")
+    repository.delete_ref("branch", "d", "x")
+    document = collect(repository.session, grace_s=0).to_json()
+    assert document["kept_by"] == [{"dataset": "d", "version": id, "by": "tag paper"}]
+    assert set(document) == {
+        *("done", "marked", "marked_bytes", "swept", "bytes", "waiting", "waiting_bytes", "spared"),
+        *("versions", "kept_by", "rewritten", "partly_dead_bytes", "undeleted", "unknown"),
+    }
+
+
 # The grace
 
 
 class _Clock(Wrapper):
-    """A store in which log entries and the hint have times that the test gives; None: not listed."""
+    """A store in which log entries and the hint have times that the test gives; None: not listed.
 
+    Entries after `newest` have the time of the hint.
+    """
+
+    newest = 1 << 62
     entries: float | None = 1_000.0
-    hint = 1_000.0
+    hint: float | None = 1_000.0
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         for info in self.inner.list(prefix):
             if info.key == HINT_KEY:
-                yield info._replace(stored_at=self.hint)
+                if self.hint is not None:
+                    yield info._replace(stored_at=self.hint)
             elif not info.key.startswith(LOG_PREFIX):
                 yield info
+            elif info.key[-20:].isdigit() and int(info.key[-20:]) > self.newest and self.hint is not None:
+                yield info._replace(stored_at=self.hint)
             elif self.entries is not None:
                 yield info._replace(stored_at=self.entries)
 
@@ -199,6 +240,67 @@ def test_what_was_marked_nobody_knows_when_is_not_swept(repository: Repository, 
     assert collect(repository.session, yes=True, grace_s=0).swept
 
 
+def test_what_is_marked_later_waits_for_its_own_grace(
+    repository: Repository, clock: _Clock, commit: Callable[..., str]
+) -> None:
+    first = sizes(repository)
+    old = {str(name) for name in repository.session.newest().marks()}
+    commit("e")
+    clock.newest = repository.session.log.tail().entry.number
+    repository.delete_dataset("e")
+    clock.hint = 1_000.0 + WEEK
+    report = collect(repository.session, yes=True, grace_s=WEEK)
+    left = repository.session.newest().marks()
+    there = sizes(repository)
+    assert (report.swept, report.bytes) == (len(old), sum(first[key] for key in first if key[-64:] in old))
+    assert (report.marked, report.waiting) == (len(left), len(left))
+    assert report.marked_bytes == report.waiting_bytes == sum(there[pack_key(name)] for name in left)
+    assert not old & {str(name) for name in left}
+    assert is_whole(repository)
+
+
+def test_what_is_marked_and_in_use_is_spared_and_never_swept(
+    repository: Repository, commit: Callable[..., str]
+) -> None:
+    """As after a mark that nobody should have made: before anything is swept, all is traced again."""
+    commit("d")
+    session = repository.session
+    packs = {Digest.parse(key[-64:]) for key in sizes(repository, PACK_PREFIX)}
+    segments = {segment.name for segment in session.newest().segments()}
+    mark = GcMark(tuple(sorted(packs)), tuple(sorted(segments)))
+    before = sizes(repository)
+    for grace_s in (0.0, WEEK):
+        session.log.append(lambda _: (mark,), session.who(None))
+        assert session.newest().marks().keys() == packs | segments
+        forecast = collect(session, grace_s=grace_s)
+        assert (forecast.spared, forecast.swept, forecast.waiting) == (len(packs | segments), 0, 0)
+        report = collect(session, yes=True, grace_s=grace_s)
+        assert (report.spared, report.swept, report.marked) == (len(packs | segments), 0, 0)
+        assert session.newest().marks() == {}
+        assert before.keys() <= sizes(repository).keys()
+        assert is_whole(repository)
+
+
+def test_where_the_store_says_no_time_nothing_is_swept_within_the_grace(
+    repository: Repository, clock: _Clock
+) -> None:
+    clock.hint = None
+    assert collect(repository.session, yes=True, grace_s=1).swept == 0
+    assert collect(repository.session, yes=True, grace_s=0).swept
+    assert is_whole(repository)
+
+
+def test_what_somebody_else_deleted_frees_nothing(repository: Repository, clock: _Clock) -> None:
+    marks = repository.session.newest().marks()
+    there = sizes(repository)
+    packs = {pack_key(name): there[pack_key(name)] for name in marks}
+    gone = next(iter(packs))
+    repository.session.store.delete(gone)
+    report = collect(repository.session, yes=True, grace_s=0)
+    assert (report.swept, report.undeleted) == (len(marks), [])
+    assert report.bytes == sum(size for key, size in packs.items() if key != gone)
+
+
 def test_a_report_says_what_waits(repository: Repository, clock: _Clock) -> None:
     marked = {str(name) for name in repository.session.newest().marks()}
     waiting = sum(size for key, size in sizes(repository).items() if key[-64:] in marked)
@@ -207,7 +309,7 @@ def test_a_report_says_what_waits(repository: Repository, clock: _Clock) -> None
     assert (before.marked, before.swept, before.bytes) == (0, 0, 0)
     again = collect(repository.session, yes=True, grace_s=WEEK)
     assert (again.done, again.waiting, again.waiting_bytes, again.bytes) == (True, len(marked), waiting, 0)
-    clock.hint += WEEK
+    clock.hint = 1_000.0 + WEEK
     would = collect(repository.session, grace_s=WEEK)
     assert (would.done, would.swept, would.bytes, would.waiting) == (False, len(marked), waiting, 0)
     swept = collect(repository.session, yes=True, grace_s=WEEK)
@@ -236,6 +338,34 @@ def test_what_was_marked_and_is_needed_again_is_spared(
     number = repository.session.log.tail().entry.number
     assert restore(repository.session).spared == 0
     assert repository.session.log.tail().entry.number == number  # Nothing to take back: no entry.
+
+
+# What is worth a copy
+
+
+class _Uses(Live):
+    """Packs of which so much is alive."""
+
+    def __init__(self, **uses: tuple[int, int, int]) -> None:
+        self.uses = {blake3_digest(name.encode()): PackUse(*use) for name, use in uses.items()}
+
+    def packs(self) -> dict[bytes, PackUse]:
+        return {bytes(name): use for name, use in self.uses.items()}
+
+
+def test_packs_of_mostly_dead_bytes_are_worth_a_copy_where_there_are_many() -> None:
+    half, many = DEAD_BYTES_MIN, 10 * DEAD_BYTES_MIN
+    live = _Uses(
+        mostly_dead=(many, many // 4, 5),
+        just_enough=(2 * half - 1, half - 1, 1),
+        too_little=(2 * half - 2, half - 1, 1),
+        half_dead=(many, many // 2, 5),
+        mostly_alive=(many, many - 2 * half, 5),
+        all_dead=(many, 0, 0),
+        small=(1_000, 10, 1),
+    )
+    expected = [blake3_digest(b"mostly_dead"), blake3_digest(b"just_enough")]
+    assert worth_rewriting(live) == sorted(expected)
 
 
 # What stops a collection

@@ -17,7 +17,17 @@ REFUSED, KILLED, TIMED_OUT, SURVIVED, UNTESTED, LEFT_OUT = (
     "no test",
     "not tried",
 )
-_OF_EXIT_CODE = {None: LEFT_OUT, 0: SURVIVED, 5: UNTESTED, 33: UNTESTED, 36: TIMED_OUT, 37: REFUSED}
+SKIPPED = 34
+"""What mutmut keeps for one that it is not to try."""
+_OF_EXIT_CODE = {
+    None: LEFT_OUT,
+    SKIPPED: LEFT_OUT,
+    0: SURVIVED,
+    5: UNTESTED,
+    33: UNTESTED,
+    36: TIMED_OUT,
+    37: REFUSED,
+}
 _BY_SIGNAL = {24, 152, 255, -24, -9}  # of a limit of time
 
 
@@ -39,10 +49,15 @@ class Results:
         return found
 
 
+def meta_files(place: Path) -> list[Path]:
+    """The files in which mutmut keeps what became of the mutants of a module."""
+    return sorted((place / "mutants" / "dataver").rglob("*.py.meta"))
+
+
 def read(place: Path) -> Results:
     """The results that lie in a place where mutmut ran."""
     outcomes: dict[str, str] = {}
-    for file in sorted((place / "mutants" / "dataver").rglob("*.py.meta")):
+    for file in meta_files(place):
         for name, code in json.loads(file.read_text())["exit_code_by_key"].items():
             outcomes[name] = _outcome(code)
     return Results(outcomes)

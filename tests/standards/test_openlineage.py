@@ -139,6 +139,13 @@ def test_into_a_file_and_to_a_url(world: World, receiver: Receiver) -> None:
     assert receiver.keys == [""] * 3
 
 
+def test_what_is_named(world: World) -> None:
+    assert events_of("churn@v1") == events_of(world.model) == events_of(f"run:{world.run}")
+    assert "no dataset 'nobody'" in program("export", "openlineage", "nobody@v1", code=3)
+    assert "no model" in program("export", "openlineage", "model:nobody", code=3)
+    assert "no run" in program("export", "openlineage", "run:ffffffff", code=3)
+
+
 def test_a_receiver_that_refuses_is_told(world: World, receiver: Receiver) -> None:
     receiver.status = 403
     assert "were not delivered" in program("export", "openlineage", "iris@v1", "--to", receiver.url, code=7)

@@ -107,3 +107,38 @@ def iris(place: Path, program: Program) -> Path:
     (folder / "b.csv").write_text("b\n2\n")
     program("commit", "iris", "data", "-m", "second")
     return folder
+
+
+@pytest.fixture(scope="session")
+def life_at_application_insights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ingestion]:
+    """What a life of some datasets sent to Application Insights, with columns named."""
+    from tests.telemetry.life import live
+    from tests.telemetry.receivers import ingesting
+
+    folder = tmp_path_factory.mktemp("life")
+    with ingesting() as found:
+        more = {
+            "DATAVER_CACHE_DIR": str(folder / "cache"),
+            "DATAVER_TELEMETRY": "azuremonitor",
+            "DATAVER_TELEMETRY_COLUMNS": "1",
+            "APPLICATIONINSIGHTS_CONNECTION_STRING": found.connection_string,
+        }
+        live(folder / "place", more)
+        yield found
+
+
+@pytest.fixture(scope="session")
+def life_at_a_collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
+    """The same at a collector, with no columns named."""
+    from tests.telemetry.life import live
+    from tests.telemetry.receivers import collecting
+
+    folder = tmp_path_factory.mktemp("life")
+    with collecting() as found:
+        more = {
+            "DATAVER_CACHE_DIR": str(folder / "cache"),
+            "DATAVER_TELEMETRY": "otlp",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": found.url,
+        }
+        live(folder / "place", more)
+        yield found

@@ -56,6 +56,15 @@ def test_the_environment_names_the_service_and_more(
         assert (attributes["service.name"], attributes["cicd.pipeline.run.id"]) == ("nightly", "4711")
 
 
+@pytest.mark.parametrize("left_out", ["TRACES", "METRICS", "LOGS"])
+def test_a_kind_of_signal_can_be_left_out(
+    left_out: str, iris: Path, program: Program, collector: Collector, otlp: dict[str, str]
+) -> None:
+    program("ls", "iris", **otlp, **{f"OTEL_{left_out}_EXPORTER": "none"})
+    sent = {"TRACES": collector.spans, "METRICS": collector.metrics, "LOGS": collector.logs}
+    assert [kind for kind, records in sent.items() if not records] == [left_out]
+
+
 def test_a_command_belongs_to_the_trace_of_its_environment(
     iris: Path, program: Program, collector: Collector, otlp: dict[str, str]
 ) -> None:
@@ -247,6 +256,17 @@ print("dataver.integrations.telemetry.observer" in sys.modules)
 """
     assert run_python(script) == "True\n"
     assert run_python(script, DATAVER_TELEMETRY="none") == "False\n"
+
+
+def test_a_program_whose_opentelemetry_is_too_old_hears_nothing(iris: Path) -> None:
+    script = """
+import opentelemetry.trace, opentelemetry.version, dataver
+from dataver import progress
+opentelemetry.version.__version__ = "1.38.0"
+dataver.resolve("iris@v1")
+print(progress.observer())
+"""
+    assert run_python(script) == "None\n"
 
 
 def test_the_console_leaves_standard_output_alone(iris: Path, program: Program) -> None:

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -214,8 +215,14 @@ def test_a_full_disk_ends_with_its_code_and_leaves_nothing(
 
 
 def test_an_interrupt_ends_a_large_file_midway(repository: Repository, tmp_path: Path) -> None:
+    seen = threading.Event()
+
+    def interrupted(*_: object) -> None:
+        seen.set()
+        raise KeyboardInterrupt
+
     class Interrupting(Silent):
-        """Presses Ctrl-C at the first bytes of a file, and gives the main thread time to see it."""
+        """Presses Ctrl-C at the first bytes of a file, and waits until the main thread saw it."""
 
         told = 0
 
@@ -224,11 +231,16 @@ def test_an_interrupt_ends_a_large_file_midway(repository: Repository, tmp_path:
                 self.told += size_bytes
                 if self.told == size_bytes:
                     os.kill(os.getpid(), signal.SIGINT)
-                    time.sleep(0.3)
+                    assert seen.wait(60)
+                    time.sleep(0.3)  # from there to the end of the work is a matter of a few lines
 
     progress = Interrupting()
-    with pytest.raises(KeyboardInterrupt):
-        repository.checkout("iris", tmp_path / "target", include=["mixed"], progress=progress)
+    before = signal.signal(signal.SIGINT, interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            repository.checkout("iris", tmp_path / "target", include=["mixed"], progress=progress)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert 0 < progress.told < len(MIXED)
     assert not list((tmp_path / "target").iterdir())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,10 +13,15 @@ from dataver.errors import BadInputError, ConflictError, DamagedError
 from dataver.format.limits import TIME_US_MAX, TIME_US_MIN, VERSION_TEXTS_BYTES_MAX
 from dataver.format.version import VersionRecord, decode_version
 from dataver.hashing import blake3_digest
+from dataver.keys import LOG_PREFIX
 from dataver.paths import PATH_BYTES_MAX
 from dataver.publish import Published, Publisher
 from dataver.repository import Repository, open_repository
+from dataver.store.base import Wrapper
 from tests.repositories import memory_repository
+
+if TYPE_CHECKING:
+    from dataver.store.base import Data
 
 
 @pytest.fixture
@@ -237,6 +243,44 @@ def test_the_same_first_commit_twice_is_one(
     overtaken(monkeypatch, lambda: open_repository(repository.url).commit("d", mine))
     done = repository.commit("d", mine)
     assert (done.created, done.version) == (False, "v1")
+
+
+def overtaken_at_its_entry(repository: Repository, meanwhile: Callable[[], object]) -> None:
+    """Let something happen once, when the next change is ready and its entry is about to be put."""
+
+    class Late(Wrapper):
+        def put_new(self, key: str, data: Data, *, barrier: bool = True) -> bool:
+            if key.startswith(LOG_PREFIX):
+                repository.session.log.store = self.inner
+                meanwhile()
+            return self.inner.put_new(key, data, barrier=barrier)
+
+    repository.session.log.store = Late(repository.session.log.store)
+
+
+def test_first_commits_of_a_dataset_to_two_branches_are_of_one_dataset(
+    repository: Repository, tmp_path: Path
+) -> None:
+    theirs = folder(tmp_path / "theirs", b="1")
+    overtaken_at_its_entry(repository, lambda: open_repository(repository.url).commit("d", theirs))
+    done = repository.commit("d", folder(tmp_path / "mine", a="1"), branch="side")
+    assert contents(repository, "d@side") == {"a": "1"}
+    assert repository.version("d@side").id == done.id
+    assert contents(repository) == {"b": "1"}
+
+
+def test_a_commit_to_a_branch_that_is_deleted_meanwhile_makes_it_again(
+    repository: Repository, tmp_path: Path
+) -> None:
+    mine = folder(tmp_path / "mine", a="1")
+    repository.commit("d", mine)
+    side = repository.commit("d", folder(mine, a="2"), branch="side")
+    overtaken_at_its_entry(
+        repository, lambda: open_repository(repository.url).delete_ref("branch", "d", "side")
+    )
+    done = repository.commit("d", folder(mine, a="3"), branch="side")
+    assert done.parents == [side.id]
+    assert contents(repository, "d@side") == {"a": "3"}
 
 
 def die(*_: object) -> None:

@@ -19,7 +19,7 @@ from dataver.errors import BadInputError, RefNotFoundError
 from dataver.integrations.inputs import INPUT_TAG
 from dataver.integrations.mlflow.client import client_of, foreign, tracker_name
 from dataver.integrations.mlflow.dataset import SOURCE_TYPE
-from dataver.integrations.mlflow.recording import inputs_of
+from dataver.integrations.mlflow.recording import dataset_inputs, inputs_of
 from dataver.lineage.nodes import ClaimedInput, ExternalNode
 from dataver.values import dataclass
 
@@ -149,7 +149,7 @@ def _claimed(run: Run) -> tuple[ClaimedInput, ...] | None:
 def _unversioned(run: Run) -> tuple[str, ...]:
     return tuple(
         f"{there.dataset.name} {there.dataset.digest} ({there.dataset.source_type})"
-        for there in run.inputs.dataset_inputs
+        for there in dataset_inputs(run)
         if there.dataset.source_type != SOURCE_TYPE
     )
 

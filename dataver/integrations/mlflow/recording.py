@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Run, RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from dataver.version import Version
 
 TAGS_A_BATCH = 100
+AZUREML = "azureml://"
+_NO_SUCH_ENDPOINT = ("ENDPOINT_NOT_FOUND", "NOT_IMPLEMENTED", "FEATURE_DISABLED")
+_REFUSED_THERE = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "PERMISSION_DENIED", "INTERNAL_ERROR")
 
 
 def log_input(
@@ -63,15 +67,25 @@ def record_inputs(client: MlflowClient, run_id: str, inputs: Sequence[tuple[Data
     for start in range(0, len(told), TAGS_A_BATCH):
         client.log_batch(run_id, tags=told[start : start + TAGS_A_BATCH])
     wanted = _new_inputs(run, inputs)
-    if wanted:
+    if not wanted:
+        return
+    try:
         client.log_inputs(run_id, datasets=wanted)
+    except MlflowException as error:
+        if not _lacks_inputs(client, error):
+            raise
+
+
+def _lacks_inputs(client: MlflowClient, error: MlflowException) -> bool:
+    """Whether the server has no inputs, as Azure Machine Learning's may not: the tags are all then."""
+    if error.error_code in _NO_SUCH_ENDPOINT:
+        return True
+    return client.tracking_uri.startswith(AZUREML) and error.error_code in _REFUSED_THERE
 
 
 def _new_inputs(run: Run, inputs: Sequence[tuple[DataverDataset, str]]) -> list[DatasetInput]:
     """Those that the run lacks; MLflow would drop one whose name and digest it has in another role."""
-    roles = {
-        (there.dataset.name, there.dataset.digest): _context(there) for there in run.inputs.dataset_inputs
-    }
+    roles = {(there.dataset.name, there.dataset.digest): _context(there) for there in dataset_inputs(run)}
     found = []
     for dataset, role in inputs:
         entity = dataset._to_mlflow_entity()
@@ -84,6 +98,12 @@ def _new_inputs(run: Run, inputs: Sequence[tuple[DataverDataset, str]]) -> list[
         roles[key] = role
         named = Dataset(name, entity.digest, entity.source_type, entity.source, entity.schema, entity.profile)
         found.append(DatasetInput(named, [InputTag(*tag) for tag in _input_tags(dataset, role).items()]))
+    return found
+
+
+def dataset_inputs(run: Run) -> Sequence[DatasetInput]:
+    """The inputs of a run; none where the server has no word for them."""
+    found: Sequence[DatasetInput] = run.inputs.dataset_inputs if run.inputs is not None else ()
     return found
 
 
@@ -109,7 +129,7 @@ def described(given: Input) -> DataverDataset:
 def inputs_of(run: Run) -> list[Input]:
     """What MLflow has of the versions that a run read. Inputs that are no versions are left out."""
     found = []
-    for there in run.inputs.dataset_inputs:
+    for there in dataset_inputs(run):
         if there.dataset.source_type == SOURCE_TYPE:
             document = json.loads(there.dataset.source)
             if "id" in document:

@@ -82,7 +82,7 @@ def _repository(arguments: Arguments) -> Any:
     if "baseline" in arguments:
         side = arguments["baseline"]
         return getattr(getattr(side, "version", side), "repository", None)
-    return arguments.get("self")
+    return arguments.get("self", arguments.get("repository"))
 
 
 def _named(arguments: Arguments) -> Attributes:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from dataver.errors import BadInputError, MissingExtraError
@@ -56,34 +57,35 @@ class Exporters:
     logs: LogRecordExporter
 
 
-@dataclass(frozen=True, slots=True)
 class SdkProviders:
     """Where spans, metrics and events go, until `close`."""
 
-    tracers: TracerProvider
-    meters: MeterProvider
-    loggers: LoggerProvider
+    def __init__(self, tracers: TracerProvider, meters: MeterProvider, loggers: LoggerProvider) -> None:
+        self.tracers = tracers
+        self.meters = meters
+        self.loggers = loggers
+        self._closing = threading.Event()
+        # A request that hangs is left behind: a daemon does not hold the process up. They wait from the
+        # beginning, as none can be started while the interpreter ends.
+        self._enders = [
+            threading.Thread(target=self._end, args=(provider.shutdown,), daemon=True)
+            for provider in (loggers, tracers, meters)
+        ]
+        for ender in self._enders:
+            ender.start()
 
     def close(self, seconds_max: float = END_S_MAX) -> bool:
         """Send what waits, for so long at most; whether all was handed over. Raises nothing."""
         deadline = time.monotonic() + seconds_max
-        # A request that hangs is left behind: a daemon does not hold the process up.
-        threads = [
-            threading.Thread(target=_quietly, args=(provider.shutdown,), daemon=True)
-            for provider in (self.loggers, self.tracers, self.meters)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(max(deadline - time.monotonic(), 0))
-        return not any(thread.is_alive() for thread in threads)
+        self._closing.set()
+        for ender in self._enders:
+            ender.join(max(deadline - time.monotonic(), 0))
+        return not any(ender.is_alive() for ender in self._enders)
 
-
-def _quietly(end: Callable[[], object]) -> None:
-    try:
-        end()
-    except Exception:  # noqa: BLE001 - no exporter's failure is one of the command
-        return
+    def _end(self, shutdown: Callable[[], object]) -> None:
+        self._closing.wait()
+        with suppress(Exception):  # no exporter's failure is one of the command
+            shutdown()
 
 
 def make_providers(exporter: str) -> SdkProviders:
@@ -102,19 +104,26 @@ def make_providers(exporter: str) -> SdkProviders:
         made = make_exporters(exporter, tracers)
     except ImportError as error:
         raise missing(exporter, error) from error
-    tracers.add_span_processor(BatchSpanProcessor(made.spans))
     loggers = LoggerProvider(resource=resource, shutdown_on_exit=False)
-    loggers.add_log_record_processor(BatchLogRecordProcessor(made.logs))
-    reader = PeriodicExportingMetricReader(made.metrics)
-    meters = MeterProvider([reader], resource=resource, shutdown_on_exit=False)
+    if _wanted("OTEL_TRACES_EXPORTER"):
+        tracers.add_span_processor(BatchSpanProcessor(made.spans))
+    if _wanted("OTEL_LOGS_EXPORTER"):
+        loggers.add_log_record_processor(BatchLogRecordProcessor(made.logs))
+    readers = [PeriodicExportingMetricReader(made.metrics)] if _wanted("OTEL_METRICS_EXPORTER") else []
+    meters = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
     return SdkProviders(tracers, meters, loggers)
+
+
+def _wanted(variable: str) -> bool:
+    """Whether a kind of signal is sent: OpenTelemetry has a variable for each that can say `none`."""
+    return os.environ.get(variable, "").strip().lower() != "none"
 
 
 def missing(exporter: str, error: ImportError) -> MissingExtraError:
     """What to install for an exporter."""
     return MissingExtraError(
-        f"DATAVER_TELEMETRY={exporter} needs what is not installed ({error.name or error}): "
-        f"pip install 'dataver[{EXTRAS[exporter]}]'"
+        f"DATAVER_TELEMETRY={exporter} needs what is not installed, or too old ({error.name or error}): "
+        f"pip install --upgrade 'dataver[{EXTRAS[exporter]}]'"
     )
 
 

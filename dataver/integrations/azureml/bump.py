@@ -1,0 +1,91 @@
+"""Pins by digest in files that people and tools wrote: set to another version, and nothing else touched.
+
+A pin is `iris@<8 to 64 hex digits>`. Where a file has one, the ids that it pins are replaced wherever else
+they stand, as in the path of an export, and so are the versions of the data asset, `azureml:iris:3`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dataver.errors import BadInputError, NotPermittedError, PathNotFoundError
+from dataver.values import dataclass
+
+if TYPE_CHECKING:
+    from dataver.integrations.azureml.jobs import Pin
+
+__all__ = ["Bumped", "bump", "bump_files"]
+
+FILE_BYTES_MAX = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Bumped:
+    """What became of one file: `old` are the refs that it pinned, `new` is the one it pins now.
+
+    `changed`: it was rewritten; a file that pinned `new` already is left alone.
+    """
+
+    path: str
+    old: tuple[str, ...]
+    new: str
+    changed: bool
+
+
+def bump(text: bytes, pin: Pin) -> tuple[bytes, tuple[str, ...]]:
+    """The text with `pin` in place of other versions of its dataset, and the refs that it pinned before.
+
+    An id that is cut to fewer digits stays as short as it was. No refs, and the same text, where the
+    dataset is not pinned in it.
+    """
+    dataset, _, id = pin.ref.partition("@")
+    name = re.escape(dataset.encode())
+    pinned = re.compile(rb"(?:(?<![\w./@-])|(?<=dataver://))" + name + rb"@([0-9a-f]{8,64})(?![\w-])")
+    old = tuple(dict.fromkeys(match[1].decode() for match in pinned.finditer(text)))
+    if not old:
+        return text, ()
+    text = pinned.sub(lambda match: f"{dataset}@{id[: len(match[1])]}".encode(), text)
+    for one in old:
+        if len(one) == len(id):
+            text = text.replace(one.encode(), id.encode())
+    asset, _, number = pin.asset.rpartition(":")
+    assets = re.compile(rb"(?<![\w.-])" + re.escape(asset.encode()) + rb":[A-Za-z0-9][\w.-]*")
+    text = assets.sub(f"{asset}:{number}".encode(), text)
+    return text, tuple(f"{dataset}@{one}" for one in old)
+
+
+def bump_files(paths: Sequence[str], pin: Pin) -> list[Bumped]:
+    """Do so in files; none is written unless each of them pins the dataset. `BadInputError` otherwise."""
+    from dataver.replacing import replacing
+
+    texts = [(path, _read(path)) for path in paths]
+    bumped = [(path, text, *bump(text, pin)) for path, text in texts]
+    for path, _, _, old in bumped:
+        if not old:
+            raise BadInputError(
+                f"{path} pins no version of {pin.dataset}: a pin is {pin.dataset}@ and the digits of an id"
+            )
+    done = []
+    for path, text, new, old in bumped:
+        if new != text:
+            with replacing(path) as file:
+                file.write(new)
+        done.append(Bumped(path, old, pin.ref, new != text))
+    return done
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(FILE_BYTES_MAX + 1)
+    except FileNotFoundError:
+        raise PathNotFoundError(f"there is no file {path}") from None
+    except PermissionError as error:
+        raise NotPermittedError(f"{path} cannot be read: {error.strerror}") from None
+    except OSError as error:
+        raise BadInputError(f"{path} cannot be read: {error.strerror}") from None
+    if len(data) > FILE_BYTES_MAX:
+        raise BadInputError(f"{path} is too large for a file that pins versions")
+    return data
