@@ -22,6 +22,8 @@ from dataver.format.limits import PROVENANCE_BYTES_MAX
 from dataver.values import dataclass
 
 PROVENANCE_TAG = b"srcs"
+UNVERIFIED = "unverified"
+"""The key in a version's metadata for why its bytes may be others than those that were read."""
 
 Extension = tuple[bytes, int, bytes]
 

@@ -436,6 +436,8 @@ def _judge(report: AuditReport, origin: str) -> None:
             )
         if found.node.state == "deleted":
             warnings.append(f"the dataset {found.node.name} was deleted since")
+        if found.unverified:
+            warnings.append(f"nobody knows whether {found.name} is what the run read: {found.unverified}")
     external = report.subject.external
     for name in external.unversioned if external is not None else ():
         warnings.append(f"the tracker has an input that is no version: {name}")

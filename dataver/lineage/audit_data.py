@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from dataver.errors import BadInputError, DataverError
 from dataver.format.operations import TAG
+from dataver.format.provenance import UNVERIFIED
 from dataver.history import to_time
 from dataver.lineage.known import Known, part_of
 from dataver.lineage.nodes import DELETED, ELSEWHERE, HERE, ClaimedInput, VersionNode
@@ -64,6 +65,12 @@ class Input:
     verified: bool | None = None
     floating: bool = False
     broken: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def unverified(self) -> str:
+        """Why its bytes may be others than those that were read, where the version itself says so."""
+        record = None if self.place is None else self.place.known.version_record(self.node)
+        return "" if record is None else dict(record.meta).get(UNVERIFIED, "")
 
     @property
     def ref(self) -> str:

@@ -51,7 +51,6 @@ READ_ONLY = {
     "gc": "gc",
     "prune": "prune iris --keep-last 1",
     "erase": "erase iris 2.csv --reason asked",
-    "export": "export azureml iris --to exported --yaml iris.yml",
     "azureml": "azureml pipeline iris -o pipeline.yml",
 }
 WRITES = {
@@ -69,9 +68,9 @@ WRITES = {
 }
 ELSEWHERE = {
     "init", "completion", "rewrite-parquet", "run", "merge", "repro", "sign", "verify-signature", "trust",
-    "link", "doctor", "telemetry",
+    "link", "import", "doctor", "telemetry",
 }  # fmt: skip
-"""Verbs that need no repository, more than one, keys, or that are tried below."""
+"""Verbs that need no repository, more than one, keys, another tool's, or that are tried below."""
 
 
 @pytest.fixture

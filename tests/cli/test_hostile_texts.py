@@ -157,6 +157,7 @@ def lines_of(repository: Repository, place: Path) -> dict[str, list[list[str]]]:
         "models": [["models"], ["models", EVIL]],
         "push": [["init", copy], ["push", "--to", copy], ["push", EVIL, "--to", copy]],
         "pull": [["init", copy], ["pull", "--from", ".dataver", "-R", copy], ["pull", "--from", EVIL]],
+        "import": [["import", "dvc", EVIL], ["import", "dvc", "."], ["import", EVIL]],
         "sign": [["sign", "iris@v1", "--key", EVIL]],
         "verify-signature": [["verify-signature", "iris@v1"], ["verify-signature", EVIL]],
         "trust": [["trust", "list"], ["trust", "add", EVIL, EVIL]],

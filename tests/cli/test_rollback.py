@@ -46,6 +46,7 @@ LINES = {
     "models": "models",
     "push": "push --to elsewhere",
     "pull": "pull --from elsewhere",
+    "import": "import dvc .",
     "sign": "sign iris --key key",
     "verify-signature": "verify-signature iris",
     "trust": "trust list",
@@ -65,7 +66,6 @@ LINES = {
     "prune": "prune iris --keep-last 1",
     "hold": "hold iris keep",
     "erase": "erase iris a.csv --reason asked",
-    "export": "export azureml iris --to exported --yaml iris.yml",
     "azureml": "azureml pipeline iris -o pipeline.yml",
 }
 OTHERWISE = {"run", "doctor"}

@@ -24,6 +24,8 @@ from dataver.format.canonical_json import parse_canonical_json
 from dataver.format.provenance import PROVENANCE_TAG, provenance_of
 from dataver.format.run_record import Code, Environment, ModelFile, RunInput, RunModel, RunRecord, decode_run
 from dataver.globs import path_filter
+from dataver.integrations.importing.dvc_files import folder_list, outputs_of_file, outputs_of_lock, settings
+from dataver.integrations.importing.lfs import pointer
 from dataver.lineage import bundle_check
 from dataver.lineage.gathering import gather
 from dataver.lineage.model_link import read_link
@@ -251,6 +253,16 @@ NOTES = b"".join(
 )
 
 
+DVC_FILE = b"deps:\n- path: https://e.org/a\nouts:\n- md5: %b.dir\n  hash: md5\n  path: a\n" % (b"ab" * 16)
+DVC_LOCK = (
+    b"schema: '2.0'\nstages:\n  one@x:\n    outs:\n    - path: ../a\n      isexec: true\n      md5: %b\n"
+    % (b"ab" * 16)
+)
+DVC_PIPELINE = b"stages:\n  one:\n    foreach: [x]\n    do:\n      wdir: sub\n"
+DVC_LIST = b'[{"md5": "%b", "relpath": "a/b"}, {"md5": "%b", "relpath": "c"}]' % (b"ab" * 16, b"cd" * 16)
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:%b\nsize 12\n" % (b"ab" * 32)
+
+
 def tried_kind(kind: str, data: bytes) -> object:
     return READERS[kind](reseal(kind, data))
 
@@ -305,6 +317,20 @@ TARGETS: dict[str, Target] = {
     "bundle": Target(
         from_bundle, (bundle_check.zip_bytes({"index.json": b"{}", "seal": b"x"}),), NUMBERS + JSON_WORDS
     ),
+    "file of DVC": Target(lambda data: outputs_of_file(data, b"a.dvc", []), (DVC_FILE,), YAML_WORDS),
+    "lock of DVC": Target(
+        lambda data: outputs_of_lock(data, DVC_PIPELINE, b"b/dvc.lock", []), (DVC_LOCK,), YAML_WORDS
+    ),
+    "pipeline of DVC": Target(
+        lambda data: outputs_of_lock(DVC_LOCK, data, b"b/dvc.lock", []), (DVC_PIPELINE,), YAML_WORDS
+    ),
+    "folder of DVC": Target(lambda data: folder_list(data, "md5", "it"), (DVC_LIST,), JSON_WORDS),
+    "settings of DVC": Target(
+        text_reader(lambda text: settings([text])),
+        (b"[core]\nremote = a\n['remote \"a\"']\nurl = u\n",),
+        TEXT_WORDS,
+    ),
+    "pointer of git-lfs": Target(pointer, (POINTER,), TEXT_WORDS),
     "ref": Target(text_reader(parse_ref), (b"iris@v1", b"vision/x@main~2", b"iris@1f0c9a2b"), TEXT_WORDS),
     "path": Target(RelativePath.parse, (b"a/b.csv",), TEXT_WORDS),
     "globs": Target(text_reader(globbed), (b"train/**/*.csv", b"[!a-z]?[[:alpha:]]*"), TEXT_WORDS),

@@ -34,11 +34,11 @@ GUIDES = [
     PROJECT / "docs" / "tutorial-model.md",
     *sorted((PROJECT / "docs" / "howto").glob("*.md")),
 ]
-GUIDES.remove(PROJECT / "docs" / "howto" / "mlflow.md")  # It runs where MLflow is: tests/mlflow.
-GUIDES.remove(PROJECT / "docs" / "howto" / "standards.md")  # This runs in tests/standards.
-GUIDES.remove(PROJECT / "docs" / "howto" / "tensorboard.md")  # And this in tests/tensorboard.
-GUIDES.remove(PROJECT / "docs" / "howto" / "opentelemetry.md")  # And these in tests/telemetry.
-GUIDES.remove(PROJECT / "docs" / "howto" / "application-insights.md")
+ELSEWHERE = {
+    *("application-insights", "azureml", "import", "mlflow", "opentelemetry", "standards", "tensorboard"),
+}
+"""What runs where the other tool is: in tests/NAME."""
+GUIDES = [page for page in GUIDES if page.stem not in ELSEWHERE]
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -75,6 +75,12 @@ def steps(document: str) -> list[Step]:
         elif language == "text" and end >= 0 and not document[end : block.start()].strip():
             found[-1] = Step(found[-1].arguments, body.strip("\n"))
     return found
+
+
+def section(page: str, heading: str) -> list[Step]:
+    """What the section `## heading` of a page asks for."""
+    text = (PROJECT / "docs" / page).read_text(encoding="utf-8")
+    return steps(text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0])
 
 
 def commands(body: str) -> list[Step]:

@@ -47,10 +47,10 @@ def link_run(
         record_inputs(client, run_id, datasets)
     known = next(tracked(session.newest(), tracker_name(run_id)), None)
     inputs = [run_input(one, ref) for one, (ref, _) in zip(given, reads, strict=True)]
-    return link_inputs(session, known or _run_bytes(run_id), inputs, lambda: record_of(client, run))
+    return link_inputs(session, known or run_bytes_of(run_id), inputs, lambda: record_of(client, run))
 
 
-def _run_bytes(run_id: str) -> bytes:
+def run_bytes_of(run_id: str) -> bytes:
     """The id of the run here: MLflow's own where it is one, so that linking twice makes no second run."""
     from dataver.hashing import blake3_digest
 
@@ -66,7 +66,7 @@ def record_of(client: MlflowClient, run: Run) -> RunRecord:
     ended = info.end_time
     return mask_record(
         RunRecord(
-            _run_bytes(info.run_id).hex(),
+            run_bytes_of(info.run_id).hex(),
             info.run_name or info.run_id,
             author(tags.get("mlflow.user") or None),
             info.start_time * 1000,

@@ -1,0 +1,277 @@
+"""From lines of commits to versions: what is here already is found by the commit that a version names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import field
+from typing import TYPE_CHECKING
+
+from dataver.commit import CommitOptions, Committer
+from dataver.errors import AlreadyExistsError, ConflictError, PathNotFoundError
+from dataver.integrations.importing.git import Commit
+from dataver.integrations.importing.pointed import Place, Pointed, PointedSource
+from dataver.integrations.importing.report import Imported, Missing, Report, Tagged
+from dataver.outcome import make_label
+from dataver.paths import safe_spelling
+from dataver.progress import Progress, Silent
+from dataver.refs import MAIN
+from dataver.values import dataclass
+
+if TYPE_CHECKING:
+    from dataver.format.provenance import Provenance, Source
+    from dataver.repository import Repository
+
+__all__ = ["COMMIT", "Line", "Step", "import_lines"]
+
+COMMIT = "git.commit"
+MISSING_SHOWN = 5
+
+Content = Sequence[tuple[Pointed, "Place | None"]]
+"""The files of a version, each with where its bytes are; None where they are nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A commit that becomes a version. `source` is the path that the files had there.
+
+    `meta` is recorded with it; those keys of it that are in `identity` tell its versions from others that
+    were made of the same commit.
+    """
+
+    commit: Commit
+    source: str
+    content: Callable[[], Content]
+    meta: Mapping[str, str] = field(default_factory=dict)
+    identity: tuple[str, ...] = ()
+    sources: tuple[Source, ...] = ()
+
+    def is_of(self, meta: Mapping[str, str]) -> bool:
+        """Whether a version with this metadata was made of it."""
+        return meta.get(COMMIT) == self.commit.id and all(
+            meta.get(key) == self.meta[key] for key in self.identity
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The versions of one dataset on one branch, oldest first.
+
+    `names` are those that the dataset may have here, the one for a new dataset first. `fork` is the commit
+    of the branch `trunk` that this one begins at, None for the trunk itself or where nothing is shared.
+    `tags` are names of git and the commit, one of the steps, that each means.
+    """
+
+    names: tuple[str, ...]
+    branch: str
+    steps: tuple[Step, ...]
+    fork: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    trunk: str = MAIN
+
+
+@dataclass(slots=True)
+class _Work:
+    """What is to be done for a line: the steps that are left, and the versions by commit that are here."""
+
+    line: Line
+    dataset: str
+    pending: list[Step]
+    known: dict[str, str]
+    base: str | None
+
+
+def import_lines(
+    repository: Repository,
+    lines: Sequence[Line],
+    report: Report,
+    tag_names: Mapping[str, str],
+    *,
+    skip_missing: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Make the versions of all lines, each line's in order; those of `main` before those of branches.
+
+    What bytes are missing is found before anything is written: `PathNotFoundError` names them, unless
+    `skip_missing` leaves out the versions that need them. In a dry run nothing is written. Interrupted, it
+    goes on where it was when it is repeated.
+    """
+    sizes: dict[str, int] = {}
+    works = [_planned(repository, line, report, sizes) for line in lines]
+    if report.missing and not skip_missing:
+        raise PathNotFoundError(_missing_text(report.missing))
+    report.bytes = sum(sizes.values())
+    watcher = progress or Silent()
+    count = sum(len(work.pending) for work in works)
+    watcher.begin("importing versions", count, report.bytes)
+    try:
+        for work in works:
+            _make(repository, work, report, tag_names, watcher)
+    finally:
+        watcher.end()
+    return report
+
+
+def _planned(repository: Repository, line: Line, report: Report, sizes: dict[str, int]) -> _Work:
+    """What is left to do for a line. The size of each file that will be read is noted by its digest.
+
+    Files are looked for twice, now and when their version is made: all of a long history would be a lot.
+    """
+    dataset, known, base = _standing(repository, line)
+    steps = line.steps
+    last = max((at for at, step in enumerate(steps) if step.commit.id in known), default=-1)
+    report.known += sum(step.commit.id in known for step in steps)
+    pending: list[Step] = []
+    for step in steps[last + 1 :]:
+        content = step.content()
+        lacking = [pointed for pointed, place in content if place is None]
+        report.missing += [
+            Missing(dataset, step.commit.id, safe_spelling(pointed.path), pointed.digest)
+            for pointed in lacking
+        ]
+        if not lacking:
+            pending.append(step)
+            sizes.update((pointed.digest, place.size) for pointed, place in content if place is not None)
+    return _Work(line, dataset, pending, known, base)
+
+
+def _standing(repository: Repository, line: Line) -> tuple[str, dict[str, str], str | None]:
+    """The dataset's name here, what was imported into it by commit, and the version to go on from."""
+    there = {info.name for info in repository.datasets()}
+    found = [(name, _known(repository, line, name)) for name in line.names if name in there]
+    for name, known in found:
+        done = [step.commit.id for step in line.steps if step.commit.id in known]
+        if done:
+            return name, known, known[done[-1]]
+        if line.fork in known:
+            return name, known, known[line.fork]
+    dataset = line.names[0]
+    if dataset in there and line.branch in _branches(repository, dataset):
+        raise ConflictError(
+            f"{dataset} has versions on {line.branch} that were not imported from these commits of git; "
+            "nothing was imported. Name another dataset with --dataset, or another branch with --branch"
+        )
+    return dataset, {}, None
+
+
+def _known(repository: Repository, line: Line, dataset: str) -> dict[str, str]:
+    """The versions of a dataset that were imported for this line, by commit."""
+    steps = {step.commit.id: step for step in line.steps}
+    known: dict[str, str] = {}
+    branches = _branches(repository, dataset)
+    for branch in dict.fromkeys((line.branch, line.trunk)):
+        if branch not in branches:
+            continue
+        for info in repository.log(f"{dataset}@{branch}"):
+            commit = info.meta.get(COMMIT, "")
+            step = steps.get(commit)
+            if commit == line.fork or (step is not None and step.is_of(info.meta)):
+                known.setdefault(commit, info.id)
+    return known
+
+
+def _branches(repository: Repository, dataset: str) -> set[str]:
+    return {ref.name for ref in repository.refs(dataset) if ref.kind == "branch"}
+
+
+def _make(
+    repository: Repository, work: _Work, report: Report, tag_names: Mapping[str, str], watcher: Progress
+) -> None:
+    line, known = work.line, work.known
+    base = work.base
+    if base is None and line.fork is not None:
+        # Made a moment ago, with the versions of `main`.
+        base = _standing(repository, line)[2]
+    for step in work.pending:
+        done = _commit(repository, work, step, base, report.dry_run, watcher)
+        if done.id is not None:
+            base = known[step.commit.id] = done.id
+        report.versions.append(done)
+        watcher.advance(1)
+    for git, commit in sorted(line.tags.items()):
+        report.tags.append(_tag(repository, work, git, tag_names[git], known.get(commit), report.dry_run))
+
+
+def _commit(
+    repository: Repository,
+    work: _Work,
+    step: Step,
+    base: str | None,
+    dry_run: bool,
+    watcher: Progress,
+) -> Imported:
+    files = [(pointed, place) for pointed, place in step.content() if place is not None]
+    size = sum(place.size for _, place in files)
+    head = (work.dataset, work.line.branch)
+    if dry_run:
+        return Imported(*head, None, None, step.commit.id, step.source, len(files), size, created=True)
+    session = repository.session
+    label = make_label(
+        session, step.commit.message, step.commit.author or None, step.commit.time,
+        {COMMIT: step.commit.id, **step.meta}, provenance=_provenance(step.sources),
+    )  # fmt: skip
+    key = f"import {session.repository} {work.dataset}@{work.line.branch}".encode()
+    source = PointedSource(f"{step.source} of {step.commit.id[:12]}", key, files)
+    options = CommitOptions(work.line.branch, base=None if base is None else f"{work.dataset}@{base}")
+    committer = Committer(session, work.dataset, source, options, label)
+    result = committer.result(committer.commit(_Inner(watcher)))
+    return Imported(
+        *head,
+        result.version,
+        result.id or None,
+        step.commit.id,
+        step.source,
+        len(files),
+        size,
+        result.created,
+    )
+
+
+def _provenance(sources: tuple[Source, ...]) -> Provenance | None:
+    if not sources:
+        return None
+    from dataver.format.provenance import Provenance
+
+    return Provenance(sources)
+
+
+def _tag(repository: Repository, work: _Work, git: str, name: str, id: str | None, dry_run: bool) -> Tagged:
+    """Name the version of a commit as git's tag does."""
+    note = "" if name == git else f"no tag can be called {safe_spelling(git)}"
+    if dry_run:
+        return Tagged(work.dataset, name, git, id, note)
+    if id is None:
+        return Tagged(work.dataset, None, git, None, "the version that it names was left out")
+    try:
+        repository.tag(f"{work.dataset}@{id}", name)
+    except AlreadyExistsError as error:
+        return Tagged(work.dataset, None, git, id, str(error))
+    return Tagged(work.dataset, name, git, id, note)
+
+
+class _Inner:
+    """Progress of one commit as a part of the whole: only the bytes count."""
+
+    def __init__(self, outer: Progress) -> None:
+        self._outer = outer
+
+    def begin(self, what: str, files: int | None = None, size_bytes: int | None = None) -> None:
+        """The outer work goes on."""
+
+    def advance(self, files: int = 0, size_bytes: int = 0) -> None:  # noqa: ARG002
+        """So many bytes more."""
+        self._outer.advance(0, size_bytes)
+
+    def end(self) -> None:
+        """The outer work goes on."""
+
+
+def _missing_text(missing: Sequence[Missing]) -> str:
+    first = "; ".join(
+        f"{one.path} ({one.digest}) of {one.dataset} in commit {one.commit[:12]}"
+        for one in missing[:MISSING_SHOWN]
+    )
+    more = f"; and {len(missing) - MISSING_SHOWN} more" if len(missing) > MISSING_SHOWN else ""
+    return (
+        f"the bytes of {first}{more} are nowhere that was looked; nothing was imported. Fetch them with the "
+        "tool that has them, or import the versions that can be had with --skip-missing"
+    )
