@@ -244,6 +244,21 @@ def test_a_full_spool_is_counted(
     }
 
 
+def test_a_commit_that_cannot_be_started_is_told_and_rows_wait(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sys.executable", str(Path(repository.url) / "python"))
+    capture = Capture("served", repo=repository.url, window=1)
+    with caplog.at_level(logging.WARNING, "dataver.serving"):
+        capture.rows([{"a": 1}])
+        until(lambda: "rows of served wait in" in caplog.text)
+    capture.rows([{"a": 2}])
+    monkeypatch.undo()
+    served = capture.commit()
+    assert served is not None
+    assert (served.rows, served.dropped) == (2, {})
+
+
 def test_a_share_of_requests_is_taken(repository: Repository) -> None:
     capture = Capture("served", repo=repository.url, fraction=0.25, queue_max=10_000)
     for number in range(4000):
