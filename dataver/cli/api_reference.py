@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import dataver
-from dataver import results, tables
+from dataver import results, serving, tables
 from dataver.cards.card import Card
 from dataver.erasure import EraseReport
 from dataver.format.provenance import DerivedFrom, Source
@@ -31,6 +31,8 @@ from dataver.loading.stream import TorchStream
 from dataver.origins import Origins
 from dataver.parts import SplitView
 from dataver.progress import Progress
+from dataver.serving import Capture, Counts
+from dataver.serving.committing import Served
 from dataver.settings import Setting, SettingResult, Settings
 from dataver.signatures import SignatureReport, Signatures, Signed
 from dataver.signing.check import SignatureInfo
@@ -121,6 +123,11 @@ def reference() -> str:
     for part in (DriftReport, DriftSide, SchemaChange, ColumnDrift, ColumnSide, CategoryChange, Measure):
         parts += [f"### {part.__name__}\n", fields(part), text(part)]
         parts += [member.replace("### ", "#### ", 1) for member in members(part)]
+    parts += ["## A model in production\n", text(serving), f"### Capture\n\n{text(Capture)}"]
+    parts += [called("dataver.serving.Capture", Capture.__init__).replace("-> None", "-> Capture")]
+    parts += members(Capture)
+    for counted in (Counts, Served):
+        parts += [f"### {counted.__name__}\n", fields(counted), text(counted)]
     parts += ["## Progress\n", text(Progress), *members(Progress)]
     parts += ["## The fsspec protocol `dataver`\n", text(DataverFileSystem)]
     return "\n".join(parts).rstrip("\n") + "\n"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from dataver.config import find_repository
 from dataver.errors import BadInputError, RepositoryNotFoundError
 from dataver.refs import check_dataset_name
-from dataver.serving.bodies import NotUnderstoodError, Row, as_rows, parse
+from dataver.serving.bodies import Row, as_rows, parse
 from dataver.serving.committer import LOGGER, Committer, python_program
 from dataver.serving.privacy import make_privacy
 from dataver.serving.spool import Spool, SpoolFullError, folder_of
@@ -55,8 +55,8 @@ class Counts:
 class Capture:
     """Takes what a service is asked, and has it committed by windows. For any thread, and across forks.
 
-    Nothing that it is called for waits or raises, whatever happens: what cannot be taken is counted. The
-    thread starts with the first request, in each process of a server its own.
+    `rows` and `body`, and the applications around others, neither wait nor raise, whatever happens: what
+    cannot be taken is counted. The thread starts with the first request, in each process its own.
     """
 
     def __init__(
@@ -224,10 +224,8 @@ class Capture:
                 self._tell_dropped(spool)
                 spool.roll(int(now))
                 committer.tick(now)
-            except Exception as error:  # noqa: BLE001 - told, and the service goes on
-                spool.close()
-                self.drop("error")
-                self._warn(f"rows of {self.dataset} are not captured: {error}")
+            except Exception as error:  # noqa: BLE001 - told, and tried again
+                self._warn(f"served rows of {self.dataset} wait in {self.folder}: {error}")
         self._tell_dropped(spool)
         spool.close()
         committer.close()
@@ -256,10 +254,7 @@ class Capture:
     def _write(self, spool: Spool, made: Callable[[], Sequence[Row]]) -> None:
         try:
             rows = [self._privacy.kept(row) for row in made()]
-        except NotUnderstoodError:
-            self.drop("not understood")
-            return
-        except Exception:  # noqa: BLE001 - of rows that are like none that are known
+        except Exception:  # noqa: BLE001 - it holds no rows, or none like those that are known
             self.drop("not understood")
             return
         if not rows:
@@ -281,7 +276,12 @@ class Capture:
         if untold:
             reasons = ", ".join(f"{reason} {count:,}" for reason, count in untold.items())
             self._warn(f"requests that are not captured in {self.dataset}: {reasons}")
-            if not spool.dropped(untold):
+            try:
+                told = spool.dropped(untold)
+            except OSError:
+                spool.close()
+                told = False
+            if not told:
                 with self._lock:
                     self._untold.update(untold)
 

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -243,6 +244,21 @@ def test_a_full_spool_is_counted(
     }
 
 
+def test_a_commit_that_cannot_be_started_is_told_and_rows_wait(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sys.executable", str(Path(repository.url) / "python"))
+    capture = Capture("served", repo=repository.url, window=1)
+    with caplog.at_level(logging.WARNING, "dataver.serving"):
+        capture.rows([{"a": 1}])
+        until(lambda: "rows of served wait in" in caplog.text)
+    capture.rows([{"a": 2}])
+    monkeypatch.undo()
+    served = capture.commit()
+    assert served is not None
+    assert (served.rows, served.dropped) == (2, {})
+
+
 def test_a_share_of_requests_is_taken(repository: Repository) -> None:
     capture = Capture("served", repo=repository.url, fraction=0.25, queue_max=10_000)
     for number in range(4000):
@@ -280,7 +296,7 @@ def test_many_processes_serve_at_once(repository: Repository) -> None:
     until(lambda: capture.counts.rows == 1)
     context = multiprocessing.get_context("fork")
     workers = [context.Process(target=ask_some, args=(capture, number)) for number in range(4)]
-    with pytest.warns(DeprecationWarning, match="fork") if sys.version_info >= (3, 12) else _nothing():
+    with pytest.warns(DeprecationWarning, match="fork") if sys.version_info >= (3, 12) else nullcontext():
         for worker in workers:
             worker.start()
     for worker in workers:
@@ -349,11 +365,3 @@ def test_windows_of_other_days_have_the_same_columns(repository: Repository) -> 
     rows = sorted(rows_of(repository), key=lambda row: row["served_time"])
     assert [(row["a"], row["b"]) for row in rows] == [(1.0, "x"), (None, None)]
     assert json.loads(rows[1]["other"]) == {"b": 2, "c": True}
-
-
-class _nothing:  # noqa: N801 - a context manager, as pytest.warns is
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        pass
