@@ -33,7 +33,7 @@ endef
 install = $(1)/bin/python -m pip install -qq --disable-pip-version-check $(2)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench fuzz mutate soak clean
+.PHONY: help demo test lint format bench fuzz mutate soak clean $(BESIDE:%=beside-%)
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -86,7 +86,12 @@ demo: $(DEMO_ENV)/.made
 
 test: lint $(AZURITE)/.made-$(AZURITE_VERSION) $(KUSTO)/.made-$(KUSTO_VERSION) $(BESIDE_ENVS:%=%/.made)
 	$(TEST_ENV)/bin/python -m pytest -n $(PYTEST_JOBS) -q
-	@set -e; for beside in $(BESIDE); do echo "tests/$$beside"; .venv-$$beside/bin/python -m pytest -q tests/$$beside; done
+	@$(MAKE) --no-print-directory --output-sync=target -j $(PYTEST_JOBS) $(BESIDE:%=beside-%)
+
+# The tests of one of them: make beside-mlflow
+$(BESIDE:%=beside-%): beside-%: .venv-%/.made
+	@echo tests/$*
+	@.venv-$*/bin/python -m pytest -q tests/$*
 
 lint: $(TEST_ENV)/.made
 	$(TEST_ENV)/bin/python -m ruff check
