@@ -91,6 +91,8 @@ def test_a_model_says_itself_what_it_was_made_of(repository: Repository, arm: St
     add_model(arm, tags={"dataver.input.training": f"iris@v1#{id}", "dataver.input.x": "nonsense"})
     found = run("audit", "azureml:churn:2")
     assert [(given["role"], given["node"]) for given in found["data"]] == [("training", "iris@v1")]
+    edges = run("lineage", "azureml:churn:2")["edges"]
+    assert {"from": "iris@v1", "to": "azureml:churn:2", "kind": "read"}.items() <= edges[0].items()
 
 
 def test_a_model_comes_before_data_of_its_name(asset: str, arm: Stub, run: Run) -> None:
