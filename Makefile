@@ -92,6 +92,8 @@ test: lint $(AZURITE)/.made-$(AZURITE_VERSION) $(KUSTO)/.made-$(KUSTO_VERSION) $
 $(BESIDE:%=beside-%): beside-%: .venv-%/.made
 	@echo tests/$*
 	@.venv-$*/bin/python -m pytest -q tests/$*
+beside-azureml beside-mlflow: $(AZURITE)/.made-$(AZURITE_VERSION) .venv-mlflow/.made
+beside-telemetry: $(KUSTO)/.made-$(KUSTO_VERSION)
 
 lint: $(TEST_ENV)/.made
 	$(TEST_ENV)/bin/python -m ruff check

@@ -282,6 +282,17 @@ def test_what_is_marked_and_in_use_is_spared_and_never_swept(
         assert is_whole(repository)
 
 
+def test_what_was_stored_again_spares_no_marked_copy(repository: Repository, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(random.randbytes(FILE_BYTES))
+    repository.commit("old", tmp_path / "file")
+    repository.delete_dataset("old")
+    marked = collect(repository.session, yes=True, grace_s=WEEK).marked
+    assert repository.commit("d", tmp_path / "file").new_bytes == FILE_BYTES
+    report = collect(repository.session, yes=True, grace_s=0)
+    assert (report.spared, report.swept, report.marked) == (0, marked, 0)
+    assert is_whole(repository)
+
+
 def test_where_the_store_says_no_time_nothing_is_swept_within_the_grace(
     repository: Repository, clock: _Clock
 ) -> None:

@@ -46,6 +46,8 @@ GROUPS = {
         ("dataver/gc/*.py", "dataver/relying.py"),
         (
             "tests/unit/test_retention.py",
+            "tests/unit/test_gc_live.py",
+            "tests/unit/test_relying.py",
             "tests/integration/test_gc.py",
             "tests/integration/test_gc_reach.py",
             "tests/integration/test_gc_rules.py",

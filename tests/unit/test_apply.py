@@ -387,6 +387,18 @@ def test_a_model_is_found_by_its_files(state: State) -> None:
     assert models_with(state, V3) == []
 
 
+def test_what_is_written_of_models_is_what_the_format_says(state: State) -> None:
+    """Where it only reads back, another release would write another state after the same entries."""
+    before = dict(state.changes)
+    do(state, ModelCreate("churn", 258, RUN, digest("end")), ModelFiles("churn", 258, (V1,)))
+    name = b"churn\0" + bytes([0, 0, 0, 0, 0, 0, 1, 2])
+    assert {key: value for key, value in state.changes.items() if key not in before} == {
+        b"modl" + name: RUN + digest("end"),
+        b"modr" + RUN + name: b"",
+        b"modf" + V1 + name: b"",
+    }
+
+
 # Settings and signatures
 
 

@@ -352,6 +352,20 @@ def test_frames_of_any_size_go_into_packs_in_order(frame_bytes: int, size_bytes_
     assert writer.close() == packs
 
 
+def test_a_pack_is_never_larger_than_it_may_be() -> None:
+    """A reader takes none that is."""
+    builder = PackBuilder(PackKind.DATA, NONCE)
+    for chunks in FRAMES[:2]:
+        add(builder, chunks)
+    store = fresh()
+    writer = PackWriter(store, PackKind.DATA, size_bytes_max=builder.size_bytes - 1)
+    for chunks in FRAMES[:2]:
+        add(writer, chunks)
+    packs = writer.close()
+    assert [len(pack.frames) for pack in packs] == [1, 1]
+    assert written(store, packs) == [*FRAMES[0], *FRAMES[1]]
+
+
 def test_nothing_written_is_no_pack() -> None:
     store = fresh()
     assert PackWriter(store, PackKind.DATA).close() == []
@@ -545,5 +559,5 @@ def test_a_dry_run_counts_what_would_be_written() -> None:
     assert (counter.packs, counter.stored_bytes) == (0, 0)
     counter.add(0, [b"x" * 100, b"y" * 864], 0, bytes(32), [964])
     assert (counter.packs, counter.stored_bytes) == (1, 1_000)
-    counter.add(0, [b"z"], 1, bytes(32), [1])
-    assert (counter.packs, counter.stored_bytes) == (2, 1_037)
+    counter.add(0, [b"zz"], 2, bytes(64), [1, 1])
+    assert (counter.packs, counter.stored_bytes) == (2, 1_074)

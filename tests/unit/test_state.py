@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from dataver.errors import DamagedError, StoreError
+from dataver.errors import BadInputError, DamagedError, StoreError
 from dataver.format.entry import CHECKPOINT_EVERY
 from dataver.format.operations import ConfigSet, Genesis, Operation
 from dataver.hashing import blake3_digest
@@ -328,6 +328,22 @@ def test_an_entry_of_another_repository_is_damage(number: int) -> None:
     one.put_hint(entry_key(number), other.get(entry_key(number)))
     with pytest.raises(DamagedError, match="of another repository"):
         log.append(lambda _: settings(0, 1, "x"), WHO)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 7, 8])
+def test_a_moment_means_the_newest_entry_until_then(length: int) -> None:
+    store = fresh()
+    times = iter(range(100, 1_000, 10))
+    who = Identity("Test", now_us=lambda: next(times))
+    log = Log(store)
+    log.create(GENESIS, b"r" * 16, who)
+    for number in range(1, length):
+        log.append(lambda _, n=number: settings(0, 1, str(n)), who)  # type: ignore[misc]
+    for number in range(length):
+        assert [log.number_at(100 + 10 * number + more) for more in (0, 9)] == [number, number]
+    assert log.number_at(10_000) == length - 1
+    with pytest.raises(BadInputError, match="did not exist yet"):
+        log.number_at(99)
 
 
 def test_entries_say_who_made_them_and_when() -> None:
