@@ -169,6 +169,7 @@ def test_a_report_is_a_document(repository: Repository, commit: Callable[..., st
     assert set(document) == {
         *("done", "marked", "marked_bytes", "swept", "bytes", "waiting", "waiting_bytes", "spared"),
         *("versions", "kept_by", "rewritten", "partly_dead_bytes", "undeleted", "unknown"),
+        *("leftovers", "leftover_bytes"),
     }
 
 
