@@ -21,6 +21,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
+import numpy
 import pytest
 
 import dataver
@@ -127,8 +128,7 @@ def test_a_wsgi_server_is_captured(repository: Repository, serve: Callable[[Any]
     assert (served.rows, served.dropped) == (2, {"too long": 1, "not understood": 1})
     first, second = rows_of(repository)
     assert (first["age"], first["country"], first["other"]) == (41.0, "DE", None)
-    assert (second["age"], second["country"]) == (None, "FR")
-    assert json.loads(second["other"]) == {"age": "7"}
+    assert (second["age"], second["country"], second["other"]) == (7.0, "FR", None)
     shown = repository.show("served")
     assert shown.message.endswith("not captured: too long 1, not understood 1")
     assert (shown.meta["served.rows"], shown.meta["served.dropped"]) == ("2", "2")
@@ -257,6 +257,30 @@ def test_a_commit_that_cannot_be_started_is_told_and_rows_wait(
     served = capture.commit()
     assert served is not None
     assert (served.rows, served.dropped) == (2, {})
+
+
+def test_no_request_keeps_others_from_being_committed(repository: Repository) -> None:
+    capture = Capture("served", repo=repository.url)
+    for body in (b'{"a": "\\ud800"}', b'{"\\udfff": 1}', b'{"a": ["\\ud800"]}', b'{"a": "x"}'):
+        capture.body("application/json", body)
+    capture.rows([{"a": numpy.array([1, 2])}])
+    capture.rows([{"a": {(1, 2): 3}}])
+    served = capture.commit()
+    assert served is not None
+    assert (served.rows, served.dropped) == (5, {"not understood": 1})
+    assert [row["a"] for row in rows_of(repository)] == ["?", None, '["?"]', "x", "[1, 2]"]
+
+
+def test_what_cannot_be_written_is_counted_and_told(
+    repository: Repository, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "served").write_text("a file where the folder is to be")
+    capture = Capture("served", repo=repository.url)
+    with caplog.at_level(logging.WARNING, "dataver.serving"):
+        capture.rows([{"a": 1}])
+        capture.close()
+    assert capture.counts.dropped == {"cannot be written": 1}
+    assert f"cannot be written to {capture.folder}" in caplog.text
 
 
 def test_a_share_of_requests_is_taken(repository: Repository) -> None:
