@@ -218,7 +218,12 @@ def test_a_capture_that_makes_no_sense_is_refused(tmp_path: Path, monkeypatch: p
 
 def test_a_repository_has_one_folder_however_it_is_named(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "repo")
-    names = [tmp_path / "repo", f"{tmp_path}/repo/", f"file://{tmp_path}/repo", tmp_path / "link"]
+    names: list[str | Path] = [
+        tmp_path / "repo",
+        f"{tmp_path}/repo/",
+        f"file://{tmp_path}/repo",
+        tmp_path / "link",
+    ]
     assert len({Capture("served", repo=name).folder for name in names}) == 1
     plain, secret = "az://data/ml", "az://data/ml/?sig=secret"
     assert Capture("served", repo=plain).folder == Capture("served", repo=secret).folder
