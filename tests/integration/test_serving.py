@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
 import multiprocessing
@@ -135,6 +136,43 @@ def test_a_wsgi_server_is_captured(repository: Repository, serve: Callable[[Any]
     assert shown.meta["served.model"] == "model:churn@v1"
     (path,) = [str(entry.path) for entry in repository.version("served").files()]
     assert path.startswith(f"date={first['served_time']:%Y-%m-%d}/hour={first['served_time']:%H}/")
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda file: file.read(),
+        lambda file: b"".join(iter(lambda: file.read1(7), b"")),
+        b"".join,
+        lambda file: b"".join(file.readlines()),
+        lambda file: b"".join(iter(file.readline, b"")),
+        lambda file: io.TextIOWrapper(file, newline="").read().encode(),
+        lambda file: io.BufferedReader(file).read(),
+    ],
+    ids=["read", "read1", "lines", "readlines", "readline", "text", "buffered"],
+)
+def test_a_body_is_captured_however_it_is_read(repository: Repository, read: Callable[[Any], bytes]) -> None:
+    capture = Capture("served", repo=repository.url)
+    seen = []
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        seen.append(read(environ["wsgi.input"]))
+        start_response("200 OK", [])
+        return [b""]
+
+    body = b"a,b\n" + b"1,x\n2,y\n" * 20
+    answer: Any = capture.wsgi(app)(
+        {
+            "REQUEST_METHOD": "POST", "PATH_INFO": "/invocations", "CONTENT_TYPE": "text/csv",
+            "wsgi.input": io.BytesIO(body),
+        },
+        lambda *_: None,
+    )  # fmt: skip
+    assert list(answer) == [b""]
+    answer.close()
+    assert seen == [body]
+    capture.close()
+    assert capture.counts.rows == 40
 
 
 def test_an_asgi_application_is_captured(repository: Repository) -> None:
