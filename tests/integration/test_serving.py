@@ -29,8 +29,9 @@ import dataver
 from dataver.errors import NotFoundError
 from dataver.repository import Repository
 from dataver.serving import Capture
+from dataver.serving.committer import BUSY, Committer
 from dataver.serving.committing import commit_waiting
-from dataver.serving.spool import waiting
+from dataver.serving.spool import LOCK, Spool, held, waiting
 
 WAIT_S = 60
 BODY = json.dumps({"dataframe_records": [{"age": 41, "country": "DE"}]}).encode()
@@ -344,6 +345,41 @@ def test_a_window_that_is_full_is_committed_by_itself(repository: Repository) ->
     capture.commit()
     assert sorted(row["a"] for row in rows_of(repository)) == list(map(float, range(10)))
     assert not waiting(capture.folder)
+
+
+def test_workers_start_no_process_after_the_other_while_one_commits(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("dataver.serving.committer.RETRY_S", 3600.0)
+    monkeypatch.setattr("dataver.serving.committer.GATHER_S", 0.0)
+    spool = Spool(str(tmp_path / "spool"), {}, 0, 1, 1 << 20)
+    for _ in range(2):
+        spool.add(1, [{"a": 1}], {})
+    document = {
+        "url": repository.url, "dataset": "served", "folder": spool.folder, "author": None,
+        "storage_options": {},
+    }  # fmt: skip
+    started = tmp_path / "started"
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho x >> "{started}"\n"{sys.executable}" "$@"\necho $? >> "{started}"\n'
+                      f'exit $(tail -n 1 "{started}")\n')  # fmt: skip
+    python.chmod(0o700)
+    committer = Committer(spool, document, str(python))
+
+    def tick() -> bool:
+        committer.tick(time.time())
+        return started.exists() and started.read_text().count("\n") > 1
+
+    with held(os.path.join(spool.folder, LOCK), make=True) as ours:
+        assert ours
+        until(tick)
+        deadline = time.monotonic() + 1
+        while time.monotonic() < deadline:
+            tick()
+    assert started.read_text() == f"x\n{BUSY}\n"
+    assert not caplog.records
+    committer.close()
+    spool.close()
 
 
 def ask_some(capture: Capture, worker: int) -> None:
