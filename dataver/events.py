@@ -53,7 +53,11 @@ def heard() -> bool:
 def _name(hook: Any) -> str:
     """What a hook calls itself, else its class: where it is in memory helps nobody."""
     kind = type(hook)
-    return f"{kind.__module__}.{kind.__qualname__}" if kind.__repr__ is object.__repr__ else repr(hook)
+    return (
+        f"{kind.__module__}.{kind.__qualname__}"
+        if kind.__repr__.__qualname__ == "object.__repr__"
+        else repr(hook)
+    )
 
 
 def emit(event: str, *arguments: Any) -> None:

@@ -355,7 +355,7 @@ def test_workers_start_no_process_after_the_other_while_one_commits(
     spool = Spool(str(tmp_path / "spool"), {}, 0, 1, 1 << 20)
     for _ in range(2):
         spool.add(1, [{"a": 1}], {})
-    document = {
+    document: dict[str, Any] = {
         "url": repository.url, "dataset": "served", "folder": spool.folder, "author": None,
         "storage_options": {},
     }  # fmt: skip
