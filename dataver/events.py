@@ -53,11 +53,8 @@ def heard() -> bool:
 def _name(hook: Any) -> str:
     """What a hook calls itself, else its class: where it is in memory helps nobody."""
     kind = type(hook)
-    return (
-        f"{kind.__module__}.{kind.__qualname__}"
-        if kind.__repr__.__qualname__ == "object.__repr__"
-        else repr(hook)
-    )
+    is_named = kind.__repr__.__qualname__ != "object.__repr__"
+    return repr(hook) if is_named else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def emit(event: str, *arguments: Any) -> None:

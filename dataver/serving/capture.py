@@ -118,6 +118,7 @@ class Capture:
             "folder": self.folder, "url": url, "dataset": dataset, "author": author,
             "storage_options": dict(storage_options or {}),
         }  # fmt: skip
+        self._spool: Spool | None = None
         self._begin()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_method(self, "_begin"))
@@ -127,7 +128,10 @@ class Capture:
         return f"<Capture {self.dataset} in {self.folder}>"
 
     def _begin(self) -> None:
-        """Nothing was captured yet in this process."""
+        """Nothing was captured yet in this process. What it has open of its parent is the parent's."""
+        if self._spool is not None:
+            self._spool.forget()
+        self._spool = None
         self._lock = threading.Lock()
         self._queue: Asked = queue.Queue(self._queue_max)
         self._queued_bytes = 0
@@ -223,6 +227,7 @@ class Capture:
     def _work(self, asked: Asked) -> None:
         place = {"url": public_url(self._document["url"]), "dataset": self.dataset}
         spool = Spool(self.folder, place, self._window_s, self._rows_max, self._spool_bytes_max)
+        self._spool = spool
         committer = Committer(spool, self._document, python_program())
         on = True
         while on:

@@ -170,6 +170,10 @@ class SpoolFile:
             fcntl.flock(self._file.fileno(), fcntl.LOCK_UN)
         self._file.close()
 
+    def forget(self) -> None:
+        """Leave it to the process that this one was forked from: it stays locked as long as that lives."""
+        self._file.close()
+
     def _write(self, value: Mapping[str, Any]) -> None:
         data = json.dumps(value, default=_plain, separators=(",", ":")).encode() + b"\n"
         written = self._file.write(data)
@@ -233,6 +237,12 @@ class Spool:
         file, self._file = self._file, None
         if file is not None:
             file.close()
+
+    def forget(self) -> None:
+        """Leave the file that is open to the process that this one was forked from."""
+        file, self._file = self._file, None
+        if file is not None:
+            file.forget()
 
     def due(self, now_s: int) -> bool:
         """Whether a file waits whose window is over and that no process writes."""

@@ -31,7 +31,7 @@ from dataver.repository import Repository
 from dataver.serving import Capture
 from dataver.serving.committer import BUSY, Committer
 from dataver.serving.committing import commit_waiting
-from dataver.serving.spool import LOCK, Spool, held, waiting
+from dataver.serving.spool import LOCK, Spool, held, is_free, waiting
 
 WAIT_S = 60
 BODY = json.dumps({"dataframe_records": [{"age": 41, "country": "DE"}]}).encode()
@@ -434,6 +434,36 @@ def test_rows_of_a_killed_server_are_committed_by_the_next_one(repository: Repos
     until(lambda: len(rows_of(repository)) == 10)
     capture.commit()
     assert sorted(row["a"] for row in rows_of(repository)) == list(map(float, range(-1, 10)))
+
+
+def test_rows_of_a_killed_server_do_not_wait_for_its_children(repository: Repository) -> None:
+    code = (
+        "import os, sys, time\n"
+        "from dataver.serving import Capture\n"
+        "capture = Capture('served', repo=sys.argv[1], window=1000)\n"
+        "capture.rows([{'a': 1}])\n"
+        "while capture.counts.rows < 1: time.sleep(0.01)\n"
+        "if os.fork() == 0:\n"
+        "    print('child', os.getpid(), flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    server = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", code, repository.url], stdout=subprocess.PIPE
+    )
+    assert server.stdout is not None
+    child = int(server.stdout.readline().split()[1])
+    try:
+        folder = Capture("served", repo=repository.url).folder
+        (file,) = waiting(folder)
+        assert not is_free(file.path)  # The child has it open no more, and it is the server's still.
+        os.kill(server.pid, signal.SIGKILL)
+        server.wait()
+        served = commit_waiting(repository, "served", folder)
+        assert served is not None
+        assert served.rows == 1
+    finally:
+        os.kill(child, signal.SIGKILL)
+        server.stdout.close()
 
 
 def test_what_is_committed_twice_is_there_once(repository: Repository, tmp_path: Path) -> None:
