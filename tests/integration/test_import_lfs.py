@@ -222,6 +222,29 @@ def test_what_was_committed_by_hand_is_not_mixed_with_what_is_imported(
     assert [made.version for made in take(repository, photos, branch="git").versions] == [None, None]
 
 
+def test_another_import_meanwhile_is_told(
+    photos: Photos, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a tag of the second commit would be at the version of the third, which the head is by then."""
+    photos.put("1.png", b"1")
+    photos.commit("one")
+    take(repository, photos)
+    for number in (2, 3):
+        photos.put(f"{number}.png", b"%d" % number)
+        photos.commit(str(number), f"t{number}")
+
+    def between(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.undo()
+        take(dataver.open(repository.url), photos)
+        return make_label(*arguments, **options)
+
+    monkeypatch.setattr("dataver.integrations.importing.importer.make_label", between)
+    with pytest.raises(ConflictError, match="perhaps by another import"):
+        take(repository, photos)
+    assert take(repository, photos).known == 3
+    assert [info.tags for info in repository.log("my-photos")] == [["t3"], ["t2"], []]
+
+
 def test_what_chooses_nothing_is_told(photos: Photos, repository: Repository) -> None:
     photos.write("labels.csv", b"1,cat\n")
     photos.commit("before git-lfs")

@@ -20,6 +20,7 @@ from dataver.values import dataclass
 if TYPE_CHECKING:
     from dataver.format.provenance import Provenance, Source
     from dataver.repository import Repository
+    from dataver.results import CommitResult
 
 __all__ = ["COMMIT", "Line", "Step", "import_lines"]
 
@@ -229,12 +230,7 @@ def _commit(
     options = CommitOptions(work.line.branch, base=None if base is None else f"{work.dataset}@{base}")
     committer = Committer(session, work.dataset, source, options, label)
     result = committer.result(committer.commit(_Inner(watcher)))
-    if result.created and result.rebased_onto is not None:
-        raise ConflictError(
-            f"{work.dataset}@{work.line.branch} was changed while commit {step.commit.id[:12]} was imported: "
-            f"{result.version or result.id} has that change too. `dataver revert` takes it back; then repeat "
-            "the import"
-        )
+    _check_alone(result, base, f"{work.dataset}@{work.line.branch}", step.commit.id)
     return Imported(
         *head,
         result.version,
@@ -245,6 +241,17 @@ def _commit(
         size,
         result.created,
     )
+
+
+def _check_alone(result: CommitResult, base: str | None, branch: str, commit: str) -> None:
+    """`ConflictError` where others committed meanwhile, so that the version is not what the commit has."""
+    told = f"{branch} was changed while commit {commit[:12]} was imported"
+    if not result.created and base not in (None, result.id):
+        raise ConflictError(f"{told}, perhaps by another import; repeat it when that has ended")
+    if result.created and result.rebased_onto is not None:
+        raise ConflictError(
+            f"{told}: {result.version or result.id} has that change too; import into another dataset or branch"
+        )
 
 
 def _provenance(sources: tuple[Source, ...]) -> Provenance | None:
