@@ -250,7 +250,7 @@ def _check_alone(result: CommitResult, base: str | None, branch: str, commit: st
         raise ConflictError(f"{told}, perhaps by another import; repeat it when that has ended")
     if result.created and result.rebased_onto is not None:
         raise ConflictError(
-            f"{told}: {result.version or result.id} has that change too; import into another dataset or branch"
+            f"{told}: {result.version or result.id} has that change too; take another dataset or branch"
         )
 
 
