@@ -349,7 +349,7 @@ def test_a_folder_for_az_ml_to_upload(kind: str, repository: Repository, run: Ru
 def test_hostile_texts_stay_texts(repository: Repository, tmp_path: Path) -> None:
     from azure.ai.ml import load_data
 
-    message = 'a: "b"\n- c # \\ \x1b ü'
+    message = 'a: "b"\n- c # \\ \x1b ü \N{GRINNING FACE}'
     repository.commit("iris", tmp_path / "data", message=message, allow_empty=True)
     asset = asset_of(repository.version("iris"), "uri_folder", "azureml://datastores/a/paths/b", "x", "1.0")
     (tmp_path / "a.yml").write_bytes(asset.to_yaml())
