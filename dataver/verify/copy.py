@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Container, Iterator, Mapping
@@ -126,12 +127,23 @@ def _walk(top: bytes, expected: Container[bytes]) -> Iterator[bytes]:
             if entry.is_dir(follow_symlinks=False):
                 folders.append((path, here))
                 continue
-            if entry.is_symlink() and path not in expected and entry.is_dir():
-                target = entry.stat()
-                if (target.st_dev, target.st_ino) not in here:
+            if entry.is_symlink() and path not in expected:
+                target = _target(os.path.join(top, path))
+                if target and stat.S_ISDIR(target.st_mode) and (target.st_dev, target.st_ino) not in here:
                     folders.append((path, here))
                     continue
             yield path
+
+
+def _target(place: bytes) -> os.stat_result | None:
+    """What a symlink leads to; None where it leads nowhere, or round in circles."""
+    with _readable(place):
+        try:
+            return os.stat(place)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP) and os.path.islink(place):
+                return None
+            raise
 
 
 def _changed(
@@ -171,7 +183,9 @@ def _fault(wanted: Wanted, top: bytes, path: bytes, entry: Entry) -> tuple[str, 
             return "it is no symlink", 0
         entry = led_to
     with _readable(place):
-        found = os.stat(place)
+        found = _target(place)
+        if found is None:
+            return "it is a symlink that leads nowhere", 0
         if not stat.S_ISREG(found.st_mode):
             return "it is no file", 0
         if found.st_size != entry.size:

@@ -117,6 +117,19 @@ def test_a_symlink_is_what_it_leads_to(version: Version, copy: Path, tmp_path: P
     assert [one.path for one in version.verify_at(copy).changed] == ["link"]
 
 
+def test_a_symlink_that_leads_nowhere_is_a_difference(version: Version, copy: Path) -> None:
+    (copy / "a.csv").unlink()
+    (copy / "a.csv").symlink_to("nothing")
+    (copy / "empty").unlink()
+    (copy / "empty").symlink_to("empty")
+    (copy / "nowhere").symlink_to("a.csv/nothing")
+    (copy / "round").symlink_to("round")
+    report = version.verify_at(copy)
+    reason = "it is a symlink that leads nowhere"
+    assert [(one.path, one.reason) for one in report.changed] == [("a.csv", reason), ("empty", reason)]
+    assert report.extra == ["nowhere", "round"]
+
+
 def test_a_part_of_the_paths(version: Version, copy: Path) -> None:
     assert version.verify_at(copy / "sub", "sub").files == 3
     assert version.verify_at(copy / "sub", "sub/")
