@@ -90,7 +90,8 @@ class FolderPlace:
         path = self._path(name)
         with os_errors("write", path):
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            with replacing(path) as file:
+            # Beside the export, which what a killed process leaves is not to be part of.
+            with replacing(path, os.path.dirname(self.url)) as file:
                 yield file
 
 
