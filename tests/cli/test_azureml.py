@@ -5,15 +5,21 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pytest
 from click.testing import Result
 
-if TYPE_CHECKING:
-    import pytest
+import dataver
+from dataver.integrations.azureml.export import export
+from dataver.progress import Silent
+from dataver.version import Version
 
 Run = Callable[..., Result]
 Document = Callable[..., dict[str, Any]]
@@ -36,7 +42,7 @@ import os, signal, dataver
 from dataver.integrations.azureml.export import export
 from dataver.version import Version
 
-def copy(self, path, file):
+def copy(self, path, file, advance=None):
     file.write(b"half")
     file.flush()
     os.kill(os.getpid(), signal.SIGKILL)
@@ -50,6 +56,39 @@ export(dataver.open(".dataver").version("iris@v1"), to="out", register=False)
     done = document("export", "azureml", "iris@v1", "--to", "out", "--yaml", "iris.yml")
     assert done["written_files"] > 0
     assert document("verify", "iris@v1", "--at", done["url"])["ok"] is True
+
+
+def test_an_interrupt_waits_for_no_large_file(iris: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copying = threading.Event()
+    ends: list[str] = []
+
+    def copy(self: Version, path: str, target: Any, advance: Callable[[int], object] | None = None) -> None:
+        """As slow as that of a file of many gigabytes."""
+        if path == first:
+            return
+        assert advance is not None
+        deadline = time.monotonic() + 60
+        try:
+            while time.monotonic() < deadline:
+                copying.set()
+                advance(1)
+            ends.append("all was copied")
+        except CancelledError:
+            ends.append("cancelled")
+            raise
+
+    class Interrupted(Silent):
+        def advance(self, files: int = 0, size_bytes: int = 0) -> None:
+            assert copying.wait(60)
+            raise KeyboardInterrupt
+
+    version = dataver.open(".dataver").version("iris@v1")
+    first = next(entry.path for entry in version.files() if entry.kind == "file")
+    monkeypatch.setattr(Version, "copy", copy)
+    with pytest.raises(KeyboardInterrupt):
+        export(version, to="out", register=False, jobs=2, progress=Interrupted())
+    assert set(ends) == {"cancelled"}
+    assert not [path for path in Path("out").rglob("*") if path.is_file() and path.name != Path(first).name]
 
 
 def test_a_name_may_be_as_long_as_file_systems_let_it_be(
