@@ -1,8 +1,9 @@
 """`python -m tests.mutation [GROUP...]`: what the tests say to code that is a little wrong.
 
 Each group of modules is copied below `.mutation` with the tests that are meant to guard it, and mutmut
-changes one thing at a time there. The survivors are shown, and counted in a table. What a run found, and
-why some may survive, stands in `docs/explanation/mutation.md`.
+changes one thing at a time there. The survivors are shown, and counted in a table. What was tried already is
+not tried again, unless its function changed. What a run found, and why some may survive, stands in
+`docs/explanation/mutation.md`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 from pathlib import Path
 
 from tests.mutation.groups import GROUPS, Group
-from tests.mutation.results import Results, read, table
+from tests.mutation.results import Results, read, table, try_again
 
 PROJECT = Path(__file__).parents[2]
 WORK = PROJECT / ".mutation"
@@ -48,24 +49,25 @@ def _name(kinds: str) -> str:
     return "_apply_" + kinds.replace(" | ", "_or_")
 
 
-def mutmut(place: Path, *arguments: str) -> str:
-    """Run mutmut there, with the same examples for each mutant; what it wrote."""
+def started(place: Path, module: str, *arguments: str) -> str:
+    """Run a module there, with the same examples for each mutant; what it wrote."""
     environment = {**os.environ, "HYPOTHESIS_PROFILE": "mutation"}
-    command = [sys.executable, "-m", "mutmut", *arguments]
+    command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, cwd=place, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     return done.stdout
 
 
 def run(name: str, group: Group, *, again: bool, share: float) -> Results:
-    """The results of a group. `again`: only survivors are tried, against the tests of now."""
+    """The results of a group. `again`: survivors are tried once more, against the tests of now."""
     place = prepare(name, group)
-    survivors = read(place).survivors() if again else []
-    if share < 1 and not again:
-        subprocess.run([sys.executable, "-m", "tests.mutation.sample", str(share)], cwd=place, check=True)
-    mutmut(place, "run", "--max-children", "1", *survivors)
-    results = read(place)
+    mutants = place / "mutants"
+    started(place, "tests.mutation.sample", str(share))
+    if again:
+        try_again(mutants)
+    started(mutants, "tests.mutation.trying", *group.tests)
+    results = read(mutants)
     for survivor in results.survivors():
-        sys.stdout.write(mutmut(place, "show", survivor))
+        sys.stdout.write(started(place, "mutmut", "show", survivor))
     return results
 
 

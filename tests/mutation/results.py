@@ -17,16 +17,15 @@ REFUSED, KILLED, TIMED_OUT, SURVIVED, UNTESTED, LEFT_OUT = (
     "no test",
     "not tried",
 )
-SKIPPED, REFUSED_CODE = 34, 37
-"""What mutmut keeps for one that it is not to try, and for one that types refuse."""
+UNTESTED_CODE, SKIPPED, TIMED_OUT_CODE, REFUSED_CODE = 33, 34, 36, 37
+"""What mutmut keeps for one that no test comes by, is not to be tried, takes too long, or types refuse."""
 _OF_EXIT_CODE = {
     None: LEFT_OUT,
     SKIPPED: LEFT_OUT,
     0: SURVIVED,
-    5: UNTESTED,
-    33: UNTESTED,
-    36: TIMED_OUT,
-    37: REFUSED,
+    UNTESTED_CODE: UNTESTED,
+    TIMED_OUT_CODE: TIMED_OUT,
+    REFUSED_CODE: REFUSED,
 }
 _BY_SIGNAL = {24, 152, 255, -24, -9}  # of a limit of time
 
@@ -45,22 +44,36 @@ class Results:
         """The mutants of each function."""
         found: dict[str, list[str]] = {}
         for name in self.outcomes:
-            found.setdefault(name.partition("__mutmut_")[0], []).append(name)
+            found.setdefault(function_of(name), []).append(name)
         return found
 
 
+def function_of(name: str) -> str:
+    """The function that a mutant is of."""
+    return name.partition("__mutmut_")[0]
+
+
 def meta_files(place: Path) -> list[Path]:
-    """The files in which mutmut keeps what became of the mutants of a module."""
-    return sorted((place / "mutants" / "dataver").rglob("*.py.meta"))
+    """The files in which mutmut keeps what became of the mutants of a module, below where these are."""
+    return sorted((place / "dataver").rglob("*.py.meta"))
 
 
 def read(place: Path) -> Results:
-    """The results that lie in a place where mutmut ran."""
+    """The results that lie beside the mutants in a place."""
     outcomes: dict[str, str] = {}
     for file in meta_files(place):
         for name, code in json.loads(file.read_text())["exit_code_by_key"].items():
             outcomes[name] = _outcome(code)
     return Results(outcomes)
+
+
+def try_again(place: Path) -> None:
+    """Have the survivors beside the mutants in a place count as not tried."""
+    for file in meta_files(place):
+        document = json.loads(file.read_text())
+        codes = document["exit_code_by_key"]
+        codes |= {name: None for name, code in codes.items() if _outcome(code) in (SURVIVED, UNTESTED)}
+        file.write_text(json.dumps(document, indent=4))
 
 
 def _outcome(code: int | None) -> str:
@@ -75,7 +88,7 @@ def table(results: Iterable[Results]) -> str:
     counts: dict[str, Counter[str]] = {}
     for one in results:
         for name, outcome in one.outcomes.items():
-            module = name.partition("__mutmut_")[0].rpartition(".")[0]
+            module = function_of(name).rpartition(".")[0]
             counts.setdefault(module, Counter())[outcome] += 1
     lines = [f"| Module | Mutants | {' | '.join(columns)} |", f"|---{'|---:' * (len(columns) + 1)}|"]
     for module, count in counts.items():

@@ -17,7 +17,10 @@ SEED = 1
 
 
 def choose(share: float) -> None:
-    """Of each function's mutants that types let through, have this share tried, and one at least."""
+    """Of each function's mutants that types let through, have this share tried, and one at least.
+
+    What was tried before, of code that is the same, stays as it was found.
+    """
     os.makedirs("mutants", exist_ok=True)
     copy_src_dir()
     copy_also_copy_files()
@@ -31,8 +34,10 @@ def choose(share: float) -> None:
         left = Results(dict.fromkeys((name for name in codes if name not in refused), LEFT_OUT))
         for function, names in left.by_function().items():
             count = min(len(names) - 1, round((1 - share) * len(names)))
-            for name in Random(f"{SEED} {function}").sample(names, count):
-                codes[name] = SKIPPED
+            skipped = Random(f"{SEED} {function}").sample(names, count)
+            for name in names:
+                if codes[name] in (None, SKIPPED):
+                    codes[name] = SKIPPED if name in skipped else None
         file.write_text(json.dumps(document, indent=4))
 
 

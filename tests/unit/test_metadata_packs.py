@@ -10,7 +10,7 @@ import pytest
 from dataver import metadata_packs
 from dataver.compression import Codec
 from dataver.errors import ObjectMissingError
-from dataver.format.pack import PackKind
+from dataver.format.pack import FRAME_HEADER_BYTES, PackKind, footer_length
 from dataver.format.segment import Segment
 from dataver.hashing import blake3_digest
 from dataver.keys import pack_key
@@ -29,12 +29,12 @@ def store() -> CountingStore:
 
 
 def pack_of(store: CountingStore, records: list[bytes], seed: int = 0) -> StoredPack:
-    """A pack with a frame for each two records."""
+    """A pack with a frame for each three records."""
     writer = PackWriter(store, PackKind.META)
-    for start in range(0, len(records), 2):
-        pair = records[start : start + 2]
-        digests = b"".join(map(blake3_digest, pair))
-        writer.add(Codec.RAW, pair, sum(map(len, pair)), digests, list(map(len, pair)))
+    for start in range(0, len(records), 3):
+        some = records[start : start + 3]
+        digests = b"".join(map(blake3_digest, some))
+        writer.add(Codec.RAW, some, sum(map(len, some)), digests, list(map(len, some)))
     (pack,) = writer.close()
     store.reset()
     return pack
@@ -83,6 +83,18 @@ def test_a_footer_longer_than_the_end_that_is_read_first(
     data = store.inner.get(pack_key(pack.name))
     assert bytes(packs.read(pack.name, len(data) - 300, 300)) == data[-300:]
     assert len(store.calls) == 2
+
+
+def test_a_footer_that_fills_what_is_read_first_is_read_once(
+    store: CountingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack = pack_of(store, records_of(9, 700))
+    data = store.inner.get(pack_key(pack.name))
+    monkeypatch.setattr(metadata_packs, "END_READ_BYTES", footer_length(data, len(data), "it"))
+    packs = MetadataPacks(store)
+    packs.look_into(pack.name)
+    assert [call.method for call in store.calls] == ["get_suffix"]
+    assert packs.place(pack.digests[:32]) is not None
 
 
 def test_a_pack_that_is_missing_is_told_and_looked_for_again(store: CountingStore) -> None:
@@ -148,6 +160,24 @@ def test_a_read_somewhere_else_fetches_little(store: CountingStore, large: tuple
     assert store.read_bytes - before == 900 * KIB  # As much as was asked for, if that is more.
 
 
+def test_the_frame_behind_follows_and_one_further_on_does_not(
+    store: CountingStore, large: tuple[StoredPack, bytes]
+) -> None:
+    pack, data = large
+    packs = MetadataPacks(store)
+    packs.look_into(pack.name)
+
+    def fetched(start: int) -> int:
+        before = store.read_bytes
+        assert bytes(packs.read(pack.name, start, 100)) == data[start : start + 100]
+        return (store.read_bytes - before) // KIB
+
+    assert fetched(0) == 256
+    behind = 256 * KIB + FRAME_HEADER_BYTES
+    assert fetched(behind) == 512
+    assert fetched(behind + 512 * KIB + FRAME_HEADER_BYTES + 1) == 256
+
+
 def test_a_pack_whose_end_was_not_read_is_read_as_asked(
     store: CountingStore, large: tuple[StoredPack, bytes]
 ) -> None:
@@ -190,9 +220,28 @@ def test_what_was_read_longest_ago_is_dropped(store: CountingStore, monkeypatch:
         return len(store.calls) - before
 
     assert [asks(0), asks(1), asks(0), asks(1)] == [1, 1, 0, 0]
-    assert [asks(0), asks(2), asks(0), asks(1)] == [0, 1, 0, 1]
+    assert [asks(0), asks(2), asks(0), asks(1), asks(2)] == [0, 1, 0, 1, 1]
     monkeypatch.setattr(metadata_packs, "BLOCKS_KEPT_BYTES", 1)
     assert [asks(3), asks(3), asks(0), asks(3)] == [1, 0, 1, 1]  # The last one stays, however large.
     packs.forget(names[3])
     monkeypatch.setattr(metadata_packs, "BLOCKS_KEPT_BYTES", 3 * whole)
     assert [asks(0), asks(1), asks(2), asks(0), asks(1), asks(2)] == [1, 1, 1, 0, 0, 0]
+
+
+def test_each_byte_that_is_kept_counts_once(store: CountingStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [pack_of(store, records_of(number + 1, 1_000)[number:]).name for number in range(2)]
+    whole = len(store.inner.get(pack_key(names[0])))
+
+    def kept_of_two(room: int) -> int:
+        monkeypatch.setattr(metadata_packs, "BLOCKS_KEPT_BYTES", room)
+        packs = MetadataPacks(store)
+        packs.read(names[0], 0, 100)
+        for name in (names[0], names[1]):  # The first block is replaced by one that begins there too.
+            packs.read(name, 0, whole)
+        store.reset()
+        for name in (names[1], names[0]):
+            packs.read(name, 0, whole)
+        return 2 - len(store.calls)
+
+    assert kept_of_two(2 * whole) == 2
+    assert kept_of_two(2 * whole - 1) == 1

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import count, pairwise
 from pathlib import Path
 from random import Random
+from threading import Event
 from typing import TYPE_CHECKING
 
 import pytest
@@ -207,6 +208,12 @@ def test_a_footer_whose_numbers_do_not_fit_is_damage(column: int, number: int, v
         parsed(with_footer(columns))
 
 
+def test_chunks_of_no_frame_are_damage() -> None:
+    columns = (*GOOD[:4], [*GOOD[4], 5])
+    with pytest.raises(DamagedError, match="do not fill"):
+        parsed(with_footer(columns))
+
+
 def test_a_frame_of_all_that_one_may_have_is_taken() -> None:
     raw = FRAME_BYTES_MAX
     assert parsed(with_footer((*GOOD[:2], [10, raw], GOOD[3], [4, 6, raw]))).lengths[2] == raw
@@ -229,7 +236,7 @@ def test_what_begins_as_no_frame_is_damage(head: bytes) -> None:
 
 def test_counts_that_the_footer_has_no_room_for_are_damage() -> None:
     header, _, _ = pieces(built())
-    for counts in ((1 << 31, 0), (0, 1 << 31), (2, 2)):
+    for counts in ((1 << 31, 0), (0, 1 << 31), (2, 2), (3, 0), (0, 2)):
         with pytest.raises(DamagedError, match="larger than its footer"):
             parsed(sealed(header, struct.pack("<II", *counts) + bytes(60), b""))
 
@@ -299,6 +306,23 @@ def test_an_end_of_something_else_is_damage() -> None:
             continue
         with pytest.raises(DamagedError, match="longer than the pack"):
             footer_length(trailer, len(data), "it")
+
+
+def test_an_end_that_was_not_read_whole_is_damage() -> None:
+    data = built()
+    for tail in (b"", data[-TRAILER_BYTES + 1 :]):
+        with pytest.raises(DamagedError, match="shorter"):
+            footer_length(tail, len(data), "it")
+
+
+def test_the_smallest_pack_has_a_header_and_a_trailer() -> None:
+    for size in (HEADER_BYTES + TRAILER_BYTES - 1, HEADER_BYTES + TRAILER_BYTES):
+        trailer = struct.pack("<IIQ32s8s", 0, 0, size, bytes(32), b"DVPKEND\n")
+        if size == HEADER_BYTES + TRAILER_BYTES:
+            assert footer_length(trailer, size, "it") == TRAILER_BYTES
+            continue
+        with pytest.raises(DamagedError, match="shorter"):
+            footer_length(trailer, size, "it")
 
 
 def test_a_pack_has_at_most_the_bytes_of_an_object() -> None:
@@ -411,12 +435,19 @@ class _Uploads(Wrapper):
     def __init__(self, fails_at: int) -> None:
         super().__init__(fresh())
         self.fails_at = fails_at
-        self.began = self.abandoned = self.finished = self.pieces = 0
+        self.began = self.abandoned = self.finished = self.pieces = self.segments = 0
+        self.may_go_on = Event()
+        self.may_go_on.set()
 
     def begin_upload(self, folder: str) -> Upload:
         assert folder == PACK_PREFIX.rstrip("/")
         self.began += 1
         return _Pieces(self)
+
+    def put_new(self, key: str, data: Data, *, barrier: bool = True) -> bool:
+        assert not barrier
+        self.segments += 1
+        return super().put_new(key, data, barrier=barrier)
 
 
 class _Pieces:
@@ -424,6 +455,7 @@ class _Pieces:
         self.store = store
 
     def write(self, data: Data) -> None:
+        assert self.store.may_go_on.wait(60)
         self.store.pieces += 1
         if self.store.pieces == self.store.fails_at:
             raise StoreError("this piece was not taken")
@@ -453,6 +485,28 @@ def test_a_pack_of_which_a_piece_was_not_taken_gets_no_name(fails_at: int) -> No
     assert store.finished == 0
     assert store.abandoned == store.began == 1
     assert store.pieces == fails_at  # What would follow a gap is not written.
+
+
+def test_nothing_follows_a_gap_though_it_waits_already() -> None:
+    """A pack that lacks a piece in the middle would have a name and a footer."""
+    store = _Uploads(1)
+    store.may_go_on.clear()
+    writer = PackWriter(store, PackKind.DATA)
+    for number in range(BLOCKS - 1):
+        add(writer, chunks_of(number, BLOCK_BYTES))
+    store.may_go_on.set()
+    with pytest.raises(StoreError, match="not taken"):
+        writer.close()
+    assert (store.pieces, store.finished, store.abandoned) == (1, 0, 1)
+
+
+@pytest.mark.parametrize("frame_bytes", [100, 3 * BLOCK_BYTES], ids=["at once", "in the background"])
+def test_packs_and_segments_leave_it_to_the_entry_to_make_all_durable(frame_bytes: int) -> None:
+    store = _Uploads(0)
+    writer = PackWriter(store, PackKind.DATA)
+    add(writer, chunks_of(1, frame_bytes))
+    write_segment(store, writer.close())
+    assert (store.finished, store.segments) == (1, 1)
 
 
 def test_what_is_abandoned_is_not_there() -> None:
