@@ -58,8 +58,6 @@ GROUPS = {
             "tests/unit/test_refs.py",
             "tests/unit/test_format_unknown.py",
             "tests/unit/test_erased.py",
-            "tests/integration/test_gc_reach.py",
-            "tests/integration/test_repair_log.py",
             *(
                 f"tests/integration/test_remote_cache.py::test_{name}"
                 for name in (

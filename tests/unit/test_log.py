@@ -20,7 +20,7 @@ from dataver.log.log import Identity, Log
 from dataver.log.state import State
 from dataver.store.local import LocalStore
 from dataver.store.memory import MemoryStore
-from dataver.testing.stores import Fault, FaultyStore
+from dataver.testing.stores import CountingStore, Fault, FaultyStore
 
 ENTRIES = 2 * CHECKPOINT_EVERY + 5
 GENESIS = Genesis(1, "fastcdc2020-nc1-seed0", 16_384, 65_536, 262_144)
@@ -141,6 +141,39 @@ def test_the_tail_of_any_length_is_found_without_a_hint(last: int) -> None:
     grow(log, last)
     store.delete(HINT_KEY)
     assert Log(store).tail().entry.number == last
+
+
+def reads_of_a_tail(log: Log, store: CountingStore) -> list[str]:
+    """What is read to find the tail, entries by their numbers."""
+    store.reset()
+    log.tail()
+    return [call.key.removeprefix("log/").lstrip("0") or "0" for call in store.calls]
+
+
+def test_the_tail_is_found_in_few_reads(long_log: MemoryStore) -> None:
+    store = CountingStore(copy_of(long_log))
+    log = Log(store)
+    log.genesis()
+    assert reads_of_a_tail(log, store) == ["HINT", "133", "134"]
+    assert reads_of_a_tail(log, store) == ["134"]
+    grow(Log(store), 134)
+    assert reads_of_a_tail(log, store) == ["134", "HINT", "135"]
+
+
+@pytest.mark.parametrize(
+    ("hint", "reads"),
+    [
+        (b"0", "1 3 7 15 31 63 127 255 191 159 143 135 131 133 134"),
+        (b"3", "3 4 6 10 18 34 66 130 258 194 162 146 138 134 132 133"),
+    ],
+)
+def test_steps_to_the_tail_are_doubled_then_halved(long_log: MemoryStore, hint: bytes, reads: str) -> None:
+    store = CountingStore(copy_of(long_log))
+    store.put_hint(HINT_KEY, hint)
+    log = Log(store)
+    log.genesis()
+    assert reads_of_a_tail(log, store) == ["HINT", *reads.split()]
+    assert log.tail().entry.number == ENTRIES == 133
 
 
 def test_a_flipped_byte_in_any_entry_is_damage(long_log: MemoryStore) -> None:
@@ -281,6 +314,24 @@ def test_a_lost_race_is_planned_again(faults: dict[int, Fault]) -> None:
     state = Log(store.inner).state()
     assert state.number == 4
     assert [name for name, _ in state.datasets()] == ["mine", "other"]
+
+
+def test_between_races_a_writer_waits_longer_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = fresh()
+    Log(store).create(GENESIS, b"r" * 16, WHO)
+    most: list[tuple[float, float]] = []
+    monkeypatch.setattr("random.uniform", lambda *bounds: most.append(bounds) or 0.0)
+    numbers: list[int] = []
+
+    def plan(state: State) -> tuple[Operation, ...]:
+        numbers.append(state.number)
+        if len(numbers) < 12:
+            Log(store).append(lambda _: operations_of(state.number), WHO)
+        return operations_of(1_000)
+
+    Log(store).append(plan, WHO)
+    assert numbers == list(range(12))
+    assert most == [(0, min(2.0, 0.005 * 2**lost)) for lost in range(1, 10)] + [(0, 2.0)] * 2
 
 
 def test_a_conflict_of_two_writers_is_told(long_log: MemoryStore) -> None:

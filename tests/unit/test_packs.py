@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import count, pairwise
 from pathlib import Path
 from random import Random
-from threading import Event
+from threading import Event, Timer
 from typing import TYPE_CHECKING
 
 import pytest
@@ -390,6 +390,19 @@ def test_a_pack_is_never_larger_than_it_may_be() -> None:
     assert written(store, packs) == [*FRAMES[0], *FRAMES[1]]
 
 
+@pytest.mark.parametrize("chunk_count", [1, 3])
+def test_a_frame_goes_into_the_pack_that_has_room_for_it(chunk_count: int) -> None:
+    first, second = chunks_of(1, 300), chunks_of(2, *[100] * chunk_count)
+    builder = PackBuilder(PackKind.DATA, NONCE)
+    add(builder, first)
+    room = builder.size_bytes + 100 * chunk_count + 64 + (DIGEST_BYTES + 4) * chunk_count
+    for size_bytes_max, packs in ((room, [2]), (room - 1, [1, 1])):
+        writer = PackWriter(fresh(), PackKind.DATA, size_bytes_max=size_bytes_max)
+        add(writer, first)
+        add(writer, second)
+        assert [len(pack.frames) for pack in writer.close()] == packs
+
+
 def test_nothing_written_is_no_pack() -> None:
     store = fresh()
     assert PackWriter(store, PackKind.DATA).close() == []
@@ -436,6 +449,7 @@ class _Uploads(Wrapper):
         super().__init__(fresh())
         self.fails_at = fails_at
         self.began = self.abandoned = self.finished = self.pieces = self.segments = 0
+        self.came = Event()
         self.may_go_on = Event()
         self.may_go_on.set()
 
@@ -455,6 +469,7 @@ class _Pieces:
         self.store = store
 
     def write(self, data: Data) -> None:
+        self.store.came.set()
         assert self.store.may_go_on.wait(60)
         self.store.pieces += 1
         if self.store.pieces == self.store.fails_at:
@@ -466,6 +481,7 @@ class _Pieces:
         return True
 
     def abandon(self) -> None:
+        assert self.store.may_go_on.is_set(), "a piece is under way"
         self.store.abandoned += 1
 
 
@@ -516,6 +532,18 @@ def test_what_is_abandoned_is_not_there() -> None:
         add(writer, chunks_of(number, BLOCK_BYTES))
     writer.abandon()
     assert (store.finished, store.abandoned) == (0, store.began)
+
+
+def test_what_is_under_way_ends_before_it_is_abandoned() -> None:
+    store = _Uploads(0)
+    store.may_go_on.clear()
+    writer = PackWriter(store, PackKind.DATA)
+    for number in range(2):
+        add(writer, chunks_of(number, BLOCK_BYTES))
+    assert store.came.wait(60)
+    Timer(0.2, store.may_go_on.set).start()
+    writer.abandon()
+    assert store.abandoned == 1
 
 
 # Records
