@@ -320,7 +320,12 @@ def test_between_races_a_writer_waits_longer_each_time(monkeypatch: pytest.Monke
     store = fresh()
     Log(store).create(GENESIS, b"r" * 16, WHO)
     most: list[tuple[float, float]] = []
-    monkeypatch.setattr("random.uniform", lambda *bounds: most.append(bounds) or 0.0)
+
+    def at_once(low: float, high: float) -> float:
+        most.append((low, high))
+        return 0.0
+
+    monkeypatch.setattr("random.uniform", at_once)
     numbers: list[int] = []
 
     def plan(state: State) -> tuple[Operation, ...]:

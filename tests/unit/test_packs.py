@@ -36,6 +36,7 @@ from dataver.packs import (
     BLOCK_BYTES,
     BLOCKS,
     FRAME_BYTES_TARGET,
+    PACKS_IN_FLIGHT_MAX,
     Counter,
     PackWriter,
     RecordWriter,
@@ -449,6 +450,9 @@ class _Uploads(Wrapper):
         super().__init__(fresh())
         self.fails_at = fails_at
         self.began = self.abandoned = self.finished = self.pieces = self.segments = 0
+        self.waits_at_the_end = False
+        self.added = 0
+        self.added_before: list[int] = []
         self.came = Event()
         self.may_go_on = Event()
         self.may_go_on.set()
@@ -469,14 +473,21 @@ class _Pieces:
         self.store = store
 
     def write(self, data: Data) -> None:
-        self.store.came.set()
-        assert self.store.may_go_on.wait(60)
+        if not self.store.waits_at_the_end:
+            self.wait()
         self.store.pieces += 1
         if self.store.pieces == self.store.fails_at:
             raise StoreError("this piece was not taken")
 
+    def wait(self) -> None:
+        self.store.came.set()
+        assert self.store.may_go_on.wait(60)
+        self.store.added_before.append(self.store.added)
+
     def finish(self, key: str, *, barrier: bool = True) -> bool:
         assert not barrier
+        if self.store.waits_at_the_end:
+            self.wait()
         self.store.finished += 1
         return True
 
@@ -544,6 +555,21 @@ def test_what_is_under_way_ends_before_it_is_abandoned() -> None:
     Timer(0.2, store.may_go_on.set).start()
     writer.abandon()
     assert store.abandoned == 1
+
+
+@pytest.mark.parametrize("waits_at_the_end", [False, True], ids=["blocks", "packs"])
+def test_a_writer_waits_while_the_store_takes_no_more(waits_at_the_end: bool) -> None:
+    """Whatever is on its way is in memory."""
+    store = _Uploads(0)
+    store.waits_at_the_end = waits_at_the_end
+    store.may_go_on.clear()
+    writer = PackWriter(store, PackKind.DATA, size_bytes_max=100 if waits_at_the_end else None)
+    Timer(0.2, store.may_go_on.set).start()
+    for number in range(3 * BLOCKS):
+        add(writer, chunks_of(number, 100 if waits_at_the_end else BLOCK_BYTES))
+        store.added += 1
+    writer.close()
+    assert store.added_before[0] <= (1 + PACKS_IN_FLIGHT_MAX if waits_at_the_end else BLOCKS - 1)
 
 
 # Records
