@@ -588,6 +588,15 @@ def test_records_come_in_frames_of_neighbours() -> None:
     assert read_footer(store, pack.name)[0].kind is PackKind.META
 
 
+def test_records_written_with_the_same_nonce_have_the_same_name() -> None:
+    names = set()
+    for _ in range(2):
+        writer = RecordWriter(fresh(), nonce=lambda: NONCE)
+        writer.add(blake3_digest(b"record"), b"record")
+        names |= {pack.name for pack in writer.close()}
+    assert len(names) == 1
+
+
 def test_records_are_at_hand_where_there_is_a_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATAVER_CACHE_DIR", str(tmp_path))
     store = with_cache(FarStore(fresh()))
@@ -631,6 +640,20 @@ def test_of_a_small_pack_one_read_gets_all() -> None:
     assert [call.method for call in store.calls] == ["get_suffix"]
     with pytest.raises(ObjectMissingError):
         read_footer(store, digest_of_nothing())
+
+
+def test_a_footer_that_fills_what_is_read_first_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = CountingStore(fresh())
+    writer = PackWriter(store, PackKind.DATA)
+    add(writer, FRAMES[0])
+    (pack,) = writer.close()
+    monkeypatch.setattr(
+        "dataver.packs.SUFFIX_READ_BYTES",
+        footer_length(store.get(pack_key(pack.name)), pack.size_bytes, "it"),
+    )
+    store.reset()
+    assert read_footer(store, pack.name)[0].frames == pack.frames
+    assert [call.method for call in store.calls] == ["get_suffix", "get_ranges"]
 
 
 def digest_of_nothing() -> Digest:
