@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,17 +18,16 @@ REFUSED, KILLED, TIMED_OUT, SURVIVED, UNTESTED, LEFT_OUT = (
     "no test",
     "not tried",
 )
-UNTESTED_CODE, SKIPPED, TIMED_OUT_CODE, REFUSED_CODE = 33, 34, 36, 37
-"""What mutmut keeps for one that no test comes by, is not to be tried, takes too long, or types refuse."""
+UNTESTED_CODE, SKIPPED, REFUSED_CODE = 33, 34, 37
+"""What is kept, as by mutmut, for one that no test comes by, is not to be tried, or is refused by types."""
 _OF_EXIT_CODE = {
     None: LEFT_OUT,
     SKIPPED: LEFT_OUT,
     0: SURVIVED,
     UNTESTED_CODE: UNTESTED,
-    TIMED_OUT_CODE: TIMED_OUT,
     REFUSED_CODE: REFUSED,
 }
-_BY_SIGNAL = {24, 152, 255, -24, -9}  # of a limit of time
+_BY_SIGNAL = {-signal.SIGXCPU, -signal.SIGALRM}  # of a limit of time
 
 
 @dataclass(frozen=True, slots=True)

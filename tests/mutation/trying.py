@@ -23,7 +23,7 @@ import pytest
 from mutmut.mutation import trampoline
 
 from dataver.values import dataclass
-from tests.mutation.results import TIMED_OUT_CODE, UNTESTED_CODE, function_of, meta_files
+from tests.mutation.results import UNTESTED_CODE, function_of, meta_files
 
 _COPIES = multiprocessing.get_context("fork")
 _FAILED = 1
@@ -45,9 +45,19 @@ class Guards:
             files[item.path] += self.seconds[item.nodeid]
         return sorted(chosen, key=lambda item: (files[item.path], item.path))
 
-    def limit_s(self, items: Sequence[pytest.Item]) -> int:
-        """Far more than these take."""
-        return 10 + 5 * round(sum(self.seconds[item.nodeid] for item in items))
+
+class Limits:
+    """A plugin of pytest: a signal ends the process where a test takes far longer than it did."""
+
+    def __init__(self, guards: Guards) -> None:
+        self._guards = guards
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        limit_s = 3 + 5 * round(self._guards.seconds[nodeid])
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        used_s = round(used.ru_utime + used.ru_stime)
+        resource.setrlimit(resource.RLIMIT_CPU, (used_s + limit_s, resource.RLIM_INFINITY))
+        signal.alarm(5 * limit_s)  # Of one that waits for ever.
 
 
 class Watch:
@@ -96,7 +106,7 @@ class Trial:
             codes = document["exit_code_by_key"]
             for name in [name for name, code in codes.items() if code is None]:
                 items = guards.of(function_of(name), session.items)
-                codes[name] = _asked(session, name, items, guards.limit_s(items)) if items else UNTESTED_CODE
+                codes[name] = _asked(session, name, items, guards) if items else UNTESTED_CODE
                 file.write_text(json.dumps(document, indent=4))
                 self._say(f"{name} {codes[name]}")
         return True
@@ -110,7 +120,7 @@ class Trial:
             found = watch.guards()
             noted.write_text(json.dumps([found.tests, found.seconds]))
 
-        if _in_a_copy(note, None) != 0:
+        if _in_a_copy(note) != 0:
             raise session.Failed("a test fails though nothing is changed")
         return Guards(*json.loads(noted.read_text()))
 
@@ -118,14 +128,14 @@ class Trial:
         print(text, file=self._out, flush=True)
 
 
-def _asked(session: pytest.Session, name: str, items: Sequence[pytest.Item], limit_s: int) -> int:
+def _asked(session: pytest.Session, name: str, items: Sequence[pytest.Item], guards: Guards) -> int:
     """How the process ends that runs these tests with this mutant."""
 
     def ask() -> None:
-        resource.setrlimit(resource.RLIMIT_CPU, (limit_s, limit_s + 1))
+        session.config.pluginmanager.register(Limits(guards))
         _run(session, name, items, lambda _: None)
 
-    return _in_a_copy(ask, 20 + 3 * limit_s)
+    return _in_a_copy(ask)
 
 
 def _run(
@@ -140,7 +150,7 @@ def _run(
     return watch
 
 
-def _in_a_copy(work: Callable[[], object], limit_s: float | None) -> int:
+def _in_a_copy(work: Callable[[], object]) -> int:
     """Do this in a copy of the process, and end all that it leaves: how the copy ended."""
 
     def alone() -> None:
@@ -154,13 +164,12 @@ def _in_a_copy(work: Callable[[], object], limit_s: float | None) -> int:
 
     copy = _COPIES.Process(target=alone)
     copy.start()
+    copy.join()
     assert copy.pid is not None
-    copy.join(limit_s)
-    is_late = copy.exitcode is None
+    assert copy.exitcode is not None
     with suppress(ProcessLookupError):
         os.killpg(copy.pid, signal.SIGKILL)
-    copy.join()
-    return TIMED_OUT_CODE if is_late else copy.exitcode or 0
+    return copy.exitcode
 
 
 def _file(node: str) -> str:

@@ -16,11 +16,11 @@ from dataver.format.operations import ConfigSet, DatasetCreate, Genesis, Operati
 from dataver.hashing import blake3_digest
 from dataver.keys import HINT_KEY, entry_key
 from dataver.log.apply import Applier
-from dataver.log.log import Identity, Log
+from dataver.log.log import RETRY_S_MAX, Identity, Log
 from dataver.log.state import State
 from dataver.store.local import LocalStore
 from dataver.store.memory import MemoryStore
-from dataver.testing.stores import Fault, FaultyStore
+from dataver.testing.stores import CountingStore, Fault, FaultyStore
 
 ENTRIES = 2 * CHECKPOINT_EVERY + 5
 GENESIS = Genesis(1, "fastcdc2020-nc1-seed0", 16_384, 65_536, 262_144)
@@ -141,6 +141,39 @@ def test_the_tail_of_any_length_is_found_without_a_hint(last: int) -> None:
     grow(log, last)
     store.delete(HINT_KEY)
     assert Log(store).tail().entry.number == last
+
+
+def reads_of_a_tail(log: Log, store: CountingStore) -> list[str]:
+    """What is read to find the tail, entries by their numbers."""
+    store.reset()
+    log.tail()
+    return [call.key.removeprefix("log/").lstrip("0") or "0" for call in store.calls]
+
+
+def test_the_tail_is_found_in_few_reads(long_log: MemoryStore) -> None:
+    store = CountingStore(copy_of(long_log))
+    log = Log(store)
+    log.genesis()
+    assert reads_of_a_tail(log, store) == ["HINT", "133", "134"]
+    assert reads_of_a_tail(log, store) == ["134"]
+    grow(Log(store), 134)
+    assert reads_of_a_tail(log, store) == ["134", "HINT", "135"]
+
+
+@pytest.mark.parametrize(
+    ("hint", "reads"),
+    [
+        (b"0", "1 3 7 15 31 63 127 255 191 159 143 135 131 133 134"),
+        (b"3", "3 4 6 10 18 34 66 130 258 194 162 146 138 134 132 133"),
+    ],
+)
+def test_steps_to_the_tail_are_doubled_then_halved(long_log: MemoryStore, hint: bytes, reads: str) -> None:
+    store = CountingStore(copy_of(long_log))
+    store.put_hint(HINT_KEY, hint)
+    log = Log(store)
+    log.genesis()
+    assert reads_of_a_tail(log, store) == ["HINT", *reads.split()]
+    assert log.tail().entry.number == ENTRIES == 133
 
 
 def test_a_flipped_byte_in_any_entry_is_damage(long_log: MemoryStore) -> None:
@@ -281,6 +314,107 @@ def test_a_lost_race_is_planned_again(faults: dict[int, Fault]) -> None:
     state = Log(store.inner).state()
     assert state.number == 4
     assert [name for name, _ in state.datasets()] == ["mine", "other"]
+
+
+def test_between_races_a_writer_waits_longer_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = fresh()
+    Log(store).create(GENESIS, b"r" * 16, WHO)
+    most: list[tuple[float, float]] = []
+
+    def at_once(low: float, high: float) -> float:
+        most.append((low, high))
+        return 0.0
+
+    monkeypatch.setattr("random.uniform", at_once)
+    numbers: list[int] = []
+
+    def plan(state: State) -> tuple[Operation, ...]:
+        numbers.append(state.number)
+        if len(numbers) < 12:
+            Log(store).append(lambda _: operations_of(state.number), WHO)
+        return operations_of(1_000)
+
+    Log(store).append(plan, WHO)
+    assert numbers == list(range(12))
+    assert most == [(0, min(2.0, 0.005 * 2**lost)) for lost in range(1, 10)] + [(0, 2.0)] * 2
+
+
+class Clock:
+    """Time that passes only when it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s = 1_000.0
+        monkeypatch.setattr("dataver.log.log.time.monotonic", lambda: self.now_s)
+        monkeypatch.setattr("dataver.log.log.time.sleep", lambda _: None)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def test_a_writer_that_loses_every_race_gives_up_after_its_time(clock: Clock) -> None:
+    store = fresh()
+    Log(store).create(GENESIS, b"r" * 16, WHO)
+    numbers: list[int] = []
+
+    def plan(state: State) -> tuple[Operation, ...]:
+        numbers.append(state.number)
+        Log(store).append(lambda _: operations_of(state.number), WHO)
+        clock.now_s += RETRY_S_MAX / 2
+        return operations_of(1_000)
+
+    with pytest.raises(ConflictError, match="lost every race"):
+        Log(store).append(plan, WHO)
+    assert numbers == [0, 1, 2]
+    assert Log(store).tail().entry.number == 3
+
+
+def test_what_is_damaged_is_read_again_while_others_write(clock: Clock) -> None:
+    """It may have been collected, and the newer state does without."""
+    store = fresh()
+    Log(store).create(GENESIS, b"r" * 16, WHO)
+    numbers: list[int] = []
+
+    def plan_of(heals_at: int) -> Callable[[State], tuple[Operation, ...]]:
+        def plan(state: State) -> tuple[Operation, ...]:
+            numbers.append(state.number)
+            if state.number == heals_at:
+                return operations_of(1_000)
+            Log(store).append(lambda _: operations_of(state.number), WHO)
+            clock.now_s += RETRY_S_MAX / 2
+            raise DamagedError("it is missing")
+
+        return plan
+
+    assert Log(store).append(plan_of(2), WHO).number == 3
+    assert numbers == [0, 1, 2]
+    numbers.clear()
+    with pytest.raises(DamagedError, match="it is missing"):
+        Log(store).append(plan_of(100), WHO)
+    assert numbers == [3, 4, 5]
+
+
+def test_damage_that_no_newer_entry_heals_is_told_at_once(clock: Clock) -> None:
+    store = fresh()
+    Log(store).create(GENESIS, b"r" * 16, WHO)
+    numbers: list[int] = []
+
+    def plan(state: State) -> tuple[Operation, ...]:
+        numbers.append(state.number)
+        raise DamagedError("it is missing")
+
+    with pytest.raises(DamagedError, match="it is missing"):
+        Log(store).append(plan, WHO)
+    assert numbers == [0]
+
+
+def test_a_hint_that_cannot_be_put_is_no_failure() -> None:
+    inner = fresh()
+    log = Log(FaultyStore(inner, {1: Fault.BEFORE}, lambda call: call.method == "put_hint"))
+    log.create(GENESIS, b"r" * 16, WHO)
+    grow(log, 2)
+    assert Log(inner).tail().entry.number == 2
 
 
 def test_a_conflict_of_two_writers_is_told(long_log: MemoryStore) -> None:

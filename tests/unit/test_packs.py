@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import count, pairwise
 from pathlib import Path
 from random import Random
-from threading import Event
+from threading import Event, Timer
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,6 +36,7 @@ from dataver.packs import (
     BLOCK_BYTES,
     BLOCKS,
     FRAME_BYTES_TARGET,
+    PACKS_IN_FLIGHT_MAX,
     Counter,
     PackWriter,
     RecordWriter,
@@ -390,6 +391,19 @@ def test_a_pack_is_never_larger_than_it_may_be() -> None:
     assert written(store, packs) == [*FRAMES[0], *FRAMES[1]]
 
 
+@pytest.mark.parametrize("chunk_count", [1, 3])
+def test_a_frame_goes_into_the_pack_that_has_room_for_it(chunk_count: int) -> None:
+    first, second = chunks_of(1, 300), chunks_of(2, *[100] * chunk_count)
+    builder = PackBuilder(PackKind.DATA, NONCE)
+    add(builder, first)
+    room = builder.size_bytes + 100 * chunk_count + 64 + (DIGEST_BYTES + 4) * chunk_count
+    for size_bytes_max, packs in ((room, [2]), (room - 1, [1, 1])):
+        writer = PackWriter(fresh(), PackKind.DATA, size_bytes_max=size_bytes_max)
+        add(writer, first)
+        add(writer, second)
+        assert [len(pack.frames) for pack in writer.close()] == packs
+
+
 def test_nothing_written_is_no_pack() -> None:
     store = fresh()
     assert PackWriter(store, PackKind.DATA).close() == []
@@ -436,6 +450,10 @@ class _Uploads(Wrapper):
         super().__init__(fresh())
         self.fails_at = fails_at
         self.began = self.abandoned = self.finished = self.pieces = self.segments = 0
+        self.waits_at_the_end = False
+        self.added = 0
+        self.added_before: list[int] = []
+        self.came = Event()
         self.may_go_on = Event()
         self.may_go_on.set()
 
@@ -455,17 +473,26 @@ class _Pieces:
         self.store = store
 
     def write(self, data: Data) -> None:
-        assert self.store.may_go_on.wait(60)
+        if not self.store.waits_at_the_end:
+            self.wait()
         self.store.pieces += 1
         if self.store.pieces == self.store.fails_at:
             raise StoreError("this piece was not taken")
 
+    def wait(self) -> None:
+        self.store.came.set()
+        assert self.store.may_go_on.wait(60)
+        self.store.added_before.append(self.store.added)
+
     def finish(self, key: str, *, barrier: bool = True) -> bool:
         assert not barrier
+        if self.store.waits_at_the_end:
+            self.wait()
         self.store.finished += 1
         return True
 
     def abandon(self) -> None:
+        assert self.store.may_go_on.is_set(), "a piece is under way"
         self.store.abandoned += 1
 
 
@@ -518,6 +545,33 @@ def test_what_is_abandoned_is_not_there() -> None:
     assert (store.finished, store.abandoned) == (0, store.began)
 
 
+def test_what_is_under_way_ends_before_it_is_abandoned() -> None:
+    store = _Uploads(0)
+    store.may_go_on.clear()
+    writer = PackWriter(store, PackKind.DATA)
+    for number in range(2):
+        add(writer, chunks_of(number, BLOCK_BYTES))
+    assert store.came.wait(60)
+    Timer(0.2, store.may_go_on.set).start()
+    writer.abandon()
+    assert store.abandoned == 1
+
+
+@pytest.mark.parametrize("waits_at_the_end", [False, True], ids=["blocks", "packs"])
+def test_a_writer_waits_while_the_store_takes_no_more(waits_at_the_end: bool) -> None:
+    """Whatever is on its way is in memory."""
+    store = _Uploads(0)
+    store.waits_at_the_end = waits_at_the_end
+    store.may_go_on.clear()
+    writer = PackWriter(store, PackKind.DATA, size_bytes_max=100 if waits_at_the_end else None)
+    Timer(0.2, store.may_go_on.set).start()
+    for number in range(3 * BLOCKS):
+        add(writer, chunks_of(number, 100 if waits_at_the_end else BLOCK_BYTES))
+        store.added += 1
+    writer.close()
+    assert store.added_before[0] <= (1 + PACKS_IN_FLIGHT_MAX if waits_at_the_end else BLOCKS - 1)
+
+
 # Records
 
 
@@ -532,6 +586,15 @@ def test_records_come_in_frames_of_neighbours() -> None:
     assert written(store, [pack]) == records
     assert [frame.chunk_count for frame in pack.frames] == [3, 1, 1, 1, 2]
     assert read_footer(store, pack.name)[0].kind is PackKind.META
+
+
+def test_records_written_with_the_same_nonce_have_the_same_name() -> None:
+    names = set()
+    for _ in range(2):
+        writer = RecordWriter(fresh(), nonce=lambda: NONCE)
+        writer.add(blake3_digest(b"record"), b"record")
+        names |= {pack.name for pack in writer.close()}
+    assert len(names) == 1
 
 
 def test_records_are_at_hand_where_there_is_a_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -577,6 +640,20 @@ def test_of_a_small_pack_one_read_gets_all() -> None:
     assert [call.method for call in store.calls] == ["get_suffix"]
     with pytest.raises(ObjectMissingError):
         read_footer(store, digest_of_nothing())
+
+
+def test_a_footer_that_fills_what_is_read_first_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = CountingStore(fresh())
+    writer = PackWriter(store, PackKind.DATA)
+    add(writer, FRAMES[0])
+    (pack,) = writer.close()
+    monkeypatch.setattr(
+        "dataver.packs.SUFFIX_READ_BYTES",
+        footer_length(store.get(pack_key(pack.name)), pack.size_bytes, "it"),
+    )
+    store.reset()
+    assert read_footer(store, pack.name)[0].frames == pack.frames
+    assert [call.method for call in store.calls] == ["get_suffix", "get_ranges"]
 
 
 def digest_of_nothing() -> Digest:
