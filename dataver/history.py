@@ -237,7 +237,7 @@ def merge(session: Session, theirs: Resolved, branch: str, label: Label) -> Publ
     if base is not None and base.id == theirs.version.id:
         return None
     edits = _edits(session, state, base, theirs.version)
-    change = Change(edits, Basis(base), onto=theirs.version.id)
+    change = Change(edits, Basis(base), onto=theirs.version.id, taken=(theirs.version,))
     return Publisher(session, theirs.name, branch, change, label, Written()).publish()
 
 
@@ -262,7 +262,7 @@ def revert(session: Session, target: Resolved, branch: str, label: Label) -> Pub
     if theirs.said != ours.said:
         # Said anew, also where it is nothing: what the versions between say is not of these files.
         label = replace(label, provenance=theirs.said)
-    change = Change(_edits(session, state, base, target.version), Basis(base))
+    change = Change(_edits(session, state, base, target.version), Basis(base), taken=(target.version,))
     return Publisher(session, target.name, branch, change, label, Written()).publish()
 
 

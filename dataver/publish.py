@@ -86,12 +86,14 @@ class Basis:
 class Change:
     """What a new version changes: `edits` against the tree of `basis`.
 
-    `onto` is another parent that is recorded beside the head: a merge's other line.
+    `onto` is another parent that is recorded beside the head: a merge's other line. `taken` are the versions
+    that the edits take files from; what those need is relied on only as long as they are there.
     """
 
     edits: Edits
     basis: Basis
     onto: Digest | None = None
+    taken: tuple[VersionState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,10 +205,10 @@ class Publisher:
         dataset = self._dataset if dataset is None else dataset
         if self._written.check is not None:
             self._written.check(state)
-        measured = self._change.basis.versions
-        if any(state.version(dataset, version.id) is None for version in measured):
+        made_from = (*self._change.basis.versions, *self._change.taken)
+        if any(state.version(dataset, version.id) is None for version in made_from):
             raise ConflictError(
-                f"dataset {self._name} was renamed or deleted meanwhile, or the version that this was made "
+                f"dataset {self._name} was renamed or deleted meanwhile, or a version that this was made "
                 "from collected; nothing was committed"
             )
         start = self._starting_point(state, dataset)

@@ -283,6 +283,29 @@ def test_a_commit_to_a_branch_that_is_deleted_meanwhile_makes_it_again(
     assert contents(repository, "d@side") == {"a": "3"}
 
 
+@pytest.mark.parametrize("swept", [False, True])
+@pytest.mark.parametrize("verb", ["merge", "revert"])
+def test_what_is_taken_from_a_version_that_is_collected_meanwhile_is_not_recorded(
+    repository: Repository, tmp_path: Path, verb: str, swept: bool
+) -> None:
+    mine = folder(tmp_path / "mine", a="1")
+    repository.commit("d", mine)
+    side = repository.commit("d", folder(mine, b="of this line alone"), branch="side")
+    repository.commit("d", folder(tmp_path / "more", c="3"), add=True)
+
+    def let_go() -> None:
+        other = open_repository(repository.url)
+        other.delete_ref("branch", "d", "side")
+        other.gc(yes=True, grace_s=0 if swept else 3600)
+
+    overtaken_at_its_entry(repository, let_go)
+    with pytest.raises(ConflictError, match="collected"):
+        getattr(repository, verb)(f"d@{side.id}")
+    repository.gc(yes=True, grace_s=0)
+    assert contents(repository) == {"a": "1", "c": "3"}
+    assert open_repository(repository.url).verify(deep=True).ok
+
+
 def die(*_: object) -> None:
     raise KeyboardInterrupt
 
