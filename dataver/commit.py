@@ -89,7 +89,7 @@ class _Work:
 
 
 class Committer:
-    """Commits one source to one dataset. Used once."""
+    """Commits one source to one dataset. Used once. `basis` is what it is a change of."""
 
     def __init__(
         self, session: Session, dataset_name: str, source: Source, options: CommitOptions, label: Label
@@ -104,7 +104,7 @@ class Committer:
         self._filter = path_filter(options.include, options.exclude)
         self._started_ns = time.time_ns()
         self._old: Mapping[bytes, Entry] = {}
-        self._basis = Basis(None)
+        self.basis = Basis(None)
         self._root = Link(b"", b"", 0, 0)
 
     def commit(self, progress: Progress | None = None) -> Committed:
@@ -113,7 +113,7 @@ class Committer:
         session, options = self._session, self._options
         state = session.newest()
         self._check_names(state)
-        basis = self._basis = self._base(state)
+        basis = self.basis = self._base(state)
         nodes = MemoryNodes(MANIFEST, session.nodes(state))
         root = self._root = basis.root(nodes)
         before = self._before(nodes, root)
@@ -183,7 +183,7 @@ class Committer:
 
     def _gain(self, done: Committed) -> tuple[int, int, ChangeCounts | None]:
         """New bytes, stored bytes, and the changes to the parent where the edits tell these by themselves."""
-        published, basis = done.published, self._basis
+        published, basis = done.published, self.basis
         is_parent = published is not None and published.parent == basis.version and not basis.own
         if is_parent and basis.version is None:
             return done.new_bytes, done.stored_bytes, ChangeCounts(added=len(done.edits))
@@ -387,7 +387,7 @@ class Committer:
         nodes: NodeStore,
         root: Link,
     ) -> dict[bytes, Row | None]:
-        if not self._basis.versions:
+        if not self.basis.versions:
             return {path: to_row(entry) for path, entry in entries.items()}
         edits: dict[bytes, Row | None] = {}
         for path, entry in entries.items():
@@ -402,7 +402,7 @@ class Committer:
         return edits
 
     def _publish(self, edits: dict[bytes, Row | None], written: Written) -> Published:
-        change = Change(edits, self._basis)
+        change = Change(edits, self.basis)
         return Publisher(
             self._session, self._name, self._options.branch, change, self._label, written, self._announce
         ).publish()
@@ -423,7 +423,7 @@ class Committer:
     def _mark(self, cache: StatCache, files: Listing, published: Published) -> None:
         """Remember that the files listed are those of the version, where nobody else had a part in it."""
         before = published.parent if published.created else published.version
-        is_own = not self._basis.own and (None if before is None else before.id) == self._basis.id
+        is_own = not self.basis.own and (None if before is None else before.id) == self.basis.id
         if is_own and not self._options.reference and not self._into and not self._filtered:
             mark(cache, files, published.root)
 
@@ -431,7 +431,7 @@ class Committer:
         dataset = self._session.log.state().dataset(self._name)
         if dataset is None or published.version is None:
             return
-        known = _remembered(self._basis)
+        known = _remembered(self.basis)
         if published.created:
             known = self._new_base(published.version.id, published.rebased_onto)
         if known.newest is not None:
@@ -440,7 +440,7 @@ class Committer:
     def _new_base(self, version: Digest, onto: Digest | None) -> Base:
         """What the source's next changes are measured against: it must hold nobody else's."""
         return (
-            Base(str(version)) if onto is None else _remembered(self._basis).brought(str(onto), str(version))
+            Base(str(version)) if onto is None else _remembered(self.basis).brought(str(onto), str(version))
         )
 
     def _announce(self, dataset: bytes, version: Digest, onto: Digest | None) -> None:

@@ -229,16 +229,18 @@ def merge(session: Session, theirs: Resolved, branch: str, label: Label) -> Publ
     `ConflictError` where both lines changed the same paths since they parted.
     """
     from dataver.publish import Basis, Change, Publisher, Written
+    from dataver.relying import unless_collected
 
     state = session.newest()
     dataset = require_dataset(state, theirs.name)
     head = _require_branch(state, dataset, theirs.name, branch)
-    base = merge_base(session, state, dataset, head.target, theirs.version.id)
-    if base is not None and base.id == theirs.version.id:
-        return None
-    edits = _edits(session, state, base, theirs.version)
-    change = Change(edits, Basis(base), onto=theirs.version.id, taken=(theirs.version,))
-    return Publisher(session, theirs.name, branch, change, label, Written()).publish()
+    with unless_collected(session, theirs.name, lambda: (theirs.version,)):
+        base = merge_base(session, state, dataset, head.target, theirs.version.id)
+        if base is not None and base.id == theirs.version.id:
+            return None
+        edits = _edits(session, state, base, theirs.version)
+        change = Change(edits, Basis(base), onto=theirs.version.id, taken=(theirs.version,))
+        return Publisher(session, theirs.name, branch, change, label, Written()).publish()
 
 
 def _require_branch(state: State, dataset: bytes, name: str, branch: str) -> RefState:
@@ -253,17 +255,19 @@ def revert(session: Session, target: Resolved, branch: str, label: Label) -> Pub
     """A new version on a branch with the tree of an old one, and with its sources."""
     from dataver.origins import origins
     from dataver.publish import Basis, Change, Publisher, Written
+    from dataver.relying import unless_collected
 
     state = session.newest()
     dataset = require_dataset(state, target.name)
     head = _require_branch(state, dataset, target.name, branch)
     base = require_version(state, dataset, head.target)
-    theirs, ours = (origins(session, replace(target, version=version)) for version in (target.version, base))
-    if theirs.said != ours.said:
-        # Said anew, also where it is nothing: what the versions between say is not of these files.
-        label = replace(label, provenance=theirs.said)
-    change = Change(_edits(session, state, base, target.version), Basis(base), taken=(target.version,))
-    return Publisher(session, target.name, branch, change, label, Written()).publish()
+    with unless_collected(session, target.name, lambda: (base, target.version)):
+        theirs, ours = (origins(session, replace(target, version=one)) for one in (target.version, base))
+        if theirs.said != ours.said:
+            # Said anew, also where it is nothing: what the versions between say is not of these files.
+            label = replace(label, provenance=theirs.said)
+        change = Change(_edits(session, state, base, target.version), Basis(base), taken=(target.version,))
+        return Publisher(session, target.name, branch, change, label, Written()).publish()
 
 
 def _edits(

@@ -7,17 +7,17 @@ objects are not marked any more; of the two entries one is first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 
 from dataver.digest import Digest
 from dataver.errors import ConflictError, DamagedError, RefNotFoundError
 from dataver.format.operations import SPARE, GcRestore, Operation, VersionMark
 from dataver.keys import pack_key
-from dataver.log.state import PACK_NAME, State
+from dataver.log.state import PACK_NAME, State, VersionState
 from dataver.session import Session
 
-__all__ = ["refuse_dropped", "spare", "spare_all", "spare_versions"]
+__all__ = ["refuse_dropped", "spare", "spare_all", "spare_versions", "unless_collected"]
 
 
 def spare(state: State, names: Iterable[bytes]) -> list[Operation]:
@@ -55,6 +55,24 @@ def refuse_dropped(session: Session, state: State, packs: Iterable[bytes]) -> No
             f"{pack_key(min(left))}, in which a part of this was found, turned out to be damaged meanwhile; "
             "nothing was recorded, repeat it"
         )
+
+
+@contextmanager
+def unless_collected(
+    session: Session, dataset: str, versions: Callable[[], Iterable[VersionState]]
+) -> Iterator[None]:
+    """Damage that is met within is a `ConflictError` where one of these versions was let go meanwhile."""
+    try:
+        yield
+    except DamagedError as error:
+        state = session.newest()
+        id = state.dataset(dataset)
+        if id is not None and all(state.version(id, version.id) is not None for version in versions()):
+            raise
+        raise ConflictError(
+            f"a version of {dataset} that this is made from was let go and collected meanwhile; nothing was "
+            "recorded"
+        ) from error
 
 
 def spare_versions(state: State, dataset: bytes) -> list[Operation]:

@@ -164,6 +164,7 @@ class Repository(Comparisons, RunQueries, Upkeep):
         from dataver.commit import CommitOptions, Committer
         from dataver.noting import kept_apart
         from dataver.outcome import make_label, told
+        from dataver.relying import unless_collected
         from dataver.source import open_source
 
         check_dataset_name(dataset)
@@ -182,7 +183,8 @@ class Repository(Comparisons, RunQueries, Upkeep):
         )
         label = make_label(self.session, message, author, time, meta, tags, allow_empty, provenance)
         committer = Committer(self.session, dataset, place, options, label)
-        return told(self, committer.result(committer.commit(progress)))
+        with unless_collected(self.session, dataset, lambda: committer.basis.versions):
+            return told(self, committer.result(committer.commit(progress)))
 
     def status(
         self, dataset: str, source: str | os.PathLike[str] | None = None, *, progress: Progress | None = None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dataver.chunk_index import MapsObjects
-from dataver.errors import DamagedError, ErasedError, RefNotFoundError
+from dataver.errors import ConflictError, DamagedError, ErasedError, RefNotFoundError
 from dataver.format.operations import ConfigSet, Operation
 from dataver.gc import collect
 from dataver.keys import pack_key
@@ -102,6 +102,22 @@ def test_an_erasure_begins_again(repository: Repository, when: str, yes: bool) -
 def test_a_verification_begins_again(repository: Repository) -> None:
     report = seen_through(repository, "get_ranges").verify(deep=True)
     assert report.ok, report.damaged
+
+
+@pytest.mark.parametrize("verb", ["merge", "revert", "commit"])
+def test_what_is_made_from_a_version_that_is_collected_before_it_is_read_says_so(
+    repository: Repository, tmp_path: Path, verb: str
+) -> None:
+    side = repository.session.resolve("d@side").version
+    late = seen_through(repository, "get_suffix")
+    makes: dict[str, Callable[[], object]] = {
+        "merge": lambda: late.merge(f"d@{side.id}"),
+        "revert": lambda: late.revert(f"d@{side.id}"),
+        "commit": lambda: late.commit("d", tmp_path / "main", base=f"d@{side.id}", branch="other"),
+    }
+    with pytest.raises(ConflictError, match="collected"):
+        makes[verb]()
+    assert open_repository(repository.url).verify(deep=True).ok
 
 
 def test_a_handle_on_a_version_that_was_collected_says_so(repository: Repository) -> None:
