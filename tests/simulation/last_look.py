@@ -56,7 +56,7 @@ class LastLook:
         version = self._repository.version(ref)
         paths = sorted(entry.path for entry in version.files())
         self._expect(paths == sorted(known.files), f"{ref} has {paths} {when}, not {sorted(known.files)}")
-        for path, number in known.files.items():
+        for path, number in sorted(known.files.items()):
             try:
                 right = version.read(path) == content(number)
             except ErasedError:
