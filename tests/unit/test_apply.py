@@ -399,6 +399,23 @@ def test_what_is_written_of_models_is_what_the_format_says(state: State) -> None
     }
 
 
+def test_what_is_written_of_runs_is_what_the_format_says(state: State) -> None:
+    before = dict(state.changes)
+    do(
+        state,
+        RunStart(RUN, digest("start")),
+        RunTracker(RUN, "mlflow:1"),
+        RunLink(RUN, READ, (V1,)),
+        number=258,
+    )
+    assert {key: value for key, value in state.changes.items() if key not in before} == {
+        b"runs" + RUN: bytes([2, 1, 0, 0, 0, 0, 0, 0]) + digest("start") + bytes(32) + bytes([0]),
+        b"rord" + bytes([0, 0, 0, 0, 0, 0, 1, 2]) + RUN: b"",
+        b"trakmlflow:1\0" + RUN: b"",
+        b"used" + V1 + RUN: bytes([READ]),
+    }
+
+
 # Settings and signatures
 
 
