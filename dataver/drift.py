@@ -45,6 +45,8 @@ def of_nodes(
     repository: Repository, a: str, b: str, path: str = "", *, by: Definition | None = None, **options: Any
 ) -> DriftReport:
     """See `Repository.drift`."""
+    if names_model(b):
+        raise BadInputError(f"{b} is no data: a model is the baseline, and goes before what is compared")
     nodes = [b] if names_model(a) else [a, b]
     sides: list[Version | SplitView] = []
     for node in nodes:

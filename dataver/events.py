@@ -50,6 +50,13 @@ def heard() -> bool:
     return bool(_registered or _loaded) or named()
 
 
+def _name(hook: Any) -> str:
+    """What a hook calls itself, else its class: where it is in memory helps nobody."""
+    kind = type(hook)
+    is_named = kind.__repr__.__qualname__ != "object.__repr__"
+    return repr(hook) if is_named else f"{kind.__module__}.{kind.__qualname__}"
+
+
 def emit(event: str, *arguments: Any) -> None:
     """Tell every hook that has a method of this name."""
     for hook in [*_from_entry_points(), *_registered]:
@@ -59,7 +66,7 @@ def emit(event: str, *arguments: Any) -> None:
         try:
             told(*arguments)
         except Exception as error:  # noqa: BLE001 - of somebody else's; what it was told of goes on
-            warnings.warn(f"a hook of {GROUP}, {hook!r}, failed at {event}: {error}", stacklevel=2)
+            warnings.warn(f"a hook of {GROUP}, {_name(hook)}, failed at {event}: {error}", stacklevel=2)
 
 
 def _from_entry_points() -> list[Any]:

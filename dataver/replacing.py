@@ -10,19 +10,23 @@ from typing import BinaryIO
 
 from dataver.errors import BadInputError, DataverError, NotPermittedError, PathNotFoundError
 
+NAME_CHARACTERS_MAX = 48
+"""Of a name, in that of its unfinished file, which file systems let be 255 bytes long."""
+
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def replacing(path: str | os.PathLike[str], unfinished: str | None = None) -> Iterator[BinaryIO]:
     """A new file that takes the place of `path` when the body is done, whole and on disk; else it goes.
 
-    A symlink leads to the new file then, and the mode of the old one is kept.
+    A symlink leads to the new file then, and the mode of the old one is kept. Until then it is in the folder
+    `unfinished` of the same file system, else beside `path`.
     """
     final = os.path.realpath(path)
     if os.path.isdir(final):
         raise BadInputError(f"{path} is a folder; name a file")
     folder, name = os.path.split(final)
     # With a dot, so that what a killed process leaves is nobody's table.
-    part = os.path.join(folder, f".{name}.{os.urandom(4).hex()}.part")
+    part = os.path.join(unfinished or folder, f".{name[:NAME_CHARACTERS_MAX]}.{os.urandom(4).hex()}.part")
     try:
         with open(part, "xb") as file:
             with suppress(FileNotFoundError):

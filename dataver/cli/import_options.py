@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 DOCUMENT = (
-    '{"source", "dry_run": bool, "bytes", "known",\n'
+    '{"source", "dry_run": bool, "bytes", "known", "passed_over",\n'
     ' "versions": [{"dataset", "branch", "version": "v3" or null, "id", "commit", "source", "files",\n'
     '               "bytes", "created": bool}…],\n'
     ' "tags": [{"dataset", "name": "…" or null, "git", "id", "note"}…],\n'
@@ -58,6 +58,11 @@ def tell(report: Report) -> None:
     more = sum(max(0, len(some) - SHOWN) for some in (report.refused, report.missing))
     if more:
         output.warn(f"and {more:,} more; --json lists all")
+    if report.passed_over:
+        output.note(
+            f"{output.amount(report.passed_over, 'commit')} before those known stay without a version: left "
+            "out by an import before, or without a change. Import into another dataset to have them all"
+        )
     told = dict.fromkeys((tag.git, tag.name or "not made", tag.note) for tag in report.tags if tag.note)
     for git, name, note in told:
         output.note(f"tag {git} is {name}: {note}")
@@ -75,7 +80,7 @@ def lines(report: Report) -> Iterator[str]:
             for version in report.versions
         ]
     )
-    count = output.amount(len(report.versions), "version")
+    count = output.amount(sum(version.created for version in report.versions), "version")
     known = f", {report.known:,} known before" if report.known else ""
     size = output.size_text(report.bytes)
     yield f"would import {count} of {size}{known}" if report.dry_run else f"imported {count} of {size}{known}"

@@ -57,14 +57,12 @@ def command(session: Session, dataset: str, commits: bool, author: str | None) -
 
 def facts(file: Waiting) -> dict[str, object]:
     """A file that waits. `over`: its window is; `written`: a service has it open."""
-    import os
-
-    from dataver.serving.spool import is_free
+    from dataver.serving.spool import is_free, size_of
 
     return {
         "file": file.path,
         "start": file.start,
-        "bytes": os.stat(file.path).st_size,
+        "bytes": size_of(file),
         "over": file.end <= time.time(),
         "written": not is_free(file.path),
     }

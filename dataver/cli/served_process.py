@@ -12,10 +12,11 @@ import sys
 
 from dataver.cli import observing
 from dataver.errors import DataverError
+from dataver.serving.committer import BUSY
 
 
 def main() -> int:
-    """Commit what waits; the exit code is that of the program."""
+    """Commit what waits; the exit code is that of the program, or `BUSY`."""
     from dataver.repository import open_repository
     from dataver.serving.committing import commit_waiting
 
@@ -24,14 +25,15 @@ def main() -> int:
     code = 0
     try:
         repository = open_repository(asked["url"], storage_options=asked["storage_options"] or None)
-        commit_waiting(
+        served = commit_waiting(
             repository, asked["dataset"], asked["folder"], now_s=asked["now"], author=asked["author"]
         )
+        code = BUSY if served is None else 0
     except DataverError as error:
         sys.stderr.write(f"{error}\n")
         code = error.exit_code
     if end is not None:
-        end(code)
+        end(0 if code == BUSY else code)
     return code
 
 

@@ -26,11 +26,12 @@ def command(session: Session) -> None:
 
     The exit code is 7 where the event did not arrive; 0 where telemetry is off. No credential is shown.
     """
-    from dataver.integrations.telemetry.setting import NONE, chosen_exporter
+    from dataver.integrations.telemetry.setting import NONE, chosen_exporter, endpoint_of
 
     exporter = chosen_exporter()
     answer = None
     if exporter != NONE:
+        endpoint_of(exporter)  # What is no URL is said before anything is sent.
         from dataver.integrations.telemetry.check import ask
 
         answer = ask(exporter)

@@ -63,7 +63,8 @@ def run(
             if found
         )
         advice = "; --allow-extra lets files be that the version lacks" if report.extra else ""
-        raise DamagedError(f"{place} is not {report.ref} {report.id}: {what}{advice}")
+        name = report.ref if report.ref.endswith(report.id) else f"{report.ref} {report.id}"
+        raise DamagedError(f"{place} is not {name}: {what}{advice}")
 
 
 def _wanted(
@@ -111,7 +112,9 @@ def _listed(ref: str, manifest: str, path: str, *, proved: bool) -> Wanted:
     same = listed.id.startswith(asked.selector) if len(asked.selector) >= 8 else False
     if not same and not (asked.dataset == listed.dataset and asked.selector in known):
         raise DamagedError(f"{manifest} lists {listed.name} {listed.id}, which is not {ref}")
-    return Wanted(listed.name, listed.id, str(listed.record.tree), listed.files, path)
+    # The number and the name of the dataset are not proved by the id: such a file may say anything there.
+    name = f"{asked.dataset}@{listed.id}" if proved else listed.name
+    return Wanted(name, listed.id, str(listed.record.tree), listed.files, path)
 
 
 def _read(manifest: str) -> bytes:
@@ -144,4 +147,5 @@ def lines(report: CopyReport) -> Iterator[str]:
         yield f"{output.amount(report.erased, 'file')} erased on purpose, which is no difference"
     verdict = click.style("every byte as in", fg="green") if report.ok else click.style("not", fg="red")
     total = f"{output.amount(report.files, 'file')}, {output.size_text(report.bytes)} read"
-    yield f"{total}: {verdict} {output.name(report.ref)} {output.elided_id(report.id)}"
+    id = "" if report.ref.endswith(report.id) else f" {output.elided_id(report.id)}"
+    yield f"{total}: {verdict} {output.name(report.ref)}{id}"

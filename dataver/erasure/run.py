@@ -19,6 +19,7 @@ from dataver.erasure.report import ErasedFile, EraseReport, SharingFile
 from dataver.errors import (
     BadInputError,
     ConflictError,
+    DamagedError,
     NotPermittedError,
     PathNotFoundError,
     RefNotFoundError,
@@ -27,7 +28,7 @@ from dataver.errors import (
 from dataver.files import Files, to_path
 from dataver.format.operations import Erase, GcMark, GcSweep, Operation
 from dataver.format.table_statistics import statistics_key
-from dataver.gc.entries import put_next
+from dataver.gc.entries import ATTEMPTS_MAX, of_newest, put_next
 from dataver.gc.leftovers import remove_leftovers
 from dataver.gc.listing import Contents, list_contents
 from dataver.history import to_time
@@ -44,7 +45,6 @@ from dataver.session import Session
 from dataver.tree.manifest import FOLDER, REFERENCE, SYMLINK, manifest_link
 from dataver.values import dataclass
 
-ATTEMPTS_MAX = 20
 REASON_CHARACTERS_MAX = 2_000
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -150,12 +150,12 @@ class _Erasure:
         self._footers = Footers(session, progress)
 
     def run(self, *, yes: bool) -> EraseReport:
-        plan = first = self._plan(self._session.newest())
-        used = self._who_used(plan)
+        plan = first = of_newest(self._session, self._plan)
+        used = of_newest(self._session, lambda _: self._who_used(first))
         swept: set[Digest] = set()
         undeleted: list[str] = []
         for _ in range(ATTEMPTS_MAX if yes else 0):
-            entries = self._record(plan)
+            entries = self._recorded(plan)
             if entries is not None:
                 entries += self._sweep(plan.packs)
                 state = self._session.newest()
@@ -165,7 +165,7 @@ class _Erasure:
                 if state.number == plan.state.number + entries:
                     return self._report(first, used, swept, undeleted, done=True)
             # Others wrote meanwhile, and may have spared a pack, or brought another.
-            plan = self._plan(self._session.newest())
+            plan = of_newest(self._session, self._plan)
         if yes:
             raise ConflictError(
                 f"{self._session.store.url} changed during each of {ATTEMPTS_MAX} searches, so copies of the "
@@ -229,6 +229,15 @@ class _Erasure:
         return [*operations, *(Erase(Digest(digest), of) for digest in chunks)]
 
     # Doing it
+
+    def _recorded(self, plan: _Plan) -> int | None:
+        """`_record`; None also where others collected meanwhile what it was about to copy."""
+        try:
+            return self._record(plan)
+        except DamagedError:
+            if self._session.newest().number == plan.state.number:
+                raise
+            return None
 
     def _record(self, plan: _Plan) -> int | None:
         """Put the entry that erases, right after the state of the plan, if there is anything to put.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -72,7 +73,10 @@ def grouped(files: Iterable[tuple[str, Columns]], *, each: bool = False) -> Iter
 
 
 def record_set(table: Table) -> Json | None:
-    """The record set of a table; None where Croissant has a type for none of its columns."""
+    """The record set of a table; None where Croissant can have none of its columns.
+
+    That is one whose type it has, and whose name is one and no other column's.
+    """
     id = f"table/{quote(table.name)}"
     source = (
         {"fileSet": {"@id": f"files/{quote(table.name)}"}}
@@ -80,9 +84,10 @@ def record_set(table: Table) -> Json | None:
         else {"fileObject": {"@id": f"file/{quote(table.paths[0])}"}}
     )
     fields, without = [], []
+    named = Counter(name for name, _ in table.columns)
     for name, kind in table.columns:
         found = data_type(kind)
-        if found is None:
+        if found is None or not name or named[name] > 1:
             without.append(f"{name} ({kind})")
             continue
         type_, repeated = found
@@ -93,7 +98,7 @@ def record_set(table: Table) -> Json | None:
         )
     if not fields:
         return None
-    described = f"Without the columns that Croissant has no type for: {', '.join(without)}"
+    described = f"Without the columns that Croissant cannot have: {', '.join(without)}"
     return (
         {"@type": "cr:RecordSet", "@id": id, "name": table.name}
         | ({"description": described} if without else {})

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from dataver.digest import Digest
-from dataver.errors import ConflictError, DamagedError, NotPermittedError, StoreError
+from dataver.errors import ConflictError, NotPermittedError, StoreError
 from dataver.format.operations import (
     CONDEMN,
     FORGET,
@@ -23,7 +23,7 @@ from dataver.format.operations import (
     Operation,
     VersionMark,
 )
-from dataver.gc.entries import Operations, put_next
+from dataver.gc.entries import ATTEMPTS_MAX, Operations, of_newest, put_next
 from dataver.gc.leftovers import remove_leftovers
 from dataver.gc.listing import Contents, list_contents
 from dataver.gc.repack import repack, worth_rewriting
@@ -37,8 +37,6 @@ from dataver.relying import spare_all
 from dataver.session import Session
 from dataver.values import dataclass
 
-ATTEMPTS_MAX = 20
-
 
 def collect(
     session: Session, *, yes: bool = False, grace_s: float, progress: Progress | None = None
@@ -48,7 +46,9 @@ def collect(
     if yes:
         report = _collect(session, grace_s, watcher)
     else:
-        report = _report(_newest_plan(session, grace_s, watcher), done=False)
+        report = _report(
+            of_newest(session, lambda state: _plan(session, state, grace_s, watcher)), done=False
+        )
     # Of a disk that may only be read, or not all of it, they are nobody's business here.
     with suppress(NotPermittedError, StoreError):
         count, size_bytes = remove_leftovers(session.store, dry_run=not yes)
@@ -107,20 +107,7 @@ class _Plan:
 OperationsOf = Callable[[Session, _Plan], Operations]
 
 
-def _newest_plan(session: Session, grace_s: float, progress: Progress) -> _Plan:
-    """A plan, made anew while others delete what the trace was about to read."""
-    for _ in range(ATTEMPTS_MAX):
-        number = session.newest().number
-        try:
-            return _plan(session, grace_s, progress)
-        except DamagedError:
-            if session.newest().number == number:
-                raise
-    raise _too_busy(session)
-
-
-def _plan(session: Session, grace_s: float, progress: Progress) -> _Plan:
-    state = session.newest()
+def _plan(session: Session, state: State, grace_s: float, progress: Progress) -> _Plan:
     contents = list_contents(session.store)
     traced = trace(session, state, progress)
     used = {name for name, use in traced.live.packs().items() if use.live_chunks} | traced.state_packs
@@ -165,16 +152,16 @@ def _append(
     operations_of: Callable[[Session, _Plan], Operations],
 ) -> _Plan:
     """Put the entry for a plan, right after the entry that it was made for; else plan again."""
+
+    def planned(state: State) -> tuple[_Plan, Operations]:
+        plan = _plan(session, state, grace_s, progress)
+        return plan, operations_of(session, plan)
+
     for _ in range(ATTEMPTS_MAX):
-        plan = _newest_plan(session, grace_s, progress)
-        operations = operations_of(session, plan)
+        plan, operations = of_newest(session, planned)
         if not operations or put_next(session, plan.traced.state, operations):
             return plan
-    raise _too_busy(session)
-
-
-def _too_busy(session: Session) -> ConflictError:
-    return ConflictError(
+    raise ConflictError(
         f"{session.store.url} changed during each of {ATTEMPTS_MAX} traces; nothing was collected. "
         "Repeat it when fewer write"
     )

@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 __all__ = ["NotUnderstoodError", "Row", "as_rows", "parse"]
 
 Row = dict[str, Any]
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,300})(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?", re.ASCII)
+"""As JSON writes them: what begins with a zero is a code, as of a town, and no number."""
 LISTS = ("dataframe_records", "instances", "inputs")
 
 
@@ -26,12 +29,27 @@ def parse(content_type: str, body: bytes, names: Sequence[str] = ()) -> list[Row
     kind = content_type.partition(";")[0].strip().lower()
     try:
         if kind in ("text/csv", "application/csv"):
-            return [dict(row) for row in csv.DictReader(io.StringIO(body.decode("utf-8-sig"), newline=""))]
+            return _of_csv(body.decode("utf-8-sig"))
         if kind == "application/json" or kind.endswith("+json"):
             return _of_document(json.loads(body), names)
     except (UnicodeDecodeError, json.JSONDecodeError, csv.Error, RecursionError) as error:
         raise NotUnderstoodError(f"{kind}: {error}") from error
     raise NotUnderstoodError(f"{kind or 'no content type'} is none of application/json and text/csv")
+
+
+def _of_csv(text: str) -> list[Row]:
+    """The rows below a header, with the values that a model sees of them."""
+    header, *lines = [line for line in csv.reader(io.StringIO(text, newline="")) if line] or [[]]
+    if any(len(line) != len(header) for line in lines):
+        raise NotUnderstoodError("text/csv: a row is longer or shorter than the header")
+    return [dict(zip(header, map(_value, line), strict=True)) for line in lines]
+
+
+def _value(text: str) -> Any:
+    """A number or a truth value where that is what a text of CSV is; nothing for an empty one."""
+    if _NUMBER.fullmatch(text):
+        return json.loads(text)
+    return {"": None, "true": True, "false": False}.get(text.lower(), text)
 
 
 def _of_document(document: Any, names: Sequence[str]) -> list[Row]:

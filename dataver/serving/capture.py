@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import logging
 import os
 import queue
@@ -23,6 +24,7 @@ from dataver.serving.bodies import Row, as_rows, parse
 from dataver.serving.committer import LOGGER, Committer, python_program
 from dataver.serving.privacy import make_privacy
 from dataver.serving.spool import Spool, SpoolFullError, folder_of
+from dataver.store.clients import public_url
 from dataver.values import dataclass
 
 if TYPE_CHECKING:
@@ -100,6 +102,12 @@ class Capture:
         self._window_s, self._rows_max = window_of(window)
         if not 0 < fraction <= 1:
             raise BadInputError(f"a fraction of {fraction} cannot be taken: more than 0 and at most 1 can")
+        limits = {
+            "queue_max": queue_max, "body_bytes_max": body_bytes_max, "spool_bytes_max": spool_bytes_max,
+        }  # fmt: skip
+        for name, limit in limits.items():
+            if limit < 1:
+                raise BadInputError(f"{name} is {limit}, and nothing could be captured: 1 is the least")
         self._fraction = fraction
         self._names = tuple(names)
         self._privacy = make_privacy(columns, leave_out, hashed, key)
@@ -110,6 +118,7 @@ class Capture:
             "folder": self.folder, "url": url, "dataset": dataset, "author": author,
             "storage_options": dict(storage_options or {}),
         }  # fmt: skip
+        self._spool: Spool | None = None
         self._begin()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_method(self, "_begin"))
@@ -119,7 +128,10 @@ class Capture:
         return f"<Capture {self.dataset} in {self.folder}>"
 
     def _begin(self) -> None:
-        """Nothing was captured yet in this process."""
+        """Nothing was captured yet in this process. What it has open of its parent is the parent's."""
+        if self._spool is not None:
+            self._spool.forget()
+        self._spool = None
         self._lock = threading.Lock()
         self._queue: Asked = queue.Queue(self._queue_max)
         self._queued_bytes = 0
@@ -213,8 +225,9 @@ class Capture:
         self._thread = work
 
     def _work(self, asked: Asked) -> None:
-        place = {"url": self._document["url"], "dataset": self.dataset}
+        place = {"url": public_url(self._document["url"]), "dataset": self.dataset}
         spool = Spool(self.folder, place, self._window_s, self._rows_max, self._spool_bytes_max)
+        self._spool = spool
         committer = Committer(spool, self._document, python_program())
         on = True
         while on:
@@ -263,9 +276,14 @@ class Capture:
             spool.add(time.time_ns() // 1000, rows, self._facts)
         except SpoolFullError:
             self.drop("disk full")
-        except OSError:
+        except OSError as error:
             spool.close()
-            self.drop("disk full")
+            full = error.errno in (None, errno.ENOSPC, errno.EDQUOT)
+            if not full:
+                self._warn(f"served rows of {self.dataset} cannot be written to {self.folder}: {error}")
+            self.drop("disk full" if full else "cannot be written")
+        except Exception:  # noqa: BLE001 - they hold what JSON has no word for
+            self.drop("not understood")
         else:
             with self._lock:
                 self._rows += len(rows)
@@ -299,13 +317,21 @@ def window_of(window: str | int) -> tuple[int, int]:
 
 
 def _place(repo: str | os.PathLike[str] | None) -> str:
-    """The URL of the repository, which a process of its own opens. A path is made absolute."""
+    """The URL of the repository, which a process of its own opens. A path is made absolute.
+
+    It need not be reached now, but a folder that only holds one is told while somebody is looking.
+    """
     url = find_repository() if repo is None else os.fspath(repo)
     if url is None:
         raise RepositoryNotFoundError(
             "it is not known where served rows are to go: give `repo`, or set DATAVER_REPO"
         )
-    return url if "://" in url else os.path.abspath(url)
+    if "://" in url:
+        return url
+    inside = os.path.join(os.path.abspath(url), ".dataver")
+    if os.path.isdir(inside):
+        raise RepositoryNotFoundError(f"{url} is no repository, but holds one: name {inside}")
+    return os.path.abspath(url)
 
 
 def _method(capture: Capture, name: str) -> Callable[[], None]:

@@ -16,12 +16,14 @@ from typing import Any
 from dataver.private import opener
 from dataver.serving.spool import LOG, Spool
 
-__all__ = ["Committer"]
+__all__ = ["BUSY", "Committer"]
 
 LOGGER = "dataver.serving"
 GATHER_S = 3.0
 """So long after the end of a window at most: the files of several processes are to be one version."""
 RETRY_S = 60.0
+BUSY = 75
+"""The exit code of the process where another one is at it, which is no fault: it is tried again later."""
 LOG_SHOWN = 500
 
 
@@ -70,15 +72,15 @@ class Committer:
             return False
         self._child = None
         self._seen_due = False
-        if code:
+        if code == 0:
+            self._next = 0.0
+        elif code != BUSY:
             with open(os.path.join(self._spool.folder, LOG), "rb") as log:
                 reason = log.read().decode(errors="replace").strip()[-LOG_SHOWN:]
             logging.getLogger(LOGGER).warning(
                 "served rows of %s wait in %s: they could not be committed: %s",
                 self._document["dataset"], self._spool.folder, reason or f"exit code {code}",
             )  # fmt: skip
-        else:
-            self._next = 0.0
         return True
 
     def close(self) -> None:

@@ -22,6 +22,8 @@ from typing import Any
 from dataver.config import served_folder
 from dataver.private import make_folder, opener
 from dataver.serving.bodies import Row
+from dataver.source import local_path
+from dataver.store.clients import public_url
 from dataver.values import dataclass
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "held",
     "is_free",
     "read",
+    "size_of",
     "waiting",
 ]
 
@@ -42,6 +45,7 @@ FORMAT = 1
 POLL_S = 0.05
 FILE_BYTES_MAX = 64 << 20
 """A file goes on in another one then, so that whoever commits it need not hold more."""
+HALF = rb"\ud"
 _NAME = re.compile(r"([0-9]{1,12})-([0-9]{1,12})-([0-9a-f]{16})\.rows", re.ASCII)
 
 
@@ -56,8 +60,9 @@ class Waiting:
 
 
 def folder_of(url: str, dataset: str) -> str:
-    """Where the rows wait of a dataset in a repository."""
-    place = url.rstrip("/") if "://" in url else os.path.realpath(url)
+    """Where the rows wait of a dataset in a repository; the same for all that its URL may look like."""
+    path = local_path(url)
+    place = public_url(url) if path is None else os.path.realpath(os.fsdecode(path))
     key = blake2b(f"{place}\n{dataset}".encode(), digest_size=8).hexdigest()
     return str(served_folder() / key)
 
@@ -75,6 +80,14 @@ def waiting(folder: str) -> list[Waiting]:
         if known is not None
     ]
     return sorted(files, key=lambda file: (file.start, file.name))
+
+
+def size_of(file: Waiting) -> int:
+    """How many bytes it has; none once it was committed, which may be at any time."""
+    try:
+        return os.stat(file.path).st_size
+    except FileNotFoundError:
+        return 0
 
 
 @contextmanager
@@ -113,6 +126,9 @@ def read(path: str) -> Iterator[dict[str, Any]]:
         for line in file:
             with suppress(ValueError, RecursionError):
                 value = json.loads(line)
+                if HALF in line:
+                    # Half a pair of UTF-16, which JSON can hold, is no text: no table takes it.
+                    value = json.loads(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
                 if isinstance(value, dict):
                     yield value
 
@@ -140,7 +156,7 @@ class SpoolFile:
             raise
 
     def add(self, time_us: int, rows: list[Row]) -> None:
-        """Append rows that came at one time."""
+        """Append rows that came at one time. `ValueError` or `TypeError` where JSON cannot hold them."""
         self._write({"t": time_us, "rows": rows})
         self.rows += len(rows)
 
@@ -154,6 +170,10 @@ class SpoolFile:
             fcntl.flock(self._file.fileno(), fcntl.LOCK_UN)
         self._file.close()
 
+    def forget(self) -> None:
+        """Leave it to the process that this one was forked from: it stays locked as long as that lives."""
+        self._file.close()
+
     def _write(self, value: Mapping[str, Any]) -> None:
         data = json.dumps(value, default=_plain, separators=(",", ":")).encode() + b"\n"
         written = self._file.write(data)
@@ -163,9 +183,9 @@ class SpoolFile:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON has no word for: numbers of NumPy as numbers, times and all others as text."""
-    found = value.item() if hasattr(value, "item") else value
-    return found if isinstance(found, bool | int | float | str) else str(found)
+    """What JSON has no word for: numbers and arrays of NumPy as numbers, times and all others as text."""
+    found = value.tolist() if hasattr(value, "tolist") else value
+    return found if isinstance(found, bool | int | float | str | list) else str(found)
 
 
 class Spool:
@@ -180,7 +200,6 @@ class Spool:
         self._rows_max = rows_max
         self._bytes_max = bytes_max
         self._file: SpoolFile | None = None
-        self._made = False
 
     def add(self, time_us: int, rows: list[Row], facts: Mapping[str, Any]) -> None:
         """Append rows to the file of their window. `SpoolFullError` where there is no room."""
@@ -188,7 +207,7 @@ class Spool:
         self.roll(now_s)
         if self._file is None:
             self._make()
-            if sum(os.stat(file.path).st_size for file in waiting(self.folder)) > self._bytes_max:
+            if sum(map(size_of, waiting(self.folder))) > self._bytes_max:
                 raise SpoolFullError
             start = now_s // self._window_s * self._window_s if self._window_s else now_s
             self._file = SpoolFile(self.folder, start, start + self._window_s if self._window_s else 0, facts)
@@ -219,6 +238,12 @@ class Spool:
         if file is not None:
             file.close()
 
+    def forget(self) -> None:
+        """Leave the file that is open to the process that this one was forked from."""
+        file, self._file = self._file, None
+        if file is not None:
+            file.forget()
+
     def due(self, now_s: int) -> bool:
         """Whether a file waits whose window is over and that no process writes."""
         own = "" if self._file is None else self._file.path
@@ -226,11 +251,12 @@ class Spool:
         return any(is_free(file.path) for file in over)
 
     def _make(self) -> None:
-        if not self._made:
+        """Make the folder, also again where somebody removed it meanwhile."""
+        place = os.path.join(self.folder, PLACE)
+        if not os.path.exists(place):
             make_folder(self.folder)
-            with open(os.path.join(self.folder, PLACE), "w", encoding="utf-8", opener=opener) as file:
+            with open(place, "w", encoding="utf-8", opener=opener) as file:
                 json.dump(self._place, file)
-            self._made = True
 
 
 class SpoolFullError(OSError):

@@ -24,6 +24,8 @@ NUMBER, TRUTH, TEXT = "double", "bool", "string"
 Schema = dict[str, str]
 """The type of each column: `double`, `bool` or `string`."""
 Timed = tuple[int, Row]
+COLUMNS_MAX = 2000
+"""One odd request must not give all later versions as many columns as it has names."""
 EXACT_MAX = 1 << 53
 """Whole numbers beyond this are no doubles: they are texts."""
 
@@ -44,7 +46,7 @@ def types_of(schema: pa.Schema) -> Schema:
 
 
 def schema_of(rows: Iterable[Timed], trained: Mapping[str, str]) -> Schema:
-    """The columns of the first rows, each of the type that most of its values have.
+    """The columns of the first rows, each of the type that most of its values have, `COLUMNS_MAX` at most.
 
     One of which all are null has the type that it had when the model was trained, or is of texts.
     """
@@ -54,11 +56,16 @@ def schema_of(rows: Iterable[Timed], trained: Mapping[str, str]) -> Schema:
             counted = kinds.setdefault(name, Counter())
             if value is not None:
                 counted[_kind(value)] += 1
-    return {
+    found = {
         name: counted.most_common(1)[0][0] if counted else trained.get(name, TEXT)
         for name, counted in kinds.items()
         if name not in (TIME, OTHER)
     }
+    if len(found) > COLUMNS_MAX:
+        often = sorted(found, key=lambda name: (name not in trained, -kinds[name].total()))
+        kept = set(often[:COLUMNS_MAX])
+        found = {name: kind for name, kind in found.items() if name in kept}
+    return found
 
 
 def _kind(value: Any) -> str:

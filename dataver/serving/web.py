@@ -6,6 +6,7 @@ A body is taken as the application reads it, and goes nowhere before the answer 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, MutableMapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -68,7 +69,16 @@ class _Input:
         return (self._took(line) for line in self._file)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)
+        """What only some servers' files have; of these two reads as well, as text wrappers call them."""
+        found = getattr(self._file, name)
+        if name == "read1":
+            return lambda *size: self._took(found(*size))
+        return partial(self._read_into, found) if name == "readinto" else found
+
+    def _read_into(self, read: Callable[[Any], int | None], buffer: Any) -> int | None:
+        count = read(buffer)
+        self._took(bytes(memoryview(buffer).cast("B")[: count or 0]))
+        return count
 
     def _took(self, data: bytes) -> bytes:
         self._body.add(data)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Container, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from threading import Event
 
 from dataver.config import default_jobs
 from dataver.errors import BadInputError, NotPermittedError, PathNotFoundError, StoreError
@@ -126,12 +128,23 @@ def _walk(top: bytes, expected: Container[bytes]) -> Iterator[bytes]:
             if entry.is_dir(follow_symlinks=False):
                 folders.append((path, here))
                 continue
-            if entry.is_symlink() and path not in expected and entry.is_dir():
-                target = entry.stat()
-                if (target.st_dev, target.st_ino) not in here:
+            if entry.is_symlink() and path not in expected:
+                target = _target(os.path.join(top, path))
+                if target and stat.S_ISDIR(target.st_mode) and (target.st_dev, target.st_ino) not in here:
                     folders.append((path, here))
                     continue
             yield path
+
+
+def _target(place: bytes) -> os.stat_result | None:
+    """What a symlink leads to; None where it leads nowhere, or round in circles."""
+    with _readable(place):
+        try:
+            return os.stat(place)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP) and os.path.islink(place):
+                return None
+            raise
 
 
 def _changed(
@@ -144,22 +157,25 @@ def _changed(
 ) -> tuple[list[ChangedFile], int]:
     """Those that are there and are not what they should be, and how many bytes were read."""
     work = [(path, entry) for path, entry in sorted(expected.items()) if path in there]
-    changed, size_bytes = [], 0
+    changed, size_bytes, over = [], 0, Event()
     progress.begin("comparing files", len(work), sum(entry.size for _, entry in work))
     try:
         with ThreadPoolExecutor(jobs or default_jobs()) as pool:
-            found = in_order(pool, lambda item: _fault(wanted, top, *item), work, FILES_IN_FLIGHT)
-            for (path, entry), (fault, read) in zip(work, found, strict=True):
-                size_bytes += read
-                if fault:
-                    changed.append(ChangedFile(os.fsdecode(path), fault))
-                progress.advance(1, entry.size)
+            try:
+                found = in_order(pool, lambda item: _fault(wanted, top, *item, over), work, FILES_IN_FLIGHT)
+                for (path, entry), (fault, read) in zip(work, found, strict=True):
+                    size_bytes += read
+                    if fault:
+                        changed.append(ChangedFile(os.fsdecode(path), fault))
+                    progress.advance(1, entry.size)
+            finally:
+                over.set()  # Where it ends early, nobody waits for the large files that are being read.
     finally:
         progress.end()
     return changed, size_bytes
 
 
-def _fault(wanted: Wanted, top: bytes, path: bytes, entry: Entry) -> tuple[str, int]:
+def _fault(wanted: Wanted, top: bytes, path: bytes, entry: Entry, over: Event) -> tuple[str, int]:
     """What is wrong with one file, empty where nothing is; and how many bytes of it were read."""
     place = os.path.join(top, path)
     if entry.kind == SYMLINK:
@@ -171,12 +187,14 @@ def _fault(wanted: Wanted, top: bytes, path: bytes, entry: Entry) -> tuple[str, 
             return "it is no symlink", 0
         entry = led_to
     with _readable(place):
-        found = os.stat(place)
+        found = _target(place)
+        if found is None:
+            return "it is a symlink that leads nowhere", 0
         if not stat.S_ISREG(found.st_mode):
             return "it is no file", 0
         if found.st_size != entry.size:
             return f"it has {found.st_size:,} bytes, not {entry.size:,}", 0
-        digest, size = _digest(place)
+        digest, size = _digest(place, over)
     return "" if digest == entry.digest else "its bytes are others", size
 
 
@@ -188,11 +206,14 @@ def _led_to(wanted: Wanted, link: Entry) -> Entry | None:
     return None
 
 
-def _digest(place: bytes) -> tuple[bytes, int]:
+def _digest(place: bytes, over: Event | None = None) -> tuple[bytes, int]:
+    """The digest of a file, and how large it is. `CancelledError` once nobody wants to know any more."""
     hasher, size = FileHasher(), 0
     block = memoryview(bytearray(BLOCK_BYTES))
     with open(place, "rb", buffering=0) as file:
         while count := file.readinto(block):
+            if over is not None and over.is_set():
+                raise CancelledError
             hasher.update(block[:count])
             size += count
     return hasher.digest(), size

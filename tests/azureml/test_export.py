@@ -149,6 +149,18 @@ def test_one_file(repository: Repository, container: str, arm: Stub, run: Run) -
     assert "2 files" in run("export", "azureml", "iris", "--type", "uri_file", code=2)
 
 
+def test_one_file_of_an_odd_name(
+    repository: Repository, container: str, arm: Stub, run: Run, tmp_path: Path
+) -> None:
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    (folder / "a b#%41?.csv").touch()
+    repository.commit("odd", folder)
+    asked = ["export", "azureml", "odd", "--type", "uri_file", "--to", f"az://{container}/x"]
+    assert run(*asked)["path"].endswith("/a%20b%23%2541%3F.csv")
+    assert run(*asked, "--datastore", "blobs", "--name", "b")["path"].endswith("/a b#%41?.csv")
+
+
 def test_a_table(
     repository: Repository, container: str, blobs: Any, arm: Stub, run: Run, tmp_path: Path
 ) -> None:
@@ -349,7 +361,7 @@ def test_a_folder_for_az_ml_to_upload(kind: str, repository: Repository, run: Ru
 def test_hostile_texts_stay_texts(repository: Repository, tmp_path: Path) -> None:
     from azure.ai.ml import load_data
 
-    message = 'a: "b"\n- c # \\ \x1b ü'
+    message = 'a: "b"\n- c # \\ \x1b ü \N{GRINNING FACE}'
     repository.commit("iris", tmp_path / "data", message=message, allow_empty=True)
     asset = asset_of(repository.version("iris"), "uri_folder", "azureml://datastores/a/paths/b", "x", "1.0")
     (tmp_path / "a.yml").write_bytes(asset.to_yaml())

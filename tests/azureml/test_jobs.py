@@ -20,7 +20,7 @@ from dataver.repository import Repository
 
 Run = Callable[..., Any]
 PROJECT = Path(__file__).parents[2]
-NAME = 'a "b": {c} # \\'
+NAME = 'a "b": {c} # \\ \x7f \x85 \N{GRINNING FACE}'
 
 
 @pytest.fixture
@@ -106,8 +106,9 @@ def test_names_and_commands_stay_what_they_are(id: str, run: Run) -> None:
     run("azureml", "pipeline", "iris", "--name", NAME, "--command", command, "-o", "pipeline.yml")
     loaded = load_job("pipeline.yml")
     assert loaded.display_name == NAME
-    assert loaded.jobs["train"].component.command.endswith(f"&& {command}")
-    assert "one line" in run("azureml", "component", "iris", "--command", "a\nb", code=2)
+    assert loaded.jobs["train"].component.command.endswith(f"exit $?; {command}")
+    for line in ("a\nb", "a\rb: c", "a\x85b", "a\u2028b", "a\x1bb", " "):
+        assert "one line" in run("azureml", "component", "iris", "--command", line, code=2)
 
 
 def test_without_a_file_it_is_printed(id: str, run: Run) -> None:
@@ -140,7 +141,7 @@ def test_a_job_trains_on_the_right_bytes_alone(
     dataset = "one" if kind == "uri_file" else "iris"
     done = run("export", "azureml", dataset, "--type", kind, "--to", str(tmp_path / "out"), "--yaml", "a.yml")
     listed = Path(done["url"]) / ".dataver.json"
-    line = "echo trained > ${{outputs.model}}"
+    line = "false && true; true || false; echo trained > ${{outputs.model}} || true"
     run(
         "azureml", "component", dataset, "--type", kind, "--command", line, "-o", "train.yml",
         *(["--manifest", "azureml://x"] if kind == "uri_file" else []),
@@ -237,6 +238,9 @@ def test_none_is_written_where_one_pins_nothing(repository: Repository, run: Run
         ('"iris@{old}"', '"iris@{new}"'),
         ("dataver://iris@{old}/a.csv", "dataver://iris@{new}/a.csv"),
         ("iris@{old:.8} azureml:iris:7", "iris@{new:.8} azureml:iris:2"),
+        ("iris@{old:.8} exports/iris/{old}/", "iris@{new:.8} exports/iris/{new}/"),
+        ("iris@{old:.8} x/0{old} x/{old}0", "iris@{new:.8} x/0{old} x/{old}0"),
+        ("iris@{old:.8} x/{old:.8}/", "iris@{new:.8} x/{old:.8}/"),
         ("iris@{old} azureml:iris@latest", "iris@{new} azureml:iris@latest"),
         ("iris@{old} azureml:my-iris:7", "iris@{new} azureml:my-iris:7"),
         ("iris@{old:.7} my-iris@{old} a/iris@{old} iris@{old}0", None),

@@ -112,6 +112,28 @@ def test_endpoints_are_shown_without_credentials(
     assert setting.endpoint_of(exporter) == endpoint
 
 
+@pytest.mark.parametrize(
+    ("exporter", "variable", "value"),
+    [
+        ("otlp", "OTEL_EXPORTER_OTLP_ENDPOINT", "http://[me:secret"),
+        (
+            "azuremonitor",
+            setting.CONNECTION_VARIABLE,
+            "InstrumentationKey=x;IngestionEndpoint=http://[me:secret",
+        ),
+    ],
+)
+def test_an_endpoint_that_is_no_url_is_told(
+    exporter: str, variable: str, value: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATAVER_TELEMETRY", exporter)
+    monkeypatch.setenv(variable, value)
+    result = run("telemetry", "check")
+    assert result.exit_code == 2
+    assert "no URL" in result.stderr
+    assert "secret" not in result.stderr
+
+
 def test_the_workbook_is_printed_alone(run: Run) -> None:
     assert run("telemetry", "queries", "--workbook", "--json").exit_code == 2
     assert run("telemetry", "queries", "bytes-saved", "--workbook").exit_code == 2

@@ -89,6 +89,19 @@ def test_no_repository_is_needed_where_the_id_is_whole(
     assert "no repository" in result.stderr
 
 
+def test_a_list_that_came_with_the_data_gives_them_no_name(
+    elsewhere: str, mount: Path, document: Document, ok: Callable[..., str], run: Run
+) -> None:
+    place = mount / ".dataver.json"
+    listed = json.loads(place.read_text())
+    place.write_text(json.dumps({**listed, "dataset": "others", "version": "v9"}))
+    ref = f"iris@{elsewhere}"
+    assert document("verify", ref, "--at", str(mount))["ref"] == ref
+    assert ok("verify", ref, "--at", str(mount)).endswith(f"every byte as in {ref}\n")
+    first_file(mount).unlink()
+    assert f"is not {ref}: 1 missing" in run("verify", ref, "--at", str(mount)).stderr
+
+
 def test_a_list_that_somebody_chose_may_be_named(
     elsewhere: str, mount: Path, document: Document, run: Run
 ) -> None:

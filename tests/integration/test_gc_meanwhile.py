@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dataver.chunk_index import MapsObjects
-from dataver.errors import DamagedError, RefNotFoundError
+from dataver.errors import DamagedError, ErasedError, RefNotFoundError
 from dataver.format.operations import ConfigSet, Operation
 from dataver.gc import collect
 from dataver.keys import pack_key
@@ -35,6 +35,10 @@ class _Once(Wrapper):
     def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[View]:
         self._before("get_ranges")
         return self.inner.get_ranges(key, ranges)
+
+    def get_suffix(self, key: str, length: int) -> tuple[View, int]:
+        self._before("get_suffix")
+        return self.inner.get_suffix(key, length)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         self._before(f"list {prefix}")
@@ -81,6 +85,18 @@ def test_a_trace_that_misses_what_nobody_collected_ends(repository: Repository) 
     repository.session.store.delete(pack_key(place.pack))
     with pytest.raises(DamagedError):
         collect(open_repository(repository.url).session, yes=True, grace_s=0)
+
+
+@pytest.mark.parametrize("when", ["get_suffix", "get_ranges", "list "])
+@pytest.mark.parametrize("yes", [True, False])
+def test_an_erasure_begins_again(repository: Repository, when: str, yes: bool) -> None:
+    report = seen_through(repository, when).erase("d@main", "file", reason="asked", yes=yes)
+    assert report.done is yes
+    again = open_repository(repository.url)
+    assert again.verify(deep=True).ok
+    if yes:
+        with pytest.raises(ErasedError):
+            again.version("d@main").read("file")
 
 
 def test_a_verification_begins_again(repository: Repository) -> None:

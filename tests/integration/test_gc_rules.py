@@ -14,10 +14,10 @@ from dataver.digest import Digest
 from dataver.errors import ConflictError, DamagedError, NotPermittedError, RefNotFoundError, StoreError
 from dataver.format.operations import BRANCH, ConfigSet, GcMark, GcSweep, RefDelete
 from dataver.gc import collect, restore
+from dataver.gc.entries import ATTEMPTS_MAX
 from dataver.gc.holds import holds
 from dataver.gc.live import Live, PackUse
 from dataver.gc.repack import DEAD_BYTES_MIN, worth_rewriting
-from dataver.gc.run import ATTEMPTS_MAX
 from dataver.hashing import blake3_digest
 from dataver.keys import HINT_KEY, LOG_PREFIX, PACK_PREFIX, SEGMENT_PREFIX, pack_key
 from dataver.packs import FRAME_BYTES_TARGET
@@ -169,6 +169,7 @@ def test_a_report_is_a_document(repository: Repository, commit: Callable[..., st
     assert set(document) == {
         *("done", "marked", "marked_bytes", "swept", "bytes", "waiting", "waiting_bytes", "spared"),
         *("versions", "kept_by", "rewritten", "partly_dead_bytes", "undeleted", "unknown"),
+        *("leftovers", "leftover_bytes"),
     }
 
 

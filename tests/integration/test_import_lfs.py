@@ -15,6 +15,7 @@ from dataver.errors import BadInputError, ConflictError, DamagedError, PathNotFo
 from dataver.integrations.importing.from_dvc import Asked
 from dataver.integrations.importing.lfs import EXTENDED, import_git_lfs, pointer
 from dataver.integrations.importing.report import Report
+from dataver.outcome import make_label
 from dataver.repository import Repository
 from tests.integration.test_docs import Step, run, section
 
@@ -179,6 +180,115 @@ def test_again_goes_on_where_history_grew(photos: Photos, repository: Repository
     assert ([made.version for made in report.versions], report.known) == (["v3"], 2)
     assert take(repository, photos).versions == []
     assert [info.tags for info in repository.log("my-photos")] == [["t2"], ["t1"], ["t0"]]
+
+
+def test_a_version_has_the_files_of_its_commit_where_history_was_written_anew(
+    photos: Photos, repository: Repository
+) -> None:
+    photos.put("1.png", b"1")
+    photos.commit("one")
+    photos.put("2.png", b"2")
+    photos.commit("two")
+    take(repository, photos)
+    photos.git("reset", "-q", "--hard", "HEAD~1")
+    photos.put("3.png", b"3")
+    commit = photos.commit("another two")
+    assert [made.version for made in take(repository, photos, dry_run=True).versions] == [None]
+    assert [made.version for made in take(repository, photos).versions] == ["v3"]
+    assert repository.show("my-photos").meta["git.commit"] == commit
+    assert contents(repository, "my-photos") == {"1.png": b"1", "3.png": b"3"}
+    photos.git("commit", "-q", "--amend", "-m", "with other words")
+    assert [made.created for made in take(repository, photos).versions] == [False]
+    assert take(repository, photos, revision="HEAD~1").versions == []
+
+
+def test_what_was_committed_by_hand_is_not_mixed_with_what_is_imported(
+    photos: Photos, repository: Repository, tmp_path: Path
+) -> None:
+    photos.put("1.png", b"1")
+    photos.commit("one")
+    take(repository, photos)
+    by_hand = tmp_path / "by hand"
+    by_hand.mkdir()
+    (by_hand / "notes.txt").write_text("by hand")
+    repository.commit("my-photos", by_hand, add=True)
+    assert take(repository, photos).versions == []
+    photos.put("2.png", b"2")
+    photos.commit("two")
+    for dry_run in (True, False):
+        with pytest.raises(ConflictError, match="not imported from these commits"):
+            take(repository, photos, dry_run=dry_run)
+    assert set(contents(repository, "my-photos")) == {"1.png", "notes.txt"}
+    assert [made.version for made in take(repository, photos, branch="git").versions] == [None, None]
+
+
+def test_another_import_meanwhile_is_told(
+    photos: Photos, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a tag of the second commit would be at the version of the third, which the head is by then."""
+    photos.put("1.png", b"1")
+    photos.commit("one")
+    take(repository, photos)
+    for number in (2, 3):
+        photos.put(f"{number}.png", b"%d" % number)
+        photos.commit(str(number), f"t{number}")
+
+    def between(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.undo()
+        take(dataver.open(repository.url), photos)
+        return make_label(*arguments, **options)
+
+    monkeypatch.setattr("dataver.integrations.importing.importer.make_label", between)
+    with pytest.raises(ConflictError, match="perhaps by another import"):
+        take(repository, photos)
+    assert take(repository, photos).known == 3
+    assert [info.tags for info in repository.log("my-photos")] == [["t3"], ["t2"], []]
+
+
+def test_what_chooses_nothing_is_told(photos: Photos, repository: Repository) -> None:
+    photos.write("labels.csv", b"1,cat\n")
+    photos.commit("before git-lfs")
+    with pytest.raises(PathNotFoundError, match="no file of git-lfs"):
+        take(repository, photos)
+    assert len(take(repository, photos, all_files=True, dataset="all").versions) == 1
+    photos.put("1.png", b"1")
+    photos.commit("one")
+    with pytest.raises(PathNotFoundError, match="is in other in these commits"):
+        take(repository, photos, "other")
+    photos.write("labels.csv", b"2,dog\n")
+    photos.commit("git's own")
+    assert take(repository, photos, revision="HEAD~1..").versions == []  # It is there, and did not change.
+
+
+def test_what_was_left_out_before_is_told(photos: Photos, repository: Repository) -> None:
+    for number in range(3):
+        photos.put("1.png", b"%d" % number)
+        photos.commit(str(number))
+    assert take(repository, photos, revision="HEAD~1..").passed_over == 0
+    report = take(repository, photos)
+    assert (report.versions, report.known, report.passed_over) == ([], 1, 2)
+    assert take(repository, photos, dataset="all").passed_over == 0
+
+
+def test_a_change_meanwhile_is_told(
+    photos: Photos, repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos.put("1.png", b"1")
+    photos.commit("one")
+    take(repository, photos)
+    photos.put("2.png", b"2")
+    photos.commit("two")
+    by_hand = tmp_path / "by hand"
+    by_hand.mkdir()
+    (by_hand / "notes.txt").write_text("by hand")
+
+    def between(*arguments: Any, **options: Any) -> Any:
+        repository.commit("my-photos", by_hand, add=True)
+        return make_label(*arguments, **options)
+
+    monkeypatch.setattr("dataver.integrations.importing.importer.make_label", between)
+    with pytest.raises(ConflictError, match=r"while commit .* was imported: v3 has that change too"):
+        take(repository, photos)
 
 
 def test_only_a_range(photos: Photos, repository: Repository) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
 import multiprocessing
@@ -21,14 +22,16 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
+import numpy
 import pytest
 
 import dataver
 from dataver.errors import NotFoundError
 from dataver.repository import Repository
 from dataver.serving import Capture
+from dataver.serving.committer import BUSY, Committer
 from dataver.serving.committing import commit_waiting
-from dataver.serving.spool import waiting
+from dataver.serving.spool import LOCK, Spool, held, is_free, waiting
 
 WAIT_S = 60
 BODY = json.dumps({"dataframe_records": [{"age": 41, "country": "DE"}]}).encode()
@@ -127,14 +130,50 @@ def test_a_wsgi_server_is_captured(repository: Repository, serve: Callable[[Any]
     assert (served.rows, served.dropped) == (2, {"too long": 1, "not understood": 1})
     first, second = rows_of(repository)
     assert (first["age"], first["country"], first["other"]) == (41.0, "DE", None)
-    assert (second["age"], second["country"]) == (None, "FR")
-    assert json.loads(second["other"]) == {"age": "7"}
+    assert (second["age"], second["country"], second["other"]) == (7.0, "FR", None)
     shown = repository.show("served")
     assert shown.message.endswith("not captured: too long 1, not understood 1")
     assert (shown.meta["served.rows"], shown.meta["served.dropped"]) == ("2", "2")
     assert shown.meta["served.model"] == "model:churn@v1"
     (path,) = [str(entry.path) for entry in repository.version("served").files()]
     assert path.startswith(f"date={first['served_time']:%Y-%m-%d}/hour={first['served_time']:%H}/")
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda file: file.read(),
+        lambda file: b"".join(iter(lambda: file.read1(7), b"")),
+        b"".join,
+        lambda file: b"".join(file.readlines()),
+        lambda file: b"".join(iter(file.readline, b"")),
+        lambda file: io.TextIOWrapper(file, newline="").read().encode(),
+        lambda file: io.BufferedReader(file).read(),
+    ],
+    ids=["read", "read1", "lines", "readlines", "readline", "text", "buffered"],
+)
+def test_a_body_is_captured_however_it_is_read(repository: Repository, read: Callable[[Any], bytes]) -> None:
+    capture = Capture("served", repo=repository.url)
+    seen = []
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        seen.append(read(environ["wsgi.input"]))
+        start_response("200 OK", [])
+        return [b""]
+
+    body = b"a,b\n" + b"1,x\n2,y\n" * 20
+    answer: Any = capture.wsgi(app)(
+        {
+            "REQUEST_METHOD": "POST", "PATH_INFO": "/invocations", "CONTENT_TYPE": "text/csv",
+            "wsgi.input": io.BytesIO(body),
+        },
+        lambda *_: None,
+    )  # fmt: skip
+    assert list(answer) == [b""]
+    answer.close()
+    assert seen == [body]
+    capture.close()
+    assert capture.counts.rows == 40
 
 
 def test_an_asgi_application_is_captured(repository: Repository) -> None:
@@ -259,6 +298,30 @@ def test_a_commit_that_cannot_be_started_is_told_and_rows_wait(
     assert (served.rows, served.dropped) == (2, {})
 
 
+def test_no_request_keeps_others_from_being_committed(repository: Repository) -> None:
+    capture = Capture("served", repo=repository.url)
+    for body in (b'{"a": "\\ud800"}', b'{"\\udfff": 1}', b'{"a": ["\\ud800"]}', b'{"a": "x"}'):
+        capture.body("application/json", body)
+    capture.rows([{"a": numpy.array([1, 2])}])
+    capture.rows([{"a": {(1, 2): 3}}])
+    served = capture.commit()
+    assert served is not None
+    assert (served.rows, served.dropped) == (5, {"not understood": 1})
+    assert [row["a"] for row in rows_of(repository)] == ["?", None, '["?"]', "x", "[1, 2]"]
+
+
+def test_what_cannot_be_written_is_counted_and_told(
+    repository: Repository, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "served").write_text("a file where the folder is to be")
+    capture = Capture("served", repo=repository.url)
+    with caplog.at_level(logging.WARNING, "dataver.serving"):
+        capture.rows([{"a": 1}])
+        capture.close()
+    assert capture.counts.dropped == {"cannot be written": 1}
+    assert f"cannot be written to {capture.folder}" in caplog.text
+
+
 def test_a_share_of_requests_is_taken(repository: Repository) -> None:
     capture = Capture("served", repo=repository.url, fraction=0.25, queue_max=10_000)
     for number in range(4000):
@@ -282,6 +345,41 @@ def test_a_window_that_is_full_is_committed_by_itself(repository: Repository) ->
     capture.commit()
     assert sorted(row["a"] for row in rows_of(repository)) == list(map(float, range(10)))
     assert not waiting(capture.folder)
+
+
+def test_workers_start_no_process_after_the_other_while_one_commits(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("dataver.serving.committer.RETRY_S", 3600.0)
+    monkeypatch.setattr("dataver.serving.committer.GATHER_S", 0.0)
+    spool = Spool(str(tmp_path / "spool"), {}, 0, 1, 1 << 20)
+    for _ in range(2):
+        spool.add(1, [{"a": 1}], {})
+    document: dict[str, Any] = {
+        "url": repository.url, "dataset": "served", "folder": spool.folder, "author": None,
+        "storage_options": {},
+    }  # fmt: skip
+    started = tmp_path / "started"
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho x >> "{started}"\n"{sys.executable}" "$@"\necho $? >> "{started}"\n'
+                      f'exit $(tail -n 1 "{started}")\n')  # fmt: skip
+    python.chmod(0o700)
+    committer = Committer(spool, document, str(python))
+
+    def tick() -> bool:
+        committer.tick(time.time())
+        return started.exists() and started.read_text().count("\n") > 1
+
+    with held(os.path.join(spool.folder, LOCK), make=True) as ours:
+        assert ours
+        until(tick)
+        deadline = time.monotonic() + 1
+        while time.monotonic() < deadline:
+            tick()
+    assert started.read_text() == f"x\n{BUSY}\n"
+    assert not caplog.records
+    committer.close()
+    spool.close()
 
 
 def ask_some(capture: Capture, worker: int) -> None:
@@ -336,6 +434,36 @@ def test_rows_of_a_killed_server_are_committed_by_the_next_one(repository: Repos
     until(lambda: len(rows_of(repository)) == 10)
     capture.commit()
     assert sorted(row["a"] for row in rows_of(repository)) == list(map(float, range(-1, 10)))
+
+
+def test_rows_of_a_killed_server_do_not_wait_for_its_children(repository: Repository) -> None:
+    code = (
+        "import os, sys, time\n"
+        "from dataver.serving import Capture\n"
+        "capture = Capture('served', repo=sys.argv[1], window=1000)\n"
+        "capture.rows([{'a': 1}])\n"
+        "while capture.counts.rows < 1: time.sleep(0.01)\n"
+        "if os.fork() == 0:\n"
+        "    print('child', os.getpid(), flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    server = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", code, repository.url], stdout=subprocess.PIPE
+    )
+    assert server.stdout is not None
+    child = int(server.stdout.readline().split()[1])
+    try:
+        folder = Capture("served", repo=repository.url).folder
+        (file,) = waiting(folder)
+        assert not is_free(file.path)  # The child has it open no more, and it is the server's still.
+        os.kill(server.pid, signal.SIGKILL)
+        server.wait()
+        served = commit_waiting(repository, "served", folder)
+        assert served is not None
+        assert served.rows == 1
+    finally:
+        os.kill(child, signal.SIGKILL)
+        server.stdout.close()
 
 
 def test_what_is_committed_twice_is_there_once(repository: Repository, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from uuid import uuid4
 
@@ -186,6 +188,44 @@ def test_a_file_of_a_web_server(repository: Repository, tmp_path: Path) -> None:
         write(tmp_path / "web" / "train.csv", "others\n")
         assert take(run_id, "--data", f"http://127.0.0.1:{port}")["known"] == 1
     assert repository.version("train.csv").sources[0].url == url
+
+
+class ByQuery(BaseHTTPRequestHandler):
+    """Answers with what the query says, as a server does that has one place for all downloads."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        body = f"x\n{self.path}\n".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(b"" if self.command == "HEAD" else body)
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the name that it has there
+        pass
+
+
+def test_files_that_differ_in_the_query_alone_are_two(repository: Repository) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), ByQuery)
+    threading.Thread(target=server.serve_forever).start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}"
+        runs = [a_run(f"{url}/get?file={name}", value=value) for name, value in (("a", 1.0), ("b", 2.0))]
+        document = take(*runs, "--data", url)
+        outside = take(a_run(f"{url}/data/%2e%2e/get", value=3.0), "--data", f"{url}/data")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert [one["inputs"] for one in document["runs"]] == [["get@v1"], ["get@v2"]]
+    for number, name in enumerate("ab", 1):
+        version = repository.version(f"get@v{number}")
+        assert [version.read(file.path) for file in version.files()] == [f"x\n/get?file={name}\n".encode()]
+    assert outside["versions"] == []
+    assert "has a part '..'" in outside["unversioned"][0]["reason"]
 
 
 def test_inputs_that_are_versions_are_taken_as_they_are(

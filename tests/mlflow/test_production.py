@@ -64,6 +64,14 @@ def ask(url: str, rows: list[list[float]]) -> list[int]:
         return predictions
 
 
+def wait_for_rows(capture: Capture, rows: int) -> None:
+    """A request is captured when its answer is sent, of which the client may know sooner."""
+    deadline = time.monotonic() + ANSWER_S
+    while capture.counts.rows < rows:
+        assert time.monotonic() < deadline, capture.counts
+        time.sleep(0.02)
+
+
 def flowers(repository: Repository, grown: float) -> list[list[float]]:
     """The irises that the model was trained on, with sepals that much longer."""
     rows = repository.version("iris@v1").to_arrow().to_pylist()
@@ -121,6 +129,7 @@ def test_what_is_asked_behind_a_proxy_is_compared_with_what_was_learned(
         url = proxy(capture.wsgi(forward(f"http://127.0.0.1:{port}")))
         usual = ask(url, flowers(repository, 0))
         assert len(usual) == 150
+        wait_for_rows(capture, 150)
         served = capture.commit()
         assert served is not None
         assert (served.rows, served.dropped) == (150, {})
@@ -130,6 +139,7 @@ def test_what_is_asked_behind_a_proxy_is_compared_with_what_was_learned(
         assert (report["model"], report["baseline"]["ref"]) == ("model:irism@v1", "iris@v1")
         assert report["left_out"] == ["id", "species", "served_time", "other"]
         ask(url, flowers(repository, 3))
+        wait_for_rows(capture, 300)
         capture.commit()
     message = tmp_path / "drift.md"
     told = dataver_program(

@@ -47,7 +47,10 @@ def test_the_engine_reads_every_row(
     data = tmp_path / "data"
     (data / "part two").mkdir(parents=True)
     write(data / f"a.{suffix}", {name: values[:60] for name, values in ROWS.items()})
-    write(data / "part two" / f"b'c.{suffix}", {name: values[60:] for name, values in ROWS.items()})
+    write(
+        data / "part two" / f"b'c é\N{GRINNING FACE}.{suffix}",
+        {name: values[60:] for name, values in ROWS.items()},
+    )
     (data / "README.txt").write_text("not a table")
     repository = dataver.init(tmp_path / "repository")
     repository.commit("iris", data)

@@ -155,13 +155,25 @@ def test_odd_names_and_columns(world: World) -> None:
     world.repository.commit("odd", odd)
     dataset, document = checked_out(world, "odd")
     (found,) = document["recordSet"]
-    assert found["description"].endswith("no type for: s (struct<x: int64>)")
+    assert found["description"].endswith("cannot have: s (struct<x: int64>)")
     names = {each["@id"]: each["name"] for each in found["field"]}
     assert list(names.values()) == ["a/b c%", "größe", "d", "n"]
     records = [
         {names[key]: plain(value) for key, value in each.items()} for each in dataset.records(found["@id"])
     ]
     assert records == world.repository.version("odd").to_arrow("a b").drop_columns("s").to_pylist()
+
+
+def test_columns_that_no_name_tells_apart_are_left_out(world: World) -> None:
+    columns = [pa.array([number]) for number in range(4)]
+    odd = world.folder / "odd"
+    odd.mkdir()
+    pq.write_table(pa.Table.from_arrays(columns, ["a", "", "twice", "twice"]), odd / "t.parquet")
+    world.repository.commit("odd", odd)
+    _, document = checked_out(world, "odd")
+    (found,) = document["recordSet"]
+    assert found["description"].endswith("cannot have:  (int64), twice (int64), twice (int64)")
+    assert [each["name"] for each in found["field"]] == ["a"]
 
 
 @pytest.mark.parametrize(

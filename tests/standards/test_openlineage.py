@@ -137,7 +137,9 @@ def test_into_a_file_and_to_a_url(world: World, receiver: Receiver) -> None:
     assert [own(event) for _, event in receiver.received] == list(map(json.loads, printed.splitlines()))
     program("export", "openlineage", "iris@v1", "--to", f"{receiver.url}/custom/place")
     assert receiver.received[-1][0] == "/custom/place"
-    assert receiver.keys == [""] * 3
+    program("export", "openlineage", "iris@v1", "--to", f"{receiver.url}/?code=a&b=c")
+    assert receiver.received[-1][0] == "/api/v1/lineage?code=a&b=c"
+    assert receiver.keys == [""] * 4
 
 
 def test_what_is_named(world: World) -> None:
@@ -154,7 +156,11 @@ def test_names_are_as_they_were_then(world: World) -> None:
 
 def test_a_receiver_that_refuses_is_told(world: World, receiver: Receiver) -> None:
     receiver.status = 403
-    assert "were not delivered" in program("export", "openlineage", "iris@v1", "--to", receiver.url, code=7)
+    url = receiver.url.replace("://", f"://me:{CANARY}@")
+    for there in (receiver.url, f"{url}/place?code={CANARY}", f"http://me:{CANARY}@127.0.0.1:1/?a={CANARY}"):
+        said = program("export", "openlineage", "iris@v1", "--to", there, code=7)
+        assert "were not delivered" in said
+        assert CANARY not in said
 
 
 def test_the_same_events_always_and_no_secret(

@@ -51,6 +51,8 @@ def live(place: Path, environment: Mapping[str, str]) -> None:
     run("ls", "iris@v1")
     run("ls", "iris@v1")
     run("ls", "iris@v9", code=3)
+    for verb in (["ls"], ["verify"], ["merge"], ["export", "cyclonedx"], ["prune", "--keep-last", "1"]):
+        run(*verb, f"{CANARY}/model.csv", code=3)
     run("cat", "iris@v1", f"{CANARY}.csv")
     run("checkout", "iris@v1", f"{CANARY}/out")
     run("checkout", "iris@v1", f"data/{CANARY}.csv", code=6)

@@ -95,5 +95,5 @@ def test_a_hook_that_fails_fails_no_commit(repository: Repository) -> None:
             raise RuntimeError("no")
 
     events.register(Failing())
-    with pytest.warns(UserWarning, match="failed at version_committed: no"):
+    with pytest.warns(UserWarning, match=r"Failing, failed at version_committed: no"):
         assert repository.commit("iris", "data").created

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,11 @@ def test_what_invocations_take_are_rows(document: object) -> None:
 
 
 def test_other_bodies_are_rows_too() -> None:
-    assert parse("text/csv", b"age,country\r\n41,DE\r\n") == [{"age": "41", "country": "DE"}]
+    assert parse("text/csv", b"age,country\r\n41,DE\r\n\r\n") == [{"age": 41, "country": "DE"}]
+    assert parse("text/csv", b"a,b,c,d,e,f\n-1.50,1e3,007,,True,12 x") == [
+        {"a": -1.5, "b": 1000.0, "c": "007", "d": None, "e": True, "f": "12 x"}
+    ]
+    assert parse("text/csv", b"") == parse("text/csv", b"age,country\n") == []
     assert parse("application/vnd.x+json", b'{"age": 41}') == [{"age": 41}]
     assert parse(JSON, b'{"instances": [[1, 2], [3, 4]]}') == [{"0": 1, "1": 2}, {"0": 3, "1": 4}]
     assert parse(JSON, b'{"instances": [1, 2]}', ["x"]) == [{"x": 1}, {"x": 2}]
@@ -60,6 +65,8 @@ def test_other_bodies_are_rows_too() -> None:
         (JSON, b'{"inputs": {}}'),
         (JSON, b'{"dataframe_split": {"columns": ["a"], "data": [[1, 2]]}}'),
         (JSON, b"[" * 100_000),
+        ("text/csv", b"a,b\n1,2,3\n"),
+        ("text/csv", b"a,b\n1\n"),
         ("image/png", b"{}"),
         ("", b"{}"),
     ],
@@ -107,6 +114,17 @@ def test_columns_have_the_type_of_most_values_and_nothing_is_lost() -> None:
     assert {name: kind for name, kind in types_of(table.schema).items() if name in schema} == schema
 
 
+def test_one_request_of_many_columns_does_not_make_them_all() -> None:
+    odd = {f"odd{number}": number for number in range(3000)}
+    schema = schema_of(enumerate([odd, {"age": 1, "rare": None}, {"age": 2}]), {"rare": "double"})
+    assert len(schema) == 2000
+    assert (schema["age"], schema["rare"]) == ("double", "double")
+    row = table_of([(0, odd)], schema).to_pylist()[0]
+    assert sorted(
+        {**json.loads(row["other"]), **{name: row[name] for name in odd if name in schema}}
+    ) == sorted(odd)
+
+
 def test_types_of_a_models_data() -> None:
     schema = pa.schema(
         [
@@ -130,6 +148,32 @@ def test_columns_are_left_out_or_hashed() -> None:
     other = make_privacy([], [], ["user"], b"K" * 100).kept({"user": "ada", "age": None})
     assert other["user"] != first["user"]
     assert kept({"user": None}) == {"user": None}
+
+
+def test_what_is_left_out_is_so_inside_of_values_too() -> None:
+    kept = make_privacy([], ["name"], ["user"], "k" * 16).kept
+    person = {"name": "Ada", "user": "ada", "age": 41}
+    found = kept({"person": person, "all": [person, {"of": (person,)}]})
+    assert "ada" not in json.dumps(found).lower()
+    assert found["person"]["age"] == found["all"][1]["of"][0]["age"] == 41
+    assert found["person"]["user"] == found["all"][0]["user"] == kept({"user": "ada"})["user"]
+
+
+def test_columns_without_names_are_not_taken_where_names_are_to_be_left_out() -> None:
+    (row,) = as_rows([["Ada", 41]])
+    with pytest.raises(NotUnderstoodError, match="no names"):
+        make_privacy([], ["name"], [], None).kept(row)
+    assert make_privacy([], ["0"], [], None).kept(row) == {"1": 41}
+    assert make_privacy(["age"], [], [], None).kept(row) == {}
+    (row,) = as_rows([["Ada", 41]], ["name", "age"])
+    assert make_privacy([], ["name"], [], None).kept(row) == {"age": 41}
+
+
+def test_equal_values_have_equal_digests() -> None:
+    kept = make_privacy([], [], ["id"], "k" * 16).kept
+    given = (41, 41.0, numpy.int64(41), numpy.float32(41))
+    assert len({kept({"id": value})["id"] for value in given}) == 1
+    assert len({kept({"id": value})["id"] for value in (41, "41", 41.5, True)}) == 4
 
 
 def test_digests_need_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,10 +204,44 @@ def test_a_capture_that_makes_no_sense_is_refused(tmp_path: Path, monkeypatch: p
         Capture("served", repo=tmp_path, fraction=0)
     with pytest.raises(BadInputError):
         Capture("-served", repo=tmp_path)
+    with pytest.raises(BadInputError, match="queue_max"):  # which a queue takes for no limit
+        Capture("served", repo=tmp_path, queue_max=0)
+    with pytest.raises(BadInputError, match="body_bytes_max"):
+        Capture("served", repo=tmp_path, body_bytes_max=-1)
+    with pytest.raises(BadInputError, match="spool_bytes_max"):
+        Capture("served", repo=tmp_path, spool_bytes_max=0)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DATAVER_REPO", raising=False)
     with pytest.raises(RepositoryNotFoundError, match="DATAVER_REPO"):
         Capture("served")
+
+
+def test_a_repository_has_one_folder_however_it_is_named(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "repo")
+    names: list[str | Path] = [
+        tmp_path / "repo",
+        f"{tmp_path}/repo/",
+        f"file://{tmp_path}/repo",
+        tmp_path / "link",
+    ]
+    assert len({Capture("served", repo=name).folder for name in names}) == 1
+    plain, secret = "az://data/ml", "az://data/ml/?sig=secret"
+    assert Capture("served", repo=plain).folder == Capture("served", repo=secret).folder
+    assert Capture("served", repo=plain).folder != Capture("other", repo=plain).folder
+    (tmp_path / ".dataver").mkdir()
+    with pytest.raises(RepositoryNotFoundError, match="holds one"):
+        Capture("served", repo=tmp_path)
+
+
+def test_no_secret_of_a_url_is_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATAVER_SERVED_DIR", str(tmp_path / "served"))
+    capture = Capture("served", repo="az://user:word@data/ml?sig=secret")
+    capture.rows([{"a": 1}])
+    capture.close()
+    written = b"".join(path.read_bytes() for path in Path(capture.folder).iterdir())
+    assert b"az://user@data/ml" in written
+    assert b"secret" not in written
+    assert b"word" not in written
 
 
 def test_a_file_is_nobodys_once_it_is_closed(tmp_path: Path) -> None:
@@ -204,3 +282,31 @@ def test_rows_go_to_the_file_of_their_window(tmp_path: Path) -> None:
         (3600, 2),
         (7200, 1),
     ]
+
+
+def test_half_a_character_is_replaced(tmp_path: Path) -> None:
+    file = SpoolFile(str(tmp_path), 0, 0, {})
+    file.add(5, [{"a\ud800": "\udfff", "b": ["\ud83d\ude00", "\U0001f600", "\\ud800", "é"]}])
+    file.close()
+    (row,) = list(timed(read(file.path)))
+    table_of([row], schema_of([row], {}))
+    assert row[1]["a?"] == "?"
+    assert row[1]["b"][1:] == ["\U0001f600", "\\ud800", "é"]
+
+
+def test_a_spool_goes_on_where_others_remove_what_it_looks_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(str(tmp_path / "spool"), {}, 0, 1, 1 << 20)
+    spool.add(1, [{"a": 1}], {})
+    gone = waiting(spool.folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "dataver.serving.spool.waiting", lambda _: [*gone, gone[0].__class__("/gone", 0, 0, "x")]
+        )
+        spool.add(2, [{"a": 2}], {})
+    shutil.rmtree(spool.folder)
+    spool.add(3, [{"a": 3}], {})
+    spool.close()
+    (file,) = waiting(spool.folder)
+    assert [time_us for time_us, _ in timed(read(file.path))] == [3]

@@ -133,6 +133,11 @@ def test_what_is_asked_is_compared_with_what_was_learned(repository: Repository,
     assert later.to_json()["left_out"] == ["churned", "served_time"]
 
 
+def test_a_model_goes_first(repository: Repository) -> None:
+    with pytest.raises(BadInputError, match="goes before what is compared"):
+        repository.drift("served", "model:churn@v1")
+
+
 def test_whole_numbers_and_others_are_of_one_type_and_texts_are_not(
     repository: Repository, tmp_path: Path
 ) -> None:

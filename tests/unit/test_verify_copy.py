@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,6 +18,7 @@ from hypothesis import strategies as st
 
 import dataver
 from dataver.errors import BadInputError, DamagedError, NotPermittedError, PathNotFoundError
+from dataver.progress import Silent
 from dataver.verify.listed import LIST_FILE, read_list
 from dataver.verify.mltable import MLTABLE_FILE, mltable_file
 from dataver.version import Version
@@ -115,6 +120,19 @@ def test_a_symlink_is_what_it_leads_to(version: Version, copy: Path, tmp_path: P
     (copy / "link").unlink()
     (copy / "link").symlink_to("nothing")
     assert [one.path for one in version.verify_at(copy).changed] == ["link"]
+
+
+def test_a_symlink_that_leads_nowhere_is_a_difference(version: Version, copy: Path) -> None:
+    (copy / "a.csv").unlink()
+    (copy / "a.csv").symlink_to("nothing")
+    (copy / "empty").unlink()
+    (copy / "empty").symlink_to("empty")
+    (copy / "nowhere").symlink_to("a.csv/nothing")
+    (copy / "round").symlink_to("round")
+    report = version.verify_at(copy)
+    reason = "it is a symlink that leads nowhere"
+    assert [(one.path, one.reason) for one in report.changed] == [("a.csv", reason), ("empty", reason)]
+    assert report.extra == ["nowhere", "round"]
 
 
 def test_a_part_of_the_paths(version: Version, copy: Path) -> None:
@@ -281,3 +299,33 @@ def test_a_malformed_list_is_bad_input(version: Version, spoil: Callable[..., ob
 def test_other_bytes_are_no_list(data: bytes) -> None:
     with pytest.raises(BadInputError):
         read_list(data, "list")
+
+
+def test_nobody_waits_for_a_large_file_after_an_interrupt(
+    version: Version, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, read_to_its_end = threading.Event(), threading.Event()
+    deadline = time.monotonic() + 60
+
+    class Large(io.RawIOBase):
+        """A file that takes a minute to be read."""
+
+        def readinto(self, block: Any) -> int:
+            reading.set()
+            if time.monotonic() < deadline:
+                return len(block)
+            read_to_its_end.set()
+            return 0
+
+    class Interrupted(Silent):
+        def advance(self, files: int = 0, size_bytes: int = 0) -> None:
+            assert reading.wait(60)
+            raise KeyboardInterrupt
+
+    def opened(place: bytes, *how: Any, **options: Any) -> Any:
+        return Large() if place.endswith(b"large") else open(place, *how, **options)
+
+    monkeypatch.setattr("dataver.verify.copy.open", opened, raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        version.verify_at(copy, jobs=2, progress=Interrupted())
+    assert not read_to_its_end.is_set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from dataver.errors import BadInputError, ConflictError
 from dataver.integrations.azureml.workspace import foreign
 from dataver.values import dataclass
+from dataver.verify.mltable import yaml_text
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -49,11 +49,11 @@ class Asset:
         """The file for `az ml data create --file`; it cannot hold `properties`."""
         lines = [
             f"$schema: {SCHEMA}",
-            *(f"{key}: {json.dumps(getattr(self, key))}" for key in ("name", "version")),
+            *(f"{key}: {yaml_text(getattr(self, key))}" for key in ("name", "version")),
             f"type: {self.type}",
-            *(f"{key}: {json.dumps(getattr(self, key))}" for key in ("path", "description")),
+            *(f"{key}: {yaml_text(getattr(self, key))}" for key in ("path", "description")),
             "tags:",
-            *(f"  {key}: {json.dumps(value)}" for key, value in self.tags.items()),
+            *(f"  {key}: {yaml_text(value)}" for key, value in self.tags.items()),
         ]
         return "".join(f"{line}\n" for line in lines).encode()
 

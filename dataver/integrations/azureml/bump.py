@@ -1,6 +1,6 @@
 """Pins by digest in files that people and tools wrote: set to another version, and nothing else touched.
 
-A pin is `iris@<8 to 64 hex digits>`. Where a file has one, the ids that it pins are replaced wherever else
+A pin is `iris@<8 to 64 hex digits>`. Where a file has one, whole ids that it pins are replaced wherever else
 they stand, as in the path of an export, and so are the versions of the data asset, `azureml:iris:3`.
 """
 
@@ -47,9 +47,10 @@ def bump(text: bytes, pin: Pin) -> tuple[bytes, tuple[str, ...]]:
     if not old:
         return text, ()
     text = pinned.sub(lambda match: f"{dataset}@{id[: len(match[1])]}".encode(), text)
-    for one in old:
-        if len(one) == len(id):
-            text = text.replace(one.encode(), id.encode())
+    for one in old:  # of a short one the whole id that begins so
+        rest = rb"[0-9a-f]{%d}" % (len(id) - len(one))
+        whole = re.compile(rb"(?<![0-9a-f])" + one.encode() + rest + rb"(?![0-9a-f])")
+        text = whole.sub(id.encode(), text)
     asset, _, number = pin.asset.rpartition(":")
     assets = re.compile(rb"(?<![\w.-])" + re.escape(asset.encode()) + rb":[A-Za-z0-9][\w.-]*")
     text = assets.sub(f"{asset}:{number}".encode(), text)

@@ -6,7 +6,8 @@ short, and the next one goes on with it.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from threading import Event
 from typing import TYPE_CHECKING
 
 from dataver.config import default_jobs
@@ -117,11 +118,17 @@ def _copy(
     jobs: int | None,
     progress: Progress,
 ) -> Copied:
+    over = Event()
+
+    def go_on(_: int) -> None:
+        if over.is_set():
+            raise CancelledError
+
     def put(item: tuple[str, Entry]) -> tuple[int, int, int]:
         name, entry = item
         if there.get(name) == entry.size and place.digest(name) == entry.digest:
             return 0, 0, entry.size
-        place.put(name, version, name, entry.size)
+        place.put(name, version, entry.size, go_on)
         return 1, entry.size, entry.size
 
     more = there.keys() - {path for path, _ in wanted} - {MLTABLE_FILE}
@@ -134,9 +141,12 @@ def _copy(
     progress.begin("exporting", len(wanted), sum(entry.size for _, entry in wanted))
     try:
         with ThreadPoolExecutor(jobs or default_jobs()) as pool:
-            for new, new_bytes, done in in_order(pool, put, wanted, FILES_IN_FLIGHT):
-                files, size_bytes = files + new, size_bytes + new_bytes
-                progress.advance(1, done)
+            try:
+                for new, new_bytes, done in in_order(pool, put, wanted, FILES_IN_FLIGHT):
+                    files, size_bytes = files + new, size_bytes + new_bytes
+                    progress.advance(1, done)
+            finally:
+                over.set()  # Where it ends early, nobody waits for the large files that are being copied.
     finally:
         progress.end()
     return Copied(files, size_bytes)

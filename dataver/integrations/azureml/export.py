@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from dataver.errors import BadInputError
 from dataver.integrations.azureml.asset import Asset, asset_of
@@ -118,4 +119,6 @@ def _path(version: Version, kind: str, target: Target) -> str:
         raise BadInputError(
             f"{version.name} has {len(files):,} files, and a uri_file is one; export a uri_folder"
         )
-    return f"{target.path}/{files[0][0]}"
+    name = files[0][0]
+    is_url = target.path.startswith(("https://", "http://"))
+    return f"{target.path}/{quote(name) if is_url else name}"

@@ -1,13 +1,13 @@
 """Jobs of Azure Machine Learning that are pinned to a version by digest, as files for `az ml`.
 
 Whatever a job does, it first compares the bytes that were mounted with the version that its input
-`dataset_ref` names by the whole id, and ends there with exit code 5 if they differ. For that the job needs
+`dataset_ref` names by the whole id, and ends there with exit code 5 if they differ, whatever words of the
+shell are in its command. For that the job needs
 dataver in its environment and no way to the repository: the list of an export lies beside the data.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from dataver.errors import BadInputError
 from dataver.integrations.azureml.asset import asset_of
 from dataver.values import dataclass
 from dataver.verify.listed import LIST_FILE
+from dataver.verify.mltable import yaml_text
 
 if TYPE_CHECKING:
     from dataver.version import Version
@@ -63,8 +64,11 @@ class Step:
 
     def check(self, kind: str) -> None:
         """`BadInputError` where it cannot be."""
-        if "\n" in self.command or not self.command.strip():
-            raise BadInputError("the command of a job is one line; write a script for more")
+        line = self.command.strip()
+        if not line or not line.replace("\t", " ").isprintable():
+            raise BadInputError(
+                "the command of a job is one line, without control characters; write a script for more"
+            )
         if kind == "uri_file" and not self.manifest:
             raise BadInputError(
                 "a job that gets one file does not see the list beside it: name that with --manifest, as "
@@ -81,13 +85,16 @@ def pin_of(version: Version, kind: str, name: str | None = None, asset_version: 
 def component(pin: Pin, step: Step, name: str | None = None) -> str:
     """A component of a pipeline."""
     step.check(pin.type)
-    inputs = [f"  dataset_ref: {{type: string, default: {_text(pin.ref)}}}", f"  data: {{type: {pin.type}}}"]
+    inputs = [
+        f"  dataset_ref: {{type: string, default: {yaml_text(pin.ref)}}}",
+        f"  data: {{type: {pin.type}}}",
+    ]
     if step.manifest:
         inputs.append("  manifest: {type: uri_file}")
     return _lines(
         f"$schema: {SCHEMAS}/commandComponent.schema.json",
         "type: command",
-        f"name: {_text(name or f'train_{pin.word}')}",
+        f"name: {yaml_text(name or f'train_{pin.word}')}",
         "inputs:",
         *inputs,
         "outputs:",
@@ -101,15 +108,15 @@ def pipeline(pin: Pin, step: Step, name: str | None = None, component_file: str 
     step.check(pin.type)
     named = ["dataset_ref", "data", *(["manifest"] if step.manifest else [])]
     if component_file:
-        body = [f"component: {_text(_relative(component_file))}"]
+        body = [f"component: {yaml_text(_relative(component_file))}"]
     else:
         body = _step(step)
     return _lines(
         f"$schema: {SCHEMAS}/pipelineJob.schema.json",
         "type: pipeline",
-        f"display_name: {_text(name or f'train_{pin.word}')}",
-        f"experiment_name: {_text(pin.word)}",
-        f"settings: {{default_compute: {_text(step.compute)}}}",
+        f"display_name: {yaml_text(name or f'train_{pin.word}')}",
+        f"experiment_name: {yaml_text(pin.word)}",
+        f"settings: {{default_compute: {yaml_text(step.compute)}}}",
         "inputs:",
         *_inputs(pin, step, "  "),
         "outputs:",
@@ -129,16 +136,16 @@ def schedule(pin: Pin, step: Step, pipeline_file: str, cron: str, name: str | No
     """When a pipeline runs, with the pin in place of the pipeline's own."""
     return _lines(
         f"$schema: {SCHEMAS}/schedule.schema.json",
-        f"name: {_text(name or f'retrain_{pin.word}')}",
+        f"name: {yaml_text(name or f'retrain_{pin.word}')}",
         "trigger:",
         "  type: cron",
-        f"  expression: {_text(cron)}",
+        f"  expression: {yaml_text(cron)}",
         "  time_zone: UTC",
         "tags:",
-        f"  dataver.ref: {_text(pin.ref)}",
+        f"  dataver.ref: {yaml_text(pin.ref)}",
         "create_job:",
         "  type: pipeline",
-        f"  job: {_text(_relative(pipeline_file))}",
+        f"  job: {yaml_text(_relative(pipeline_file))}",
         "  inputs:",
         *_inputs(pin, step, "    "),
     )
@@ -148,13 +155,13 @@ def monitor(pin: Pin, production: str, task: str, cron: str, name: str | None = 
     """A monitor of the drift of `production`, a data asset, away from the version that was trained on."""
     return _lines(
         f"$schema: {SCHEMAS}/monitorSchedule.schema.json",
-        f"name: {_text(name or f'drift_{pin.word}')}",
+        f"name: {yaml_text(name or f'drift_{pin.word}')}",
         "trigger:",
         "  type: cron",
-        f"  expression: {_text(cron)}",
+        f"  expression: {yaml_text(cron)}",
         "  time_zone: UTC",
         "tags:",
-        f"  dataver.ref: {_text(pin.ref)}",
+        f"  dataver.ref: {yaml_text(pin.ref)}",
         "create_monitor:",
         "  compute: {instance_type: standard_e4s_v3, runtime_version: '3.4'}",
         f"  monitoring_target: {{ml_task: {task}}}",
@@ -162,10 +169,10 @@ def monitor(pin: Pin, production: str, task: str, cron: str, name: str | None = 
         "    data_drift:",
         "      type: data_drift",
         "      production_data:",
-        f"        input_data: {{path: {_text(production)}, type: mltable}}",
+        f"        input_data: {{path: {yaml_text(production)}, type: mltable}}",
         "        data_context: model_inputs",
         "      reference_data:",
-        f"        input_data: {{path: {_text(pin.asset)}, type: mltable}}",
+        f"        input_data: {{path: {yaml_text(pin.asset)}, type: mltable}}",
         "        data_context: training",
         *(f"  {line}" for line in THRESHOLDS.splitlines()),
     )
@@ -173,19 +180,19 @@ def monitor(pin: Pin, production: str, task: str, cron: str, name: str | None = 
 
 def _inputs(pin: Pin, step: Step, indent: str) -> list[str]:
     found = [
-        f"dataset_ref: {_text(pin.ref)}",
-        f"data: {{type: {pin.type}, path: {_text(pin.asset)}, mode: ro_mount}}",
+        f"dataset_ref: {yaml_text(pin.ref)}",
+        f"data: {{type: {pin.type}, path: {yaml_text(pin.asset)}, mode: ro_mount}}",
     ]
     if step.manifest:
-        found.append(f"manifest: {{type: uri_file, path: {_text(step.manifest)}}}")
+        found.append(f"manifest: {{type: uri_file, path: {yaml_text(step.manifest)}}}")
     return [indent + line for line in found]
 
 
 def _step(step: Step) -> list[str]:
     manifest = ' --manifest "${{inputs.manifest}}"' if step.manifest else ""
-    lines = [f"code: {_text(_relative(step.code))}"] if step.code else []
+    lines = [f"code: {yaml_text(_relative(step.code))}"] if step.code else []
     if step.environment:
-        lines.append(f"environment: {_text(step.environment)}")
+        lines.append(f"environment: {yaml_text(step.environment)}")
     else:
         lines += [
             "environment:",
@@ -196,8 +203,9 @@ def _step(step: Step) -> list[str]:
         ]
     return [
         *lines,
+        # No `&&`: what follows a `;` or `||` in the command would run in spite of it.
         "command: >-",
-        f'  dataver verify "${{{{inputs.dataset_ref}}}}" --at "${{{{inputs.data}}}}"{manifest} &&',
+        f'  dataver verify "${{{{inputs.dataset_ref}}}}" --at "${{{{inputs.data}}}}"{manifest} || exit $?;',
         f"  {step.command.strip()}",
     ]
 
@@ -205,11 +213,6 @@ def _step(step: Step) -> list[str]:
 def _relative(path: str) -> str:
     """A local path as Azure ML tells it from a name: `./train.yml`."""
     return path if ":" in path or os.path.isabs(path) or path.startswith(".") else f"./{path}"
-
-
-def _text(value: str) -> str:
-    """A scalar of YAML that is this text, whatever is in it."""
-    return json.dumps(value)
 
 
 def _lines(*lines: str) -> str:

@@ -23,6 +23,7 @@ MEMORY_BYTES_MAX = 32 << 20
 BLOCK_BYTES = 4 << 20
 
 _T = TypeVar("_T")
+Advance = Callable[[int], object]
 
 
 class Place(Protocol):
@@ -41,8 +42,11 @@ class Place(Protocol):
     def digest(self, name: str) -> bytes:
         """The BLAKE3 digest of a file that is there."""
 
-    def put(self, name: str, version: Version, path: str, size: int) -> None:
-        """Write the file `path` of a version: all of its bytes, compared with its digest, or nothing."""
+    def put(self, name: str, version: Version, size: int, advance: Advance | None = None) -> None:
+        """Write the file `name` of a version: all of its bytes, compared with its digest, or nothing.
+
+        `advance` hears of bytes that were read, as that of `Version.copy`, and may raise to have it end.
+        """
 
     def put_bytes(self, name: str, data: bytes) -> None:
         """Write a small file."""
@@ -74,9 +78,15 @@ class FolderPlace:
                 hasher.update(block)
         return hasher.digest()
 
-    def put(self, name: str, version: Version, path: str, size: int) -> None:  # noqa: ARG002 - of blobs
+    def put(
+        self,
+        name: str,
+        version: Version,
+        size: int,  # noqa: ARG002 - of blobs
+        advance: Advance | None = None,
+    ) -> None:
         with self._new(name) as file:
-            version.copy(path, file)
+            version.copy(name, file, advance)
 
     def put_bytes(self, name: str, data: bytes) -> None:
         with self._new(name) as file:
@@ -90,7 +100,8 @@ class FolderPlace:
         path = self._path(name)
         with os_errors("write", path):
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            with replacing(path) as file:
+            # Beside the export, which what a killed process leaves is not to be part of.
+            with replacing(path, os.path.dirname(self.url)) as file:
                 yield file
 
 
@@ -149,12 +160,12 @@ class BlobPlace:
 
         return self._run("read", name, hashed)
 
-    def put(self, name: str, version: Version, path: str, size: int) -> None:
+    def put(self, name: str, version: Version, size: int, advance: Advance | None = None) -> None:
         if size <= MEMORY_BYTES_MAX:
-            self.put_bytes(name, version.read(path))
+            self.put_bytes(name, version.read(name))
             return
         with tempfile.TemporaryFile(prefix="dataver-export-") as file:
-            version.copy(path, file)
+            version.copy(name, file, advance)
             file.seek(0)
             self._put(name, file)
 

@@ -20,6 +20,7 @@ from dataver.values import dataclass
 if TYPE_CHECKING:
     from dataver.format.provenance import Provenance, Source
     from dataver.repository import Repository
+    from dataver.results import CommitResult
 
 __all__ = ["COMMIT", "Line", "Step", "import_lines"]
 
@@ -120,6 +121,7 @@ def _planned(repository: Repository, line: Line, report: Report, sizes: dict[str
     steps = line.steps
     last = max((at for at, step in enumerate(steps) if step.commit.id in known), default=-1)
     report.known += sum(step.commit.id in known for step in steps)
+    report.passed_over += sum(step.commit.id not in known for step in steps[: max(last, 0)])
     pending: list[Step] = []
     for step in steps[last + 1 :]:
         content = step.content()
@@ -131,6 +133,13 @@ def _planned(repository: Repository, line: Line, report: Report, sizes: dict[str
         if not lacking:
             pending.append(step)
             sizes.update((pointed.digest, place.size) for pointed, place in content if place is not None)
+    head = _branches(repository, dataset).get(line.branch) if pending and base is not None else None
+    if head not in (None, base):
+        # Git's history was written anew, or it is not ours: made from an older version, the next one would
+        # be mixed with what came since, and have files that its commit does not have.
+        if COMMIT not in repository.show(f"{dataset}@{head}").meta:
+            raise ConflictError(_not_ours_text(dataset, line.branch))
+        base = head
     return _Work(line, dataset, pending, known, base)
 
 
@@ -146,10 +155,7 @@ def _standing(repository: Repository, line: Line) -> tuple[str, dict[str, str], 
             return name, known, known[line.fork]
     dataset = line.names[0]
     if dataset in there and line.branch in _branches(repository, dataset):
-        raise ConflictError(
-            f"{dataset} has versions on {line.branch} that were not imported from these commits of git; "
-            "nothing was imported. Name another dataset with --dataset, or another branch with --branch"
-        )
+        raise ConflictError(_not_ours_text(dataset, line.branch))
     return dataset, {}, None
 
 
@@ -169,8 +175,18 @@ def _known(repository: Repository, line: Line, dataset: str) -> dict[str, str]:
     return known
 
 
-def _branches(repository: Repository, dataset: str) -> set[str]:
-    return {ref.name for ref in repository.refs(dataset) if ref.kind == "branch"}
+def _not_ours_text(dataset: str, branch: str) -> str:
+    return (
+        f"{dataset} has versions on {branch} that were not imported from these commits of git; "
+        "nothing was imported. Name another dataset with --dataset, or another branch with --branch"
+    )
+
+
+def _branches(repository: Repository, dataset: str) -> dict[str, str]:
+    """The branches of a dataset that is there, and their heads; none where it is not."""
+    if all(info.name != dataset for info in repository.datasets()):
+        return {}
+    return {ref.name: ref.id for ref in repository.refs(dataset) if ref.kind == "branch"}
 
 
 def _make(
@@ -214,6 +230,7 @@ def _commit(
     options = CommitOptions(work.line.branch, base=None if base is None else f"{work.dataset}@{base}")
     committer = Committer(session, work.dataset, source, options, label)
     result = committer.result(committer.commit(_Inner(watcher)))
+    _check_alone(result, base, f"{work.dataset}@{work.line.branch}", step.commit.id)
     return Imported(
         *head,
         result.version,
@@ -224,6 +241,17 @@ def _commit(
         size,
         result.created,
     )
+
+
+def _check_alone(result: CommitResult, base: str | None, branch: str, commit: str) -> None:
+    """`ConflictError` where others committed meanwhile, so that the version is not what the commit has."""
+    told = f"{branch} was changed while commit {commit[:12]} was imported"
+    if not result.created and base not in (None, result.id):
+        raise ConflictError(f"{told}, perhaps by another import; repeat it when that has ended")
+    if result.created and result.rebased_onto is not None:
+        raise ConflictError(
+            f"{told}: {result.version or result.id} has that change too; take another dataset or branch"
+        )
 
 
 def _provenance(sources: tuple[Source, ...]) -> Provenance | None:

@@ -11,7 +11,7 @@ from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from dataver.errors import BadInputError
+from dataver.errors import BadInputError, PathNotFoundError
 from dataver.integrations.importing.dvc_store import local_file
 from dataver.integrations.importing.from_dvc import Asked, opened, shown_place
 from dataver.integrations.importing.git import FILE_MODES, SYMLINK_MODE, Change, Git, Item
@@ -68,6 +68,7 @@ def import_git_lfs(
         store = _Objects(git)
         found: list[Line] = []
         main: Sequence[str] | None = None
+        is_there = False
         for track in tracks(git, asked.revision, asked.every, asked.branch):
             history = _History(git, store, track, pathspecs, all_files, report.refused)
             commits = history.commits
@@ -78,6 +79,12 @@ def import_git_lfs(
             tags = nearest(track, commits, tags_on(git, track))
             fork = forks[-1] if forks else None
             found.append(Line((name,), track.branch, steps, fork, tags, asked.branch))
+            is_there = is_there or history.is_there
+        if not is_there and not report.refused:
+            what = "no file" if all_files else "no file of git-lfs"
+            raise PathNotFoundError(
+                f"{what} of {report.source} is in {safe_spelling(selection)} in these commits"
+            )
         tags_here = ref_names(git.refs("tags"), {line.branch for line in found})
         return import_lines(
             repository, found, report, tags_here, skip_missing=asked.skip_missing, progress=progress
@@ -188,6 +195,11 @@ class _History:
     def commits(self) -> list[str]:
         """Those that changed anything."""
         return [commit for commit, _ in self._steps]
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is anything to import, be it from before the track."""
+        return bool(self._steps or self._start)
 
     def step(self, at: int, selection: str) -> Step:
         """The version of such a commit."""

@@ -73,6 +73,8 @@ class Refused:
 class Report:
     """All of an import. `known` counts versions that were imported before, `bytes` what is to be read.
 
+    `passed_over` counts commits older than the last one known that have no version of their own: left out
+    by an import before, as bytes were missing or not in its range, or without a change. They get none.
     `unopened` are remotes that were not looked in, each with the reason.
     """
 
@@ -80,6 +82,7 @@ class Report:
     dry_run: bool
     versions: list[Imported] = field(default_factory=list)
     known: int = 0
+    passed_over: int = 0
     tags: list[Tagged] = field(default_factory=list)
     missing: list[Missing] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)

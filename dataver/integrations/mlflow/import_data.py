@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from dataver.digest import Digest
 from dataver.errors import BadInputError, DataverError
@@ -83,9 +84,10 @@ class RunData:
                 if self._dry_run:
                     self._note(Version(name, None, None, url, created=True))
                     continue
-                if (name, url) not in self._made:
-                    self._made[name, url] = self._version(run, there.dataset, name, place)
-                found.append(replace(self._made[name, url], role=_role(there)))
+                # Of several URLs that differ in their query, which is not recorded, each has its own bytes.
+                if (name, place) not in self._made:
+                    self._made[name, place] = self._version(run, there.dataset, name, place)
+                found.append(replace(self._made[name, place], role=_role(there)))
             except DataverError as error:
                 self._leave(run, there.dataset, str(error))
         return found
@@ -201,7 +203,7 @@ def _real(place: str) -> str:
     path = local_path(place)
     if path is not None:
         return os.path.realpath(os.fsdecode(path))
-    if ".." in place.split("/"):
+    if ".." in unquote(place).split("/"):
         raise BadInputError(f"{public_url(place)} has a part '..'")
     return place.rstrip("/")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from dataver.errors import BadInputError, MissingExtraError, StoreError
+from dataver.lineage.masking import MASK, mask_text
 from dataver.results import Json
 
 if TYPE_CHECKING:
@@ -49,8 +50,17 @@ def send(events: Iterable[Json], target: str = "") -> None:
 def _emit(client: OpenLineageClient, event: Json, target: str) -> None:
     try:
         client.emit(as_object(event))
-    except Exception as error:  # what transports raise is theirs to choose
-        raise StoreError(f"OpenLineage events were not delivered{_to(target)}: {error}") from error
+    except Exception as error:  # noqa: BLE001 - what transports raise is theirs to choose
+        raise StoreError(
+            f"OpenLineage events were not delivered{_to(target)}: {_said(error, target)}"
+        ) from None
+
+
+def _said(error: Exception, target: str) -> str:
+    """What a transport says, which may have the whole URL in it: without its password and its query."""
+    query = urlsplit(target).query if is_url(target) else ""
+    text = str(error)
+    return mask_text(text.replace(query, MASK) if query else text)
 
 
 def _to(target: str) -> str:
@@ -66,10 +76,11 @@ def _transport(target: str) -> Json:
             raise BadInputError(f"{target[:200]!a} is neither a file nor a URL of http:// or https://")
         return {"transport": {"type": "file", "log_file_path": os.path.abspath(target), "append": True}}
     parts = urlsplit(target)
+    endpoint = parts.path.strip("/") or os.environ.get("OPENLINEAGE_ENDPOINT", _ENDPOINT)
     found: dict[str, Any] = {
         "type": "http",
         "url": f"{parts.scheme}://{parts.netloc}",
-        "endpoint": parts.path.strip("/") or os.environ.get("OPENLINEAGE_ENDPOINT", _ENDPOINT),
+        "endpoint": f"{endpoint}?{parts.query}" if parts.query else endpoint,
         "timeout": TIMEOUT_S,
         "retry": {"total": 1},
     }

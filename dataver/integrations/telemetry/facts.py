@@ -12,7 +12,14 @@ from contextlib import suppress
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
-from dataver.errors import BadInputError, DataverError
+from dataver.errors import (
+    AlreadyExistsError,
+    BadInputError,
+    CheckFailedError,
+    ConflictError,
+    DataverError,
+    WouldOverwriteError,
+)
 from dataver.integrations.telemetry.setting import columns_may_be_named
 from dataver.values import dataclass
 
@@ -28,13 +35,15 @@ if TYPE_CHECKING:
     from dataver.tables.drift import DriftReport
     from dataver.tables.measures import Measure
 
-__all__ = ["Attributes", "Facts", "Value", "facts_after", "facts_before", "failure"]
+__all__ = ["Attributes", "Facts", "Value", "facts_after", "facts_before", "facts_failed"]
 
 Value = str | int | float | bool
 Attributes = dict[str, Value]
 Arguments = Mapping[str, Any]
 
 INTERRUPTED = 130
+_OF_A_DATASET = (AlreadyExistsError, CheckFailedError, ConflictError, WouldOverwriteError)
+"""Errors that there are only once the dataset was found. Before, its name may be a path that was mistyped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +56,7 @@ class Facts:
 
 
 def facts_before(arguments: Arguments) -> Attributes:
-    """What the arguments of any operation tell: the repository, and the dataset that was named."""
+    """What the arguments of any operation tell of where it works."""
     found: Attributes = {}
     session = _session(arguments)
     if session is not None:
@@ -55,22 +64,24 @@ def facts_before(arguments: Arguments) -> Attributes:
         found["dataver.store.protocol"] = url.partition("://")[0] if "://" in url else "file"
         with suppress(DataverError, OSError):  # The operation itself will tell.
             found["dataver.repository.id"] = session.repository
-    return found | _named(arguments)
+    return found
 
 
 def facts_after(operation: str, arguments: Arguments, result: Any) -> Facts:
-    """What the result tells. Of an operation that has nothing to tell, nothing."""
+    """What the result tells, and the dataset that was named."""
     tell = _TELL.get(operation)
-    return Facts() if tell is None else tell(result, arguments)
+    found = Facts() if tell is None else tell(result, arguments)
+    return Facts(_named(arguments) | found.attributes, found.events, found.figures)
 
 
-def failure(error: BaseException) -> Attributes:
-    """What is said of an error: its class, and the exit code that it leads to."""
+def facts_failed(arguments: Arguments, error: BaseException) -> Facts:
+    """What is said of an error: its class, the exit code that it leads to, and the dataset that was found."""
+    named = _named(arguments) if isinstance(error, _OF_A_DATASET) else {}
     code = error.exit_code if isinstance(error, DataverError) else 1
     if isinstance(error, KeyboardInterrupt):
         code = INTERRUPTED
     name = type(error).__name__
-    return {"error.type": name, "dataver.error.type": name, "dataver.exit_code": code}
+    return Facts({**named, "error.type": name, "dataver.error.type": name, "dataver.exit_code": code})
 
 
 def _session(arguments: Arguments) -> Session | None:

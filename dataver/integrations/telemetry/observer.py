@@ -21,7 +21,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 import dataver
 from dataver import recording
-from dataver.integrations.telemetry.facts import Attributes, Facts, facts_after, facts_before, failure
+from dataver.integrations.telemetry.facts import Attributes, Facts, facts_after, facts_before, facts_failed
 from dataver.integrations.telemetry.names import METRICS, SCOPE, event_name, span_name
 from dataver.values import dataclass
 
@@ -127,7 +127,7 @@ class OpenTelemetryObserver:
         if error is None:
             self._end(begun, lambda: facts_after(begun.operation, begun.arguments, result), failed=False)
         else:
-            self._end(begun, lambda: Facts(failure(error)), failed=True)
+            self._end(begun, lambda: facts_failed(begun.arguments, error), failed=True)
 
     def finish(self, begun: Begun, attributes: Attributes, *, failed: bool) -> None:
         """The same for an operation of which all is known."""

@@ -65,7 +65,10 @@ def columns_may_be_named() -> bool:
 
 
 def endpoint_of(exporter: str) -> str | None:
-    """Where an exporter sends to, without any credential; None where it sends nowhere or is not told."""
+    """Where an exporter sends to, without any credential; None where it sends nowhere or is not told.
+
+    `BadInputError` for what is no URL.
+    """
     if exporter == AZURE_MONITOR:
         text = os.environ.get(CONNECTION_VARIABLE, "")
         parts = (part.partition("=")[::2] for part in text.split(";"))
@@ -77,6 +80,9 @@ def endpoint_of(exporter: str) -> str | None:
 
 
 def plain_url(url: str) -> str:
-    """A URL without user, password, query and fragment."""
-    parts = urlsplit(url)
+    """A URL without user, password, query and fragment. `BadInputError` for what is none."""
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise BadInputError(f"the endpoint of telemetry is no URL ({error}): correct it") from None
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
