@@ -145,6 +145,16 @@ def test_a_log_passes_on_what_is_new_to_it(tmp_path: Path) -> None:
     assert told.calls == [(1, 1)], "nothing was erased since"
 
 
+def test_a_log_that_saw_nothing_yet_passes_on_what_the_first_entry_erased() -> None:
+    repository = memory_repository()
+    session = repository.session
+    session.log.append(lambda _: (Erase(digest_of("file"), "{}"),), session.who("Ana"))
+    assert session.log.tail().entry.number == 1
+    told = Told()
+    log_of(repository, told).tail()
+    assert told.calls == [(1, 0)]
+
+
 def test_a_log_passes_on_what_is_behind_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     repository = committed(tmp_path)
     told = Told()

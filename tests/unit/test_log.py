@@ -98,6 +98,17 @@ def test_a_log_without_its_beginning_is_damage_and_gets_no_second_one(long_log: 
     assert entry_key(0) not in [info.key for info in store.list("")]
 
 
+@pytest.mark.parametrize("last", [1, 2])
+def test_a_short_log_without_its_beginning_is_damage_too(last: int) -> None:
+    store = fresh()
+    log = Log(store)
+    log.create(GENESIS, b"r" * 16, WHO)
+    grow(log, last)
+    store.delete(entry_key(0))
+    with pytest.raises(DamagedError, match="beginning"):
+        Log(store).create(GENESIS, b"s" * 16, WHO)
+
+
 @pytest.mark.parametrize("place", ["file/below", "n" * 300], ids=["below a file", "a long name"])
 def test_a_place_that_cannot_be_is_refused_at_once(place: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
@@ -156,6 +167,9 @@ def test_the_tail_is_found_in_few_reads(long_log: MemoryStore) -> None:
     log.genesis()
     assert reads_of_a_tail(log, store) == ["HINT", "133", "134"]
     assert reads_of_a_tail(log, store) == ["134"]
+    store.reset()
+    log.state_at(ENTRIES)
+    assert [call.key for call in store.calls] == [entry_key(134)]  # Whether there is a newer one.
     grow(Log(store), 134)
     assert reads_of_a_tail(log, store) == ["134", "HINT", "135"]
 
