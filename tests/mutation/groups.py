@@ -61,6 +61,7 @@ GROUPS = {
                 for name in (
                     "the_second_time_only_the_log_is_asked",
                     "offline_sees_the_newest_entry_that_was_seen",
+                    "offline_sees_what_was_committed_from_here",
                     "offline_the_first_and_the_newest_entry_are_known",
                     "offline_nothing_is_written",
                     "offline_on_a_machine_that_knows_nothing",

@@ -7,19 +7,21 @@ import os
 from itertools import count
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 import pytest
 
 from dataver.errors import BadInputError, DamagedError, StoreError
-from dataver.format.entry import CHECKPOINT_EVERY
+from dataver.format.entry import CHECKPOINT_EVERY, StateRoot
+from dataver.format.limits import NODE_BYTES_MAX
 from dataver.format.operations import ConfigSet, Genesis, Operation
 from dataver.hashing import blake3_digest
 from dataver.keys import PACK_PREFIX, entry_key, pack_key
 from dataver.log.log import DECIDE_S_MAX, Identity, Log
-from dataver.log.nodes import place_pack, root_link
+from dataver.log.nodes import StateNodes, place_pack, root_link
 from dataver.log.remembered import Remembered, Seen
 from dataver.log.state import State, value_row
-from dataver.store.base import Store
+from dataver.store.base import Store, Wrapper
 from dataver.store.cached import with_cache
 from dataver.store.memory import MemoryStore
 from dataver.testing.stores import CountingStore, Fault, FaultyStore
@@ -27,6 +29,9 @@ from dataver.tree.build import build
 from dataver.tree.schema import STATE, MemoryNodes
 from dataver.tree.walk import links
 from tests.far import FarStore
+
+if TYPE_CHECKING:
+    from dataver.store.base import Data
 
 GENESIS = Genesis(1, "fastcdc2020-nc1-seed0", 16_384, 65_536, 262_144)
 WHO = Identity("Test")
@@ -49,7 +54,7 @@ def grow(log: Log, last: int) -> None:
         log.append(lambda _, n=number: settings(0, 1, str(n)), WHO)  # type: ignore[misc]
 
 
-def begun(store: MemoryStore) -> Log:
+def begun(store: Store) -> Log:
     log = Log(store)
     log.create(GENESIS, b"r" * 16, WHO)
     return log
@@ -141,6 +146,29 @@ def test_a_pack_of_nodes_that_is_missing_is_damage() -> None:
         Log(store).state().setting("other")
 
 
+@pytest.mark.parametrize(
+    ("more", "told"), [(0, "does not match its digest"), (1, "more than a node may have")]
+)
+def test_no_more_is_read_than_a_node_may_have(more: int, told: str) -> None:
+    store, pack = fresh(), blake3_digest(b"pack")
+    store.put_new(pack_key(pack), bytes(NODE_BYTES_MAX + more))
+    root = StateRoot(blake3_digest(b"node"), blake3_digest(b""), 1, pack, 0, NODE_BYTES_MAX + more)
+    with pytest.raises(DamagedError, match=told):
+        StateNodes(store).load(root_link(root))
+
+
+def test_nodes_leave_it_to_the_entry_to_make_all_durable() -> None:
+    puts: dict[bool, set[str]] = {True: set(), False: set()}
+
+    class Noted(Wrapper):
+        def put_new(self, key: str, data: Data, *, barrier: bool = True) -> bool:
+            puts[barrier].add(key.partition("/")[0])
+            return super().put_new(key, data, barrier=barrier)
+
+    grow(begun(Noted(fresh())), CHECKPOINT_EVERY)
+    assert puts == {True: {"log"}, False: {PACK_PREFIX.partition("/")[0]}}
+
+
 def test_nodes_are_kept_in_the_cache_of_a_far_store(
     large: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +224,32 @@ def test_a_state_that_is_written_anew_has_what_came_meanwhile() -> None:
         "key 00001": "meanwhile",
         "key 00002": "x",
     }
+
+
+def test_of_entries_that_are_in_a_state_already_none_is_read_again() -> None:
+    store = CountingStore(fresh())
+    log = begun(store)
+    grow(log, 5)
+    state = log.state()
+    grow(Log(store), 7)
+    store.reset()
+    log.renew(state, WHO)
+    read = {call.key for call in store.calls if call.method == "get" and call.key.startswith("log/0")}
+    assert min(read) == entry_key(6)
+
+
+@pytest.mark.parametrize("behind", [0, 1, 2])
+def test_what_came_right_before_the_checkpoint_is_written_anew_too(behind: int) -> None:
+    store = fresh()
+    log = begun(store)
+    grow(log, CHECKPOINT_EVERY - 3)
+    state = log.state()
+    other = Log(store)
+    for number in range(behind):
+        other.append(lambda _, n=number: settings(10 + n, 11 + n, "meanwhile"), WHO)  # type: ignore[misc]
+    assert log.renew(state, WHO) == 3 - behind
+    found = dict(Log(store).state().settings("key 0001"))
+    assert found == {f"key {10 + number:05}": "meanwhile" for number in range(behind)}
 
 
 # The map
