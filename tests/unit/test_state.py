@@ -31,7 +31,9 @@ from dataver.tree.walk import links
 from tests.far import FarStore
 
 if TYPE_CHECKING:
-    from dataver.store.base import Data
+    from collections.abc import Sequence
+
+    from dataver.store.base import Data, View
 
 GENESIS = Genesis(1, "fastcdc2020-nc1-seed0", 16_384, 65_536, 262_144)
 WHO = Identity("Test")
@@ -109,6 +111,23 @@ def test_from_far_the_nodes_beside_one_come_with_it(large: MemoryStore) -> None:
     before = len(counting.calls)
     assert len(dict(state.settings(""))) == SETTINGS
     assert [call.method for call in counting.calls[before:]] == ["get_ranges"]
+
+
+def test_from_far_no_more_than_is_told_comes_with_a_node(
+    large: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    around = 40_000
+    monkeypatch.setattr("dataver.log.nodes.AROUND_BYTES", around)
+    spans: list[tuple[int, int]] = []
+
+    class Noted(Wrapper):
+        def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[View]:
+            spans.extend(ranges)
+            return super().get_ranges(key, ranges)
+
+    assert dict(Log(FarStore(Noted(large))).state().settings("")) == expected("129")
+    assert max(length for _, length in spans) == around
+    assert max(start for start, _ in spans) > 0
 
 
 def test_nodes_that_did_not_change_are_those_of_the_checkpoint_before(large: MemoryStore) -> None:
