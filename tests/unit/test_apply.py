@@ -273,7 +273,7 @@ def test_a_number_is_given_once(state: State) -> None:
     assert list(state.numbers(D)) == [(1, V1), (2, V2), (3, V3), (10, LOST), (11, V1)]
     assert state.next_number(D, 0) == 12
     assert state.next_number(D, 3) == 4
-    assert state.next_number(D, 9) == 12
+    assert [state.next_number(D, after) for after in (1, 2, 9, 10)] == [4, 4, 12, 12]
     assert state.next_number(E, 0) == 1
 
 

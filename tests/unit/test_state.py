@@ -14,13 +14,14 @@ import pytest
 from dataver.errors import BadInputError, DamagedError, StoreError
 from dataver.format.entry import CHECKPOINT_EVERY, StateRoot
 from dataver.format.limits import NODE_BYTES_MAX
+from dataver.format.node import Row
 from dataver.format.operations import ConfigSet, Genesis, Operation
 from dataver.hashing import blake3_digest
 from dataver.keys import PACK_PREFIX, entry_key, pack_key
 from dataver.log.log import DECIDE_S_MAX, Identity, Log
 from dataver.log.nodes import StateNodes, place_pack, root_link
 from dataver.log.remembered import Remembered, Seen
-from dataver.log.state import State, value_row
+from dataver.log.state import State, value_of, value_row
 from dataver.store.base import Store, Wrapper
 from dataver.store.cached import with_cache
 from dataver.store.memory import MemoryStore
@@ -292,6 +293,13 @@ def test_a_tree_and_the_changes_since_are_one_map(seed: int) -> None:
     copy.changes[b"a"] = b"other"
     assert (copy.number, copy.base, copy.get(b"a")) == (1, base, b"other")
     assert state.get(b"a") == whole.get(b"a")
+
+
+def test_a_row_of_a_state_is_what_the_format_says() -> None:
+    row = value_row(b"key", b"value")
+    assert row == Row(b"key", b"", ((b"valu", 3, b"value"),))
+    assert value_of(row) == b"value"
+    assert value_of(Row(b"key", b"", ())) == b""
 
 
 # What is remembered
