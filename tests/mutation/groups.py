@@ -43,6 +43,7 @@ GROUPS = {
         (
             "tests/unit/test_retention.py",
             "tests/unit/test_gc_live.py",
+            "tests/unit/test_gc_entries.py",
             "tests/unit/test_relying.py",
             "tests/integration/test_gc.py",
             "tests/integration/test_gc_reach.py",
