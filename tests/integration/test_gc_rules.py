@@ -18,6 +18,7 @@ from dataver.gc.entries import ATTEMPTS_MAX
 from dataver.gc.holds import holds
 from dataver.gc.live import Live, PackUse
 from dataver.gc.repack import DEAD_BYTES_MIN, worth_rewriting
+from dataver.gc.roots import find_roots
 from dataver.hashing import blake3_digest
 from dataver.keys import HINT_KEY, LOG_PREFIX, PACK_PREFIX, SEGMENT_PREFIX, pack_key
 from dataver.packs import FRAME_BYTES_TARGET
@@ -62,6 +63,16 @@ def is_whole(repository: Repository) -> bool:
 
 
 # What keeps a version
+
+
+def test_the_versions_of_a_branch_have_no_number_and_stay(
+    repository: Repository, commit: Callable[..., str]
+) -> None:
+    first = commit("d")
+    ids = [first, *(commit("d", "x") for _ in range(2))]
+    roots = find_roots(repository.session, repository.session.newest())
+    assert {str(id) for _, id in roots.reached} == set(ids)
+    assert (roots.lost, roots.kept_by) == ({}, [])
 
 
 def test_a_number_keeps_its_version_where_no_branch_leads_there(
@@ -372,6 +383,7 @@ def test_packs_of_mostly_dead_bytes_are_worth_a_copy_where_there_are_many() -> N
         mostly_dead=(many, many // 4, 5),
         just_enough=(2 * half - 1, half - 1, 1),
         too_little=(2 * half - 2, half - 1, 1),
+        few_dead=(half, half // 4, 1),
         half_dead=(many, many // 2, 5),
         mostly_alive=(many, many - 2 * half, 5),
         all_dead=(many, 0, 0),
