@@ -17,17 +17,21 @@ from dataver.gc import collect, restore
 from dataver.gc.entries import ATTEMPTS_MAX
 from dataver.gc.holds import holds
 from dataver.gc.live import Live, PackUse
+from dataver.gc.prune import Retention, prune
 from dataver.gc.repack import DEAD_BYTES_MIN, worth_rewriting
 from dataver.gc.roots import find_roots
 from dataver.hashing import blake3_digest
 from dataver.keys import HINT_KEY, LOG_PREFIX, PACK_PREFIX, SEGMENT_PREFIX, pack_key
+from dataver.log.state import State
 from dataver.packs import FRAME_BYTES_TARGET
 from dataver.repository import Repository
+from dataver.session import Session
 from dataver.store.base import ObjectInfo, Wrapper
 from tests.repositories import memory_repository, over
 from tests.runs import model, read, record
 
 if TYPE_CHECKING:
+    from dataver.format.version import VersionRecord
     from dataver.store.base import Data
 
 WEEK = 7 * 86_400.0
@@ -73,6 +77,24 @@ def test_the_versions_of_a_branch_have_no_number_and_stay(
     roots = find_roots(repository.session, repository.session.newest())
     assert {str(id) for _, id in roots.reached} == set(ids)
     assert (roots.lost, roots.kept_by) == ({}, [])
+
+
+def test_parents_that_were_pruned_are_not_asked_for(
+    repository: Repository, commit: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their records may be gone."""
+    ids = [commit("d") for _ in range(3)]
+    prune(repository.session, "d", Retention(last=1), yes=True)
+    asked: list[str] = []
+    read_record = Session.record
+
+    def noted(session: Session, id: Digest, state: State | None = None) -> VersionRecord:
+        asked.append(str(id))
+        return read_record(session, id, state)
+
+    monkeypatch.setattr(Session, "record", noted)
+    roots = find_roots(repository.session, repository.session.newest())
+    assert {str(id) for _, id in roots.reached} == set(asked) == {ids[-1]}
 
 
 def test_a_number_keeps_its_version_where_no_branch_leads_there(
