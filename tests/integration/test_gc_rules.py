@@ -27,6 +27,7 @@ from dataver.packs import FRAME_BYTES_TARGET
 from dataver.repository import Repository
 from dataver.session import Session
 from dataver.store.base import ObjectInfo, Wrapper
+from dataver.store.memory import MemoryStore
 from tests.repositories import memory_repository, over
 from tests.runs import model, read, record
 
@@ -531,6 +532,23 @@ def test_what_a_store_does_not_let_go_is_named_and_tried_again(
     assert again.bytes == sum(there[key] for key in report.undeleted)
     assert sorted(there.keys() - sizes(repository).keys()) == sorted(report.undeleted)
     assert is_whole(repository)
+
+
+class _Unreadable(MemoryStore):
+    """A store that lets nobody see what writers left unfinished."""
+
+    error: Exception
+
+    def remove_leftovers(self, age_s_min: float, *, dry_run: bool = False) -> tuple[int, int]:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [NotPermittedError("no"), StoreError("not now")], ids=["never", "not now"])
+def test_what_cannot_be_tidied_up_stops_no_collection(repository: Repository, error: Exception) -> None:
+    store = _Unreadable(repository.url.removeprefix("memory://"))
+    store.error = error
+    report = collect(over(store).session, yes=True, grace_s=0)
+    assert (report.done, report.leftovers) == (True, 0)
 
 
 def test_keys_of_no_known_form_are_told_and_stay(repository: Repository, commit: Callable[..., str]) -> None:
