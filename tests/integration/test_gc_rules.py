@@ -24,6 +24,7 @@ from dataver.hashing import blake3_digest
 from dataver.keys import HINT_KEY, LOG_PREFIX, PACK_PREFIX, SEGMENT_PREFIX, pack_key
 from dataver.log.state import State
 from dataver.packs import FRAME_BYTES_TARGET
+from dataver.progress import Silent
 from dataver.repository import Repository
 from dataver.session import Session
 from dataver.store.base import ObjectInfo, Wrapper
@@ -532,6 +533,28 @@ def test_what_a_store_does_not_let_go_is_named_and_tried_again(
     assert again.bytes == sum(there[key] for key in report.undeleted)
     assert sorted(there.keys() - sizes(repository).keys()) == sorted(report.undeleted)
     assert is_whole(repository)
+
+
+class _Told(Silent):
+    """What was begun, and how far each step went on."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[str, int | None]] = []
+        self.steps: list[int] = []
+
+    def begin(self, what: str, files: int | None = None, size_bytes: int | None = None) -> None:
+        self.begun.append((what, files))
+
+    def advance(self, files: int = 0, size_bytes: int = 0) -> None:
+        self.steps.append(files)
+
+
+def test_a_trace_tells_of_each_version(repository: Repository, commit: Callable[..., str]) -> None:
+    for _ in range(3):
+        commit("d")
+    told = _Told()
+    collect(repository.session, grace_s=0, progress=told)
+    assert (told.begun, told.steps) == ([("tracing", 3)], [1, 1, 1])
 
 
 class _Unreadable(MemoryStore):
