@@ -127,6 +127,9 @@ def test_from_far_no_more_than_is_told_comes_with_a_node(
             return super().get_ranges(key, ranges)
 
     assert dict(Log(FarStore(Noted(large))).state().settings("")) == expected("129")
+    for number in range(1, SETTINGS, 300):  # Some of the nodes that stand before the root come with it.
+        state = Log(FarStore(Noted(large))).state_at(CHECKPOINT_EVERY)
+        assert state.setting(f"key {number:05}") == "first"
     assert max(length for _, length in spans) == around
     assert max(start for start, _ in spans) > 0
 
