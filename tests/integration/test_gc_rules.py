@@ -17,16 +17,23 @@ from dataver.gc import collect, restore
 from dataver.gc.entries import ATTEMPTS_MAX
 from dataver.gc.holds import holds
 from dataver.gc.live import Live, PackUse
+from dataver.gc.prune import Retention, prune
 from dataver.gc.repack import DEAD_BYTES_MIN, worth_rewriting
+from dataver.gc.roots import find_roots
 from dataver.hashing import blake3_digest
 from dataver.keys import HINT_KEY, LOG_PREFIX, PACK_PREFIX, SEGMENT_PREFIX, pack_key
+from dataver.log.state import State
 from dataver.packs import FRAME_BYTES_TARGET
+from dataver.progress import Silent
 from dataver.repository import Repository
+from dataver.session import Session
 from dataver.store.base import ObjectInfo, Wrapper
+from dataver.store.memory import MemoryStore
 from tests.repositories import memory_repository, over
 from tests.runs import model, read, record
 
 if TYPE_CHECKING:
+    from dataver.format.version import VersionRecord
     from dataver.store.base import Data
 
 WEEK = 7 * 86_400.0
@@ -62,6 +69,34 @@ def is_whole(repository: Repository) -> bool:
 
 
 # What keeps a version
+
+
+def test_the_versions_of_a_branch_have_no_number_and_stay(
+    repository: Repository, commit: Callable[..., str]
+) -> None:
+    first = commit("d")
+    ids = [first, *(commit("d", "x") for _ in range(2))]
+    roots = find_roots(repository.session, repository.session.newest())
+    assert {str(id) for _, id in roots.reached} == set(ids)
+    assert (roots.lost, roots.kept_by) == ({}, [])
+
+
+def test_parents_that_were_pruned_are_not_asked_for(
+    repository: Repository, commit: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their records may be gone."""
+    ids = [commit("d") for _ in range(3)]
+    prune(repository.session, "d", Retention(last=1), yes=True)
+    asked: list[str] = []
+    read_record = Session.record
+
+    def noted(session: Session, id: Digest, state: State | None = None) -> VersionRecord:
+        asked.append(str(id))
+        return read_record(session, id, state)
+
+    monkeypatch.setattr(Session, "record", noted)
+    roots = find_roots(repository.session, repository.session.newest())
+    assert {str(id) for _, id in roots.reached} == set(asked) == {ids[-1]}
 
 
 def test_a_number_keeps_its_version_where_no_branch_leads_there(
@@ -372,6 +407,7 @@ def test_packs_of_mostly_dead_bytes_are_worth_a_copy_where_there_are_many() -> N
         mostly_dead=(many, many // 4, 5),
         just_enough=(2 * half - 1, half - 1, 1),
         too_little=(2 * half - 2, half - 1, 1),
+        few_dead=(half, half // 4, 1),
         half_dead=(many, many // 2, 5),
         mostly_alive=(many, many - 2 * half, 5),
         all_dead=(many, 0, 0),
@@ -497,6 +533,45 @@ def test_what_a_store_does_not_let_go_is_named_and_tried_again(
     assert again.bytes == sum(there[key] for key in report.undeleted)
     assert sorted(there.keys() - sizes(repository).keys()) == sorted(report.undeleted)
     assert is_whole(repository)
+
+
+class _Told(Silent):
+    """What was begun, and how far each step went on."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[str, int | None]] = []
+        self.steps: list[int] = []
+
+    def begin(self, what: str, files: int | None = None, size_bytes: int | None = None) -> None:
+        self.begun.append((what, files))
+
+    def advance(self, files: int = 0, size_bytes: int = 0) -> None:
+        self.steps.append(files)
+
+
+def test_a_trace_tells_of_each_version(repository: Repository, commit: Callable[..., str]) -> None:
+    for _ in range(3):
+        commit("d")
+    told = _Told()
+    collect(repository.session, grace_s=0, progress=told)
+    assert (told.begun, told.steps) == ([("tracing", 3)], [1, 1, 1])
+
+
+class _Unreadable(MemoryStore):
+    """A store that lets nobody see what writers left unfinished."""
+
+    error: Exception
+
+    def remove_leftovers(self, age_s_min: float, *, dry_run: bool = False) -> tuple[int, int]:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [NotPermittedError("no"), StoreError("not now")], ids=["never", "not now"])
+def test_what_cannot_be_tidied_up_stops_no_collection(repository: Repository, error: Exception) -> None:
+    store = _Unreadable(repository.url.removeprefix("memory://"))
+    store.error = error
+    report = collect(over(store).session, yes=True, grace_s=0)
+    assert (report.done, report.leftovers) == (True, 0)
 
 
 def test_keys_of_no_known_form_are_told_and_stay(repository: Repository, commit: Callable[..., str]) -> None:

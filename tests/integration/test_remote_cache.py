@@ -290,6 +290,22 @@ def test_offline_sees_the_newest_entry_that_was_seen(store: CountingStore, tmp_p
     assert opened(store, offline=True).version("iris").read("more") == b"more"
 
 
+def test_offline_sees_what_was_committed_from_here(store: CountingStore, tmp_path: Path) -> None:
+    (tmp_path / "more").write_bytes(b"more")
+    opened(store).commit("iris", tmp_path / "more", add=True)
+    assert opened(store, offline=True).version("iris").name == "iris@v2"
+
+
+def test_offline_the_first_and_the_newest_entry_are_known(store: CountingStore) -> None:
+    check_all(opened(store))
+    store.reset()
+    log = opened(store, offline=True).session.log
+    assert [log.entry(number).entry.number for number in (0, 1)] == [0, 1]
+    assert log.number_at(1 << 62) == log.tail().entry.number == 1
+    assert list(log.state_at(0).datasets()) == []
+    assert store.calls == []
+
+
 def test_offline_nothing_is_written(store: CountingStore, tmp_path: Path) -> None:
     check_all(opened(store))
     store.reset()

@@ -27,7 +27,9 @@ def choose(share: float) -> None:
     setup_source_paths()
     create_mutants(1)
     refused = filter_mutants_with_type_checker()
-    for file in meta_files(Path.cwd()):
+    if not refused:
+        raise SystemExit("types refuse no mutant at all, so mypy did not run: run it again")
+    for file in meta_files(Path("mutants")):
         document = json.loads(file.read_text())
         codes = document["exit_code_by_key"]
         codes |= dict.fromkeys((name for name in codes if name in refused), REFUSED_CODE)

@@ -37,13 +37,11 @@ class Guards:
     seconds: dict[str, float]
 
     def of(self, function: str, items: Sequence[pytest.Item]) -> list[pytest.Item]:
-        """The tests that come by a function, those of the quickest file first."""
+        """The tests that come by a function: files in their order, of each the quickest first."""
         guards = set(self.tests.get(function, ()))
+        files = {path: number for number, path in enumerate(dict.fromkeys(item.path for item in items))}
         chosen = [item for item in items if item.nodeid in guards]
-        files: defaultdict[Path, float] = defaultdict(float)
-        for item in chosen:
-            files[item.path] += self.seconds[item.nodeid]
-        return sorted(chosen, key=lambda item: (files[item.path], item.path))
+        return sorted(chosen, key=lambda item: (files[item.path], self.seconds[item.nodeid]))
 
 
 class Limits:

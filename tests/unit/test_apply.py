@@ -273,7 +273,7 @@ def test_a_number_is_given_once(state: State) -> None:
     assert list(state.numbers(D)) == [(1, V1), (2, V2), (3, V3), (10, LOST), (11, V1)]
     assert state.next_number(D, 0) == 12
     assert state.next_number(D, 3) == 4
-    assert state.next_number(D, 9) == 12
+    assert [state.next_number(D, after) for after in (1, 2, 9, 10)] == [4, 4, 12, 12]
     assert state.next_number(E, 0) == 1
 
 
@@ -396,6 +396,23 @@ def test_what_is_written_of_models_is_what_the_format_says(state: State) -> None
         b"modl" + name: RUN + digest("end"),
         b"modr" + RUN + name: b"",
         b"modf" + V1 + name: b"",
+    }
+
+
+def test_what_is_written_of_runs_is_what_the_format_says(state: State) -> None:
+    before = dict(state.changes)
+    do(
+        state,
+        RunStart(RUN, digest("start")),
+        RunTracker(RUN, "mlflow:1"),
+        RunLink(RUN, READ, (V1,)),
+        number=258,
+    )
+    assert {key: value for key, value in state.changes.items() if key not in before} == {
+        b"runs" + RUN: bytes([2, 1, 0, 0, 0, 0, 0, 0]) + digest("start") + bytes(32) + bytes([0]),
+        b"rord" + bytes([0, 0, 0, 0, 0, 0, 1, 2]) + RUN: b"",
+        b"trakmlflow:1\0" + RUN: b"",
+        b"used" + V1 + RUN: bytes([READ]),
     }
 
 

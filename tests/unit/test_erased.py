@@ -10,7 +10,8 @@ from dataver.digest import Digest
 from dataver.erased import chunk_record, erased_error, erasures, file_record
 from dataver.erasure import erase
 from dataver.errors import ErasedDataError, ErasedError
-from dataver.format.operations import Erase
+from dataver.format.entry import CHECKPOINT_EVERY
+from dataver.format.operations import ConfigSet, Erase
 from dataver.hashing import blake3_digest
 from dataver.keys import pack_key
 from dataver.log.log import Log
@@ -143,6 +144,32 @@ def test_a_log_passes_on_what_is_new_to_it(tmp_path: Path) -> None:
     repository.tag("d", "later")
     log.tail()
     assert told.calls == [(1, 1)], "nothing was erased since"
+
+
+def test_a_log_that_saw_nothing_yet_passes_on_what_the_first_entry_erased() -> None:
+    repository = memory_repository()
+    session = repository.session
+    session.log.append(lambda _: (Erase(digest_of("file"), "{}"),), session.who("Ana"))
+    assert session.log.tail().entry.number == 1
+    told = Told()
+    log_of(repository, told).tail()
+    assert told.calls == [(1, 0)]
+
+
+def test_a_log_passes_on_what_the_last_entry_before_a_checkpoint_erased() -> None:
+    repository = memory_repository()
+    session = repository.session
+    told = Told()
+    log = log_of(repository, told)
+    for number in range(1, CHECKPOINT_EVERY + 1):
+        is_last = number == CHECKPOINT_EVERY - 1
+        one = Erase(digest_of("file"), "{}") if is_last else ConfigSet("key", str(number))
+        if is_last:
+            log.tail()
+        session.log.append(lambda _, one=one: (one,), session.who("Ana"))  # type: ignore[misc]
+    assert told.calls == []
+    assert len(log.tail().entry.steps) == 1
+    assert told.calls == [(1, 0)]
 
 
 def test_a_log_passes_on_what_is_behind_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from dataver.log.state import State
 from dataver.store.local import LocalStore
 from dataver.store.memory import MemoryStore
 from dataver.testing.stores import CountingStore, Fault, FaultyStore
+from tests.far import FarStore
 
 ENTRIES = 2 * CHECKPOINT_EVERY + 5
 GENESIS = Genesis(1, "fastcdc2020-nc1-seed0", 16_384, 65_536, 262_144)
@@ -98,6 +99,17 @@ def test_a_log_without_its_beginning_is_damage_and_gets_no_second_one(long_log: 
     assert entry_key(0) not in [info.key for info in store.list("")]
 
 
+@pytest.mark.parametrize("last", [1, 2])
+def test_a_short_log_without_its_beginning_is_damage_too(last: int) -> None:
+    store = fresh()
+    log = Log(store)
+    log.create(GENESIS, b"r" * 16, WHO)
+    grow(log, last)
+    store.delete(entry_key(0))
+    with pytest.raises(DamagedError, match="beginning"):
+        Log(store).create(GENESIS, b"s" * 16, WHO)
+
+
 @pytest.mark.parametrize("place", ["file/below", "n" * 300], ids=["below a file", "a long name"])
 def test_a_place_that_cannot_be_is_refused_at_once(place: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
@@ -156,6 +168,9 @@ def test_the_tail_is_found_in_few_reads(long_log: MemoryStore) -> None:
     log.genesis()
     assert reads_of_a_tail(log, store) == ["HINT", "133", "134"]
     assert reads_of_a_tail(log, store) == ["134"]
+    store.reset()
+    log.state_at(ENTRIES)
+    assert [call.key for call in store.calls] == [entry_key(134)]  # Whether there is a newer one.
     grow(Log(store), 134)
     assert reads_of_a_tail(log, store) == ["134", "HINT", "135"]
 
@@ -163,13 +178,19 @@ def test_the_tail_is_found_in_few_reads(long_log: MemoryStore) -> None:
 @pytest.mark.parametrize(
     ("hint", "reads"),
     [
+        (None, "1 3 7 15 31 63 127 255 191 159 143 135 131 133 134"),
+        (b"x", "1 3 7 15 31 63 127 255 191 159 143 135 131 133 134"),
         (b"0", "1 3 7 15 31 63 127 255 191 159 143 135 131 133 134"),
         (b"3", "3 4 6 10 18 34 66 130 258 194 162 146 138 134 132 133"),
     ],
 )
-def test_steps_to_the_tail_are_doubled_then_halved(long_log: MemoryStore, hint: bytes, reads: str) -> None:
+def test_steps_to_the_tail_are_doubled_then_halved(
+    long_log: MemoryStore, hint: bytes | None, reads: str
+) -> None:
     store = CountingStore(copy_of(long_log))
-    store.put_hint(HINT_KEY, hint)
+    store.delete(HINT_KEY)
+    if hint is not None:
+        store.put_hint(HINT_KEY, hint)
     log = Log(store)
     log.genesis()
     assert reads_of_a_tail(log, store) == ["HINT", *reads.split()]
@@ -242,6 +263,23 @@ def test_an_entry_that_was_replaced_is_a_rollback(tmp_path: Path) -> None:
     (tmp_path / "before").rename(tmp_path / "repo")
     with pytest.raises(RollbackError):
         Log(log.store).tail()
+
+
+@pytest.mark.parametrize("what", ["another entry", "another repository", "nothing"])
+def test_from_afar_the_entry_that_was_seen_last_is_the_very_same(what: str) -> None:
+    store = fresh()
+    log = Log(FarStore(store))
+    log.create(GENESIS, b"r" * 16, WHO)
+    grow(log, 4)
+    assert Log(FarStore(store)).tail().entry.number == 4
+    other = fresh()
+    Log(other).create(GENESIS, (b"o" if what == "another repository" else b"r") * 16, WHO)
+    grow(Log(other), 4)
+    store.delete(entry_key(4))
+    if what != "nothing":
+        store.put_hint(entry_key(4), other.get(entry_key(4)))
+    with pytest.raises(RollbackError):
+        Log(FarStore(store)).tail()
 
 
 def test_another_repository_in_the_place_is_a_rollback(tmp_path: Path) -> None:

@@ -7,19 +7,22 @@ import os
 from itertools import count
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 import pytest
 
 from dataver.errors import BadInputError, DamagedError, StoreError
-from dataver.format.entry import CHECKPOINT_EVERY
+from dataver.format.entry import CHECKPOINT_EVERY, StateRoot
+from dataver.format.limits import NODE_BYTES_MAX
+from dataver.format.node import Row
 from dataver.format.operations import ConfigSet, Genesis, Operation
 from dataver.hashing import blake3_digest
 from dataver.keys import PACK_PREFIX, entry_key, pack_key
 from dataver.log.log import DECIDE_S_MAX, Identity, Log
-from dataver.log.nodes import place_pack, root_link
+from dataver.log.nodes import StateNodes, place_pack, root_link
 from dataver.log.remembered import Remembered, Seen
-from dataver.log.state import State, value_row
-from dataver.store.base import Store
+from dataver.log.state import State, value_of, value_row
+from dataver.store.base import Store, Wrapper
 from dataver.store.cached import with_cache
 from dataver.store.memory import MemoryStore
 from dataver.testing.stores import CountingStore, Fault, FaultyStore
@@ -27,6 +30,11 @@ from dataver.tree.build import build
 from dataver.tree.schema import STATE, MemoryNodes
 from dataver.tree.walk import links
 from tests.far import FarStore
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dataver.store.base import Data, View
 
 GENESIS = Genesis(1, "fastcdc2020-nc1-seed0", 16_384, 65_536, 262_144)
 WHO = Identity("Test")
@@ -49,7 +57,7 @@ def grow(log: Log, last: int) -> None:
         log.append(lambda _, n=number: settings(0, 1, str(n)), WHO)  # type: ignore[misc]
 
 
-def begun(store: MemoryStore) -> Log:
+def begun(store: Store) -> Log:
     log = Log(store)
     log.create(GENESIS, b"r" * 16, WHO)
     return log
@@ -106,6 +114,26 @@ def test_from_far_the_nodes_beside_one_come_with_it(large: MemoryStore) -> None:
     assert [call.method for call in counting.calls[before:]] == ["get_ranges"]
 
 
+def test_from_far_no_more_than_is_told_comes_with_a_node(
+    large: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    around = 40_000
+    monkeypatch.setattr("dataver.log.nodes.AROUND_BYTES", around)
+    spans: list[tuple[int, int]] = []
+
+    class Noted(Wrapper):
+        def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[View]:
+            spans.extend(ranges)
+            return super().get_ranges(key, ranges)
+
+    assert dict(Log(FarStore(Noted(large))).state().settings("")) == expected("129")
+    for number in range(1, SETTINGS, 300):  # Some of the nodes that stand before the root come with it.
+        state = Log(FarStore(Noted(large))).state_at(CHECKPOINT_EVERY)
+        assert state.setting(f"key {number:05}") == "first"
+    assert max(length for _, length in spans) == around
+    assert max(start for start, _ in spans) > 0
+
+
 def test_nodes_that_did_not_change_are_those_of_the_checkpoint_before(large: MemoryStore) -> None:
     log = Log(large)
     base = log.tail().entry.base
@@ -139,6 +167,29 @@ def test_a_pack_of_nodes_that_is_missing_is_damage() -> None:
         store.delete(info.key)
     with pytest.raises(DamagedError, match="missing"):
         Log(store).state().setting("other")
+
+
+@pytest.mark.parametrize(
+    ("more", "told"), [(0, "does not match its digest"), (1, "more than a node may have")]
+)
+def test_no_more_is_read_than_a_node_may_have(more: int, told: str) -> None:
+    store, pack = fresh(), blake3_digest(b"pack")
+    store.put_new(pack_key(pack), bytes(NODE_BYTES_MAX + more))
+    root = StateRoot(blake3_digest(b"node"), blake3_digest(b""), 1, pack, 0, NODE_BYTES_MAX + more)
+    with pytest.raises(DamagedError, match=told):
+        StateNodes(store).load(root_link(root))
+
+
+def test_nodes_leave_it_to_the_entry_to_make_all_durable() -> None:
+    puts: dict[bool, set[str]] = {True: set(), False: set()}
+
+    class Noted(Wrapper):
+        def put_new(self, key: str, data: Data, *, barrier: bool = True) -> bool:
+            puts[barrier].add(key.partition("/")[0])
+            return super().put_new(key, data, barrier=barrier)
+
+    grow(begun(Noted(fresh())), CHECKPOINT_EVERY)
+    assert puts == {True: {"log"}, False: {PACK_PREFIX.partition("/")[0]}}
 
 
 def test_nodes_are_kept_in_the_cache_of_a_far_store(
@@ -198,6 +249,32 @@ def test_a_state_that_is_written_anew_has_what_came_meanwhile() -> None:
     }
 
 
+def test_of_entries_that_are_in_a_state_already_none_is_read_again() -> None:
+    store = CountingStore(fresh())
+    log = begun(store)
+    grow(log, 5)
+    state = log.state()
+    grow(Log(store), 7)
+    store.reset()
+    log.renew(state, WHO)
+    read = {call.key for call in store.calls if call.method == "get" and call.key.startswith("log/0")}
+    assert min(read) == entry_key(6)
+
+
+@pytest.mark.parametrize("behind", [0, 1, 2])
+def test_what_came_right_before_the_checkpoint_is_written_anew_too(behind: int) -> None:
+    store = fresh()
+    log = begun(store)
+    grow(log, CHECKPOINT_EVERY - 3)
+    state = log.state()
+    other = Log(store)
+    for number in range(behind):
+        other.append(lambda _, n=number: settings(10 + n, 11 + n, "meanwhile"), WHO)  # type: ignore[misc]
+    assert log.renew(state, WHO) == 3 - behind
+    found = dict(Log(store).state().settings("key 0001"))
+    assert found == {f"key {10 + number:05}": "meanwhile" for number in range(behind)}
+
+
 # The map
 
 
@@ -219,6 +296,13 @@ def test_a_tree_and_the_changes_since_are_one_map(seed: int) -> None:
     copy.changes[b"a"] = b"other"
     assert (copy.number, copy.base, copy.get(b"a")) == (1, base, b"other")
     assert state.get(b"a") == whole.get(b"a")
+
+
+def test_a_row_of_a_state_is_what_the_format_says() -> None:
+    row = value_row(b"key", b"value")
+    assert row == Row(b"key", b"", ((b"valu", 3, b"value"),))
+    assert value_of(row) == b"value"
+    assert value_of(Row(b"key", b"", ())) == b""
 
 
 # What is remembered
