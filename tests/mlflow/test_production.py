@@ -20,7 +20,7 @@ from mlflow.pyfunc import scoring_server
 import dataver
 from dataver.repository import Repository
 from dataver.serving import Capture
-from dataver.serving.spool import folder_of, read, waiting
+from dataver.serving.spool import folder_of, is_free, read, waiting
 from dataver.serving.tables import timed
 from tests.mlflow.conftest import dataver_program, free_port, serving
 from tests.mlflow.data import COLUMNS, a_repository, log_model, train
@@ -219,6 +219,11 @@ def test_the_workers_of_gunicorn_share_a_version_and_may_be_killed(
             assert time.monotonic() < deadline, f"{on_disk()} rows are on disk"
             time.sleep(0.1)
     assert repository.datasets() == []
+    # The first of them is gone when its server is waited for, the others soon after.
+    deadline = time.monotonic() + ANSWER_S
+    while not all(is_free(file.path) for file in waiting(str(folder))):
+        assert time.monotonic() < deadline, "a worker that was killed lives on"
+        time.sleep(0.1)
     done = json.loads(dataver_program("served", "served", "--commit", "--json"))
     assert (done["rows"], done["version"], done["dropped"]) == (120, "v1", {})
     numbers = repository.version("served").to_arrow()["number"].to_pylist()
