@@ -105,7 +105,7 @@ def read_list(data: bytes, what: str) -> Listed:
         entries = sorted(_entries(document["files"], targets))
         record = decode_version(bytes.fromhex(document["record"]), f"the version in {what}")
         number = document["version"]
-        texts = {name: document[name] for name in ("dataset", "repository", "url")}
+        texts = {name: document[name] for name in ("dataset", "id", "repository", "url")}
         if not all(isinstance(text, str) for text in texts.values()):
             raise TypeError("a name is no text")
         found = Listed(
@@ -118,8 +118,8 @@ def read_list(data: bytes, what: str) -> Listed:
         raise BadInputError(
             f"{what} is no list of a version's files: {type(error).__name__}: {error}"
         ) from None
-    if document["id"] != found.id:
-        raise DamagedError(f"{what} says that it lists version {document['id']!s:.64}, but it is {found.id}")
+    if texts["id"] != found.id:
+        raise DamagedError(f"{what} says that it lists version {texts['id']!a:.70}, but it is {found.id}")
     return found
 
 

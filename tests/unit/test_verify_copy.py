@@ -271,6 +271,8 @@ def test_a_list_that_was_changed_is_found(version: Version, spoil: Callable[...,
 @pytest.mark.parametrize(
     "spoil",
     [
+        lambda it: it.pop("id"),
+        lambda it: it.update(id=None),
         lambda document: document["files"][0].update(digest="0" * 62),
         lambda document: document["files"][0].update(size=-1),
         lambda document: document["files"][0].update(size=True),
