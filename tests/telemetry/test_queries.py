@@ -120,8 +120,8 @@ def test_bytes_saved(sent: Any) -> None:
 
 def test_slow_and_failed_commands(sent: Any) -> None:
     rows = {row["command"]: row for row in answer(sent, "slow-and-failed-commands")}
-    assert (rows["ls"]["calls"], rows["ls"]["failed"]) == (3, 1)
-    assert (rows["verify"]["calls"], rows["verify"]["failed"]) == (1, 1)
+    assert (rows["ls"]["calls"], rows["ls"]["failed"]) == (4, 2)
+    assert (rows["verify"]["calls"], rows["verify"]["failed"]) == (2, 2)
     assert 0 < rows["commit"]["mean_ms"] <= rows["commit"]["max_ms"]
 
 
