@@ -184,7 +184,8 @@ class Repository(Comparisons, RunQueries, Upkeep):
         label = make_label(self.session, message, author, time, meta, tags, allow_empty, provenance)
         committer = Committer(self.session, dataset, place, options, label)
         with unless_collected(self.session, dataset, lambda: committer.basis.versions):
-            return told(self, committer.result(committer.commit(progress)))
+            done = committer.commit(progress)
+        return told(self, committer.result(done))
 
     def status(
         self, dataset: str, source: str | os.PathLike[str] | None = None, *, progress: Progress | None = None
