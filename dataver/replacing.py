@@ -1,4 +1,4 @@
-"""Files of the user's that are replaced as a whole or not at all."""
+"""Files of the user's that are read as a whole, or replaced as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -46,3 +46,19 @@ def replacing(path: str | os.PathLike[str], unfinished: str | None = None) -> It
     finally:
         with suppress(OSError):
             os.unlink(part)
+
+
+def read_whole(path: str, bytes_max: int, what: str) -> bytes:
+    """All of a file of the user's; `what` it should be. `BadInputError` also where it has more bytes."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(bytes_max + 1)
+    except FileNotFoundError:
+        raise PathNotFoundError(f"there is no file {path}") from None
+    except PermissionError as error:
+        raise NotPermittedError(f"{path} cannot be read: {error.strerror}") from None
+    except OSError as error:
+        raise BadInputError(f"{path} cannot be read: {error.strerror}") from None
+    if len(data) > bytes_max:
+        raise BadInputError(f"{path} is too large for {what}")
+    return data

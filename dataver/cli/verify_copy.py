@@ -11,7 +11,7 @@ import click
 
 from dataver.cli import output
 from dataver.cli.session import Session
-from dataver.errors import BadInputError, DamagedError, NotPermittedError, PathNotFoundError
+from dataver.errors import BadInputError, DamagedError
 
 if TYPE_CHECKING:
     from dataver.verify.copy import Wanted
@@ -92,10 +92,11 @@ def _listed(ref: str, manifest: str, path: str, *, proved: bool) -> Wanted:
     A file that came with the data, `proved`, is believed only where the ref has the whole id.
     """
     from dataver.refs import parse_ref
+    from dataver.replacing import read_whole
     from dataver.verify.copy import Wanted
     from dataver.verify.listed import read_list
 
-    listed = read_list(_read(manifest), manifest)
+    listed = read_list(read_whole(manifest, LIST_BYTES_MAX, "a list of files"), manifest)
     asked = parse_ref(ref)
     if asked.back:
         raise BadInputError(
@@ -115,21 +116,6 @@ def _listed(ref: str, manifest: str, path: str, *, proved: bool) -> Wanted:
     # The number and the name of the dataset are not proved by the id: such a file may say anything there.
     name = f"{asked.dataset}@{listed.id}" if proved else listed.name
     return Wanted(name, listed.id, str(listed.record.tree), listed.files, path)
-
-
-def _read(manifest: str) -> bytes:
-    try:
-        with open(manifest, "rb") as file:
-            data = file.read(LIST_BYTES_MAX + 1)
-    except FileNotFoundError:
-        raise PathNotFoundError(f"there is no file {manifest}") from None
-    except PermissionError as error:
-        raise NotPermittedError(f"{manifest} cannot be read: {error.strerror}") from None
-    except OSError as error:
-        raise BadInputError(f"{manifest} cannot be read: {error.strerror}") from None
-    if len(data) > LIST_BYTES_MAX:
-        raise BadInputError(f"{manifest} is too large for a list of files")
-    return data
 
 
 def lines(report: CopyReport) -> Iterator[str]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dataver.errors import BadInputError, NotPermittedError, PathNotFoundError
+from dataver.errors import BadInputError
 from dataver.values import dataclass
 
 if TYPE_CHECKING:
@@ -59,9 +59,9 @@ def bump(text: bytes, pin: Pin) -> tuple[bytes, tuple[str, ...]]:
 
 def bump_files(paths: Sequence[str], pin: Pin) -> list[Bumped]:
     """Do so in files; none is written unless each of them pins the dataset. `BadInputError` otherwise."""
-    from dataver.replacing import replacing
+    from dataver.replacing import read_whole, replacing
 
-    texts = [(path, _read(path)) for path in paths]
+    texts = [(path, read_whole(path, FILE_BYTES_MAX, "a file that pins versions")) for path in paths]
     bumped = [(path, text, *bump(text, pin)) for path, text in texts]
     for path, _, _, old in bumped:
         if not old:
@@ -75,18 +75,3 @@ def bump_files(paths: Sequence[str], pin: Pin) -> list[Bumped]:
                 file.write(new)
         done.append(Bumped(path, old, pin.ref, new != text))
     return done
-
-
-def _read(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            data = file.read(FILE_BYTES_MAX + 1)
-    except FileNotFoundError:
-        raise PathNotFoundError(f"there is no file {path}") from None
-    except PermissionError as error:
-        raise NotPermittedError(f"{path} cannot be read: {error.strerror}") from None
-    except OSError as error:
-        raise BadInputError(f"{path} cannot be read: {error.strerror}") from None
-    if len(data) > FILE_BYTES_MAX:
-        raise BadInputError(f"{path} is too large for a file that pins versions")
-    return data
