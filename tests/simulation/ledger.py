@@ -103,11 +103,14 @@ class Ledger:
         self.deleted: dict[bytes, str] = {}
         self.refs: dict[tuple[bytes, str], Digest] = {}
         self.ever: set[tuple[str, ...]] = set()
+        self.moves: Counter[tuple[bytes, str]] = Counter()
         self.numbers: dict[tuple[bytes, int], Digest] = {}
         self.holds: dict[str, Digest] = {}
         self.used: set[bytes] = set()
         self.records: set[bytes] = set()
         self.erased: set[bytes] = set()
+        self.gone: set[bytes] = set()
+        """Files whose erasure was carried through to its end, and somebody was told so."""
         self.swept: set[bytes] = set()
         self.counts: Counter[str] = Counter()
         self.entry = -1
@@ -140,6 +143,11 @@ class Ledger:
     def keeps(self, known: Known) -> bool:
         """Whether something keeps a version now."""
         return any(known is one for one in self.required().values())
+
+    def moved(self, dataset: str, name: str) -> tuple[bytes | None, int]:
+        """What tells whether a name has led to the same all the time."""
+        id = self.names.get(dataset)
+        return id, 0 if id is None else self.moves[id, name]
 
     def named(self) -> list[tuple[str, Known]]:
         """Each name that leads to a version, and that."""
@@ -209,6 +217,7 @@ class Ledger:
                 self._add(operation, state)
             case BranchSet() | TagCreate() | AliasSet():
                 self.refs[operation.dataset, operation.name] = operation.target
+                self.moves[operation.dataset, operation.name] += 1
                 self.ever.add(("ref", operation.dataset.hex(), operation.name, str(operation.target)))
                 if isinstance(operation, BranchSet):
                     self._number(operation.dataset, operation.first_number, operation.numbered)
@@ -216,6 +225,7 @@ class Ledger:
                 self._number(operation.dataset, operation.first_number, operation.numbered)
             case RefDelete():
                 self.refs.pop((operation.dataset, operation.name), None)
+                self.moves[operation.dataset, operation.name] += 1
                 self.ever.add(("gone", operation.dataset.hex(), operation.name, str(operation.expected)))
             case Hold():
                 if operation.target is None:

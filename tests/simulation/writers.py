@@ -11,7 +11,7 @@ from dataver.gc.prune import Retention
 from dataver.lineage.publishing import end_run
 from dataver.results import CommitResult
 from tests.simulation.contents import CONTENTS, Files, content
-from tests.simulation.ledger import Attempt, Known, Ledger
+from tests.simulation.ledger import Attempt
 from tests.simulation.someone import Someone
 
 SAFE = "safe"
@@ -191,28 +191,42 @@ class Writer(Someone):
         if found is None or not found[1].files:
             return
         path = self.draw.choice(sorted(found[1].files))
-        self.repository.erase(found[0], path, reason="asked", all_holders=self.draw.random() < 0.5, yes=True)
+        everywhere = self.draw.random() < 0.5
+        done = self.repository.erase(found[0], path, reason="asked", all_holders=everywhere, yes=True)
+        self.ledger.gone.update(bytes.fromhex(file.digest) for file in done.files)
 
     def push(self) -> None:
         """Copy a dataset, or one version, to the other repository."""
-        found = self.some_name()
-        if found is not None and self.elsewhere is not None:
-            ref = self.draw.choice([found[0], found[0].split("@")[0]])
-            self.repository.push([ref], to=self.elsewhere.repository, jobs=1)
-            self._arrived(found, self.elsewhere.ledger)
+        if self.elsewhere is not None:
+            self._copy(self, self.elsewhere)
 
     def pull(self) -> None:
         """Copy a dataset, or one version, from there."""
-        found = None if self.elsewhere is None else self.elsewhere.some_name()
-        if found is not None and self.elsewhere is not None:
-            ref = self.draw.choice([found[0], found[0].split("@")[0]])
-            self.repository.pull([ref], source=self.elsewhere.repository, jobs=1)
-            self._arrived(found, self.ledger)
+        if self.elsewhere is not None:
+            self._copy(self.elsewhere, self)
 
-    def _arrived(self, found: tuple[str, Known], there: Ledger) -> None:
-        """A version that was kept here all the time has been there."""
-        _, known = found
-        self.expect(any(key[1] == known.id for key in there.versions), f"that version {known.id} was copied")
+    def _copy(self, source: Someone, target: Someone) -> None:
+        """From one repository to the other; a version that a name leads to all the time arrives."""
+        found = source.some_name()
+        if found is None:
+            return
+        full, known = found
+        dataset, name = full.split("@")
+        before = source.ledger.moved(dataset, name), known.left
+        wanted = [self.draw.choice([full, dataset])]
+        if target is self:
+            done = self.repository.pull(wanted, source=source.repository, jobs=1)
+        else:
+            done = self.repository.push(wanted, to=target.repository, jobs=1)
+        there = target.ledger
+        if before == (source.ledger.moved(dataset, name), known.left):
+            arrived = any(key[1] == known.id for key in there.versions)
+            self.expect(arrived, f"that version {known.id} was copied")
+        for move in done.refs:
+            told = (move.name.split("@")[1], move.id)
+            named = any(one[0] == "ref" and one[2:] == told for one in there.ever)
+            numbered = any(str(version) == move.id for version in there.numbers.values())
+            self.expect(named or numbered or told[0] == move.id, f"that {move.name} is at {move.id}")
 
     def _base(self, dataset: str, branch: str = "main") -> str | None:
         """What to measure a change against: the head, or an older version now and then."""
