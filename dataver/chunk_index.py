@@ -101,6 +101,10 @@ class ChunkIndex:
             other._open = {name: segment for name, segment in self._open.items() if name in names}
         return other
 
+    def is_of_the_same(self, other: ChunkIndex) -> bool:
+        """Whether it searches the segments that another one does, and passes over the same packs."""
+        return (self._names, self._skipped) == (other._names, other._skipped)
+
     def read_whole(self) -> None:
         """From here on search only segments that are verified as a whole: a range may have come wrong."""
         with self._lock:

@@ -29,6 +29,8 @@ FRAME_CACHE_BYTES = 64 << 20
 PASSING_BYTES_MIN = 256 << 20
 FRAME_READ_BYTES_MAX = 256 << 10
 """Of a raw frame up to this size that is far away all is read: the rest costs less than a request."""
+LOOKS_MAX = 20
+"""How often one read follows a log in which others collect all the time."""
 FEW_OF_FRAME = 8
 """A frame of which a chunk is less than this part is kept on disk as well, for its neighbours."""
 
@@ -124,10 +126,11 @@ class Objects:
 
     def places(self, digests: bytes) -> list[Place]:
         """Where each of many digests (32 bytes each) is. A missing one is `DamagedError`."""
-        found = self.index.find_many(digests)
-        if None in found:
-            self._look_again()
+        found: list[Place | None] = []
+        for _ in self._looks():
             found = self.index.find_many(digests)
+            if None not in found:
+                break
         for number, place in enumerate(found):
             if place is None:
                 raise self._unknown(digests[32 * number : 32 * number + 32])
@@ -179,11 +182,14 @@ class Objects:
         return [data for data in found if data is not None]
 
     def _read_now(self, digests: bytes, places: Sequence[Place]) -> list[View]:
-        try:
-            return self._read_in_order(places)
-        except PackMissingError:
-            self._look_again()
-            return self._read_in_order(self.places(digests))
+        missing: PackMissingError | None = None
+        for _ in self._looks():
+            try:
+                return self._read_in_order(self.places(digests) if missing else places)
+            except PackMissingError as error:
+                missing = error
+        assert missing is not None
+        raise missing
 
     def _read_in_order(self, places: Sequence[Place]) -> list[View]:
         found: list[View] = [b""] * len(places)
@@ -228,18 +234,22 @@ class Objects:
         self, digests: Sequence[bytes], places: Sequence[Place], numbers: list[int]
     ) -> Iterator[tuple[int, View]]:
         """`read_places` for some of many; the rest of them again, where a pack went meanwhile."""
-        done: set[int] = set()
-        try:
-            for at, data in self.read_places([places[number] for number in numbers]):
-                done.add(at)
-                yield numbers[at], data
-            return
-        except PackMissingError:
-            left = [number for at, number in enumerate(numbers) if at not in done]
-            self._look_again()
-        found = self.places(b"".join([digests[number] for number in left]))
-        for at, data in self.read_places(found):
-            yield left[at], data
+        missing: PackMissingError | None = None
+        for _ in self._looks():
+            wanted = [places[number] for number in numbers]
+            if missing:
+                wanted = self.places(b"".join([digests[number] for number in numbers]))
+            done: set[int] = set()
+            try:
+                for at, data in self.read_places(wanted):
+                    done.add(at)
+                    yield numbers[at], data
+                return
+            except PackMissingError as error:
+                missing = error
+                numbers = [number for at, number in enumerate(numbers) if at not in done]
+        assert missing is not None
+        raise missing
 
     def read_places(self, places: Sequence[Place]) -> Iterator[tuple[int, View]]:
         """The bytes of each place as (position in `places`, bytes), in the order of packs.
@@ -280,20 +290,18 @@ class Objects:
             self._keep((pack, frame_offset), frame)
 
     def _read(self, digest: bytes) -> View:
-        try:
+        missing: DataverError | None = None
+        for _ in self._looks():
             place = self.index.find(digest)
-            if place is not None:
+            if place is None:
+                missing = None
+                continue
+            try:
                 return self._read_place(place)
-        except ObjectMissingError:
-            pass
-        self._look_again()
-        place = self.index.find(digest)
-        if place is None:
-            raise self._unknown(digest)
-        try:
-            return self._read_place(place)
-        except ObjectMissingError as error:
-            raise self.damaged(digest, f"{pack_key(place.pack)} is missing") from error
+            except ObjectMissingError as error:
+                missing = self.damaged(digest, f"{pack_key(place.pack)} is missing")
+                missing.__cause__ = error
+        raise missing or self._unknown(digest)
 
     def _read_anew(self, digest: bytes) -> View:
         """Read from far away what came wrong once, past all that is kept; else it is as it was."""
@@ -340,6 +348,21 @@ class Objects:
                 if place is not None:
                     return place
         return None
+
+    def _looks(self) -> Iterator[None]:
+        """An attempt to find something, and more, each after a look at the log, for as long as it moves on.
+
+        What is needed may be put elsewhere between a look and the read that it leads to; it is missing
+        where nothing moved since a look by which it was not found.
+        """
+        yield
+        used: ChunkIndex | None = None
+        for _ in range(LOOKS_MAX):
+            self._look_again()
+            if used is not None and self.index.is_of_the_same(used):
+                return
+            used = self.index
+            yield
 
     def _look_again(self) -> None:
         """Take the index as the log has it now. One thread at a time: a log is read by one."""

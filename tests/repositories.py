@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import uuid4
 
 from dataver.chunking import ChunkerParameters
+from dataver.forgetting import forget
 from dataver.log.log import Log
 from dataver.repository import Repository
 from dataver.session import Session
@@ -18,8 +20,20 @@ def memory_repository(chunks: ChunkerParameters | None = None) -> Repository:
     return repository
 
 
+class Over(Repository):
+    """A repository over this very store, also where it is opened once more by what it was made of."""
+
+    def __init__(self, store: Store, jobs: int = 0) -> None:
+        super().__init__(store.url)
+        log = Log(store)
+        log.forget = forget
+        self.session = Session(store, log, jobs=jobs)
+        self._made_of = store, jobs
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Over, self._made_of
+
+
 def over(store: Store) -> Repository:
     """A repository object over this very store, wrapped as it may be."""
-    repository = Repository(store.url)
-    repository.session = Session(store, Log(store))
-    return repository
+    return Over(store)

@@ -20,6 +20,7 @@ from dataver.hashing import digests as plain_digests
 from dataver.hashing import xxh3_64
 from dataver.journal import Journal, ResumedIndex
 from dataver.keys import pack_key
+from dataver.objects import LOOKS_MAX
 from dataver.packs import PackWriter, StoredPack, read_footer
 from dataver.progress import Progress
 from dataver.session import Session
@@ -131,15 +132,16 @@ class Copier:
                 counts = self.counts.setdefault(version, Counts())
                 counts.new_bytes += length
                 counts.stored_bytes += place.stored_bytes * length // max(place.raw_bytes, 1)
-        try:
-            self._copy(missing)
-        except ObjectMissingError:
-            # Others may have put the contents of that pack into another one meanwhile.
-            self._source.look_again()
+        for number in range(1 + LOOKS_MAX):
+            index = self._source.objects.index
             try:
                 self._copy({digest: asked for digest, asked in missing.items() if digest not in self._done})
+                return
             except ObjectMissingError as error:
-                raise DamagedError(f"{error}; run `dataver verify` on {self._source.url}") from error
+                # Others may have put the contents of that pack into another one meanwhile, and again.
+                self._source.look_again()
+                if number == LOOKS_MAX or (number and self._source.objects.index.is_of_the_same(index)):
+                    raise DamagedError(f"{error}; run `dataver verify` on {self._source.url}") from error
 
     def copy_beside(self, wanted: Mapping[bytes, Digest]) -> None:
         """Copy records that no version needs, as far as the source has them whole, into packs of their own.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -143,3 +145,97 @@ def test_a_plan_that_misses_what_was_collected_is_made_again(repository: Reposit
     assert seen[1] > seen[0]
     with pytest.raises(DamagedError):
         session.log.append(lambda _: (_ for _ in ()).throw(DamagedError("it is missing")), session.who(None))
+
+
+class _Chased(Wrapper):
+    """A store far away where others collect between a look at the log and the next read below a prefix."""
+
+    def __init__(self, inner: Store, prefix: str, moves: Sequence[Callable[[], object]]) -> None:
+        super().__init__(inner)
+        self._prefix = prefix
+        self._looked = False
+        self._lock = threading.Lock()
+        self.moves = list(moves)
+
+    def _before(self, key: str) -> None:
+        with self._lock:
+            if key.startswith(self._prefix) and self.moves and self._looked:
+                self._looked = False
+                self.moves.pop()()
+            self._looked |= key.startswith("log/")
+
+    def get(self, key: str) -> bytes:
+        self._before(key)
+        return self.inner.get(key)
+
+    def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[View]:
+        self._before(key)
+        return self.inner.get_ranges(key, ranges)
+
+    def get_suffix(self, key: str, length: int) -> tuple[View, int]:
+        self._before(key)
+        return self.inner.get_suffix(key, length)
+
+
+def read_whole(repository: Repository, _: Path) -> bytes:
+    return repository.version("d@v1").read("kept")
+
+
+def read_listed(repository: Repository, _: Path) -> bytes:
+    version = repository.version("d@v1")
+    assert "kept" in [entry.path for entry in version.files()]
+    return version.read("kept")
+
+
+def read_range(repository: Repository, _: Path) -> bytes:
+    return bytes(repository.version("d@v1").read_ranges("kept", [(0, len(DATA))])[0])
+
+
+def read_checked_out(repository: Repository, place: Path) -> bytes:
+    repository.checkout("d@v1", place / "out", include=["kept"])
+    return (place / "out" / "kept").read_bytes()
+
+
+def read_copied(repository: Repository, place: Path) -> bytes:
+    other = init(str(place / "other"))
+    other.pull(["d@alone"], source=repository)
+    return other.version("d@alone").read("kept")
+
+
+DATA = noise("kept", 40_000)
+READS = [read_whole, read_listed, read_range, read_checked_out, read_copied]
+
+
+@pytest.mark.parametrize("read", READS)
+@pytest.mark.parametrize("kind", ["packs/", "index/"])
+def test_a_read_follows_those_who_collect_again_and_again(
+    tmp_path: Path, kind: str, read: Callable[[Repository, Path], bytes]
+) -> None:
+    """What is needed is in another pack, or named by another segment, each time that it is looked for."""
+    repository = init(str(tmp_path / "repository"))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "kept").write_bytes(DATA)
+    for number in range(3):
+        (folder / f"erased-{number}").write_bytes(noise(f"erased {number}", 10_000))
+    repository.commit("d", folder)
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / "kept").write_bytes(DATA)
+    repository.commit("d", tmp_path / "alone", tags=["alone"])
+
+    def erase(number: int) -> None:
+        """The pack with the file that is kept is written again, and the old one deleted."""
+        open_repository(repository.url).erase("d@v1", f"erased-{number}", reason="asked", yes=True)
+
+    def merge(number: int) -> None:
+        """All segments become one, and the old ones are deleted."""
+        other = open_repository(repository.url)
+        for more in range(9):
+            (folder / "more").write_text(f"{number} {more}")
+            other.commit(f"e{number}", folder / "more")
+        assert other.gc(yes=True, grace_s=0).swept
+
+    moves = [partial(erase if kind == "packs/" else merge, number) for number in range(3)]
+    store = _Chased(repository.session.store, kind, moves)
+    assert read(over(store), tmp_path) == DATA
+    assert not store.moves

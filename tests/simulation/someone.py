@@ -7,7 +7,7 @@ refused is not, and what a reader gets is what was committed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dataver.errors import (
     AlreadyExistsError,
@@ -17,15 +17,12 @@ from dataver.errors import (
     NotFoundError,
     StoreError,
 )
-from dataver.forgetting import forget
-from dataver.log.log import Log
 from dataver.repository import Repository
-from dataver.session import Session
-from dataver.store.base import Store
 from dataver.store.cached import CachedStore
 from dataver.store.disk_cache import DiskCache
 from dataver.testing.machines import Machine
 from dataver.testing.simulated import SimulatedStore
+from tests.repositories import Over
 from tests.simulation.ledger import Known, Ledger
 
 if TYPE_CHECKING:
@@ -33,19 +30,6 @@ if TYPE_CHECKING:
 
 REFUSED = (ConflictError, AlreadyExistsError, NotFoundError, BadInputError)
 CACHE_BYTES = 16 << 20
-
-
-class Reached(Repository):
-    """A repository over this very store, also where it is opened once more by what it was made of."""
-
-    def __init__(self, store: Store) -> None:
-        super().__init__("memory://simulation")
-        log = Log(store)
-        log.forget = forget
-        self.session = Session(store, log, jobs=1)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Reached, (self.session.store,)
 
 
 class Someone:
@@ -97,7 +81,7 @@ class Someone:
 
     def _opened(self) -> Repository:
         """A repository object as a new process has it, over the store as this machine reaches it."""
-        return Reached(self.store if self.cache is None else CachedStore(self.store, self.cache))
+        return Over(self.store if self.cache is None else CachedStore(self.store, self.cache), jobs=1)
 
     def expect(self, holds: bool, what: str) -> None:
         """Whether the ledger agrees with what this machine was told."""
