@@ -23,12 +23,13 @@ def memory_repository(chunks: ChunkerParameters | None = None) -> Repository:
 class Over(Repository):
     """A repository over this very store, also where it is opened once more by what it was made of."""
 
-    def __init__(self, store: Store, jobs: int = 0) -> None:
-        super().__init__(store.url)
+    def __init__(self, store: Store, url: str | None = None, jobs: int = 0) -> None:
+        """`url`: that of a store that can be opened, where this one's is none."""
+        super().__init__(url or store.url)
         log = Log(store)
         log.forget = forget
         self.session = Session(store, log, jobs=jobs)
-        self._made_of = store, jobs
+        self._made_of = store, url, jobs
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Over, self._made_of

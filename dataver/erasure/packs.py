@@ -1,68 +1,20 @@
-"""The packs that hold what is erased, found by their footers, and rewritten without it."""
+"""Rewriting the packs that hold what is erased, without it."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 from dataver.chunk_index import ChunkIndex
 from dataver.digest import DIGEST_BYTES, Digest
-from dataver.errors import DamagedError, NewerFormatError, ObjectMissingError
+from dataver.errors import ObjectMissingError
 from dataver.format.operations import IndexAdd
 from dataver.format.pack import Footer, PackKind
 from dataver.format.segment import Place
 from dataver.gc.repack import frames_of
 from dataver.keys import pack_key
 from dataver.packs import PackWriter, read_footer, write_segment
-from dataver.progress import Progress
 from dataver.session import Session
 from dataver.transfer.copying import Verified, verify_frame, without
-from dataver.verify.workers import in_order
-
-FOOTERS_IN_FLIGHT = 64
-
-
-class Footers:
-    """What the footers of packs have of what is looked for; each is read once, unless more is looked for.
-
-    `unread` are those of packs that have none that can be read.
-    """
-
-    def __init__(self, session: Session, progress: Progress) -> None:
-        self._session = session
-        self._progress = progress
-        self._wanted: frozenset[bytes] = frozenset()
-        self._has_any: dict[Digest, frozenset[bytes]] = {}
-        self.unread: dict[Digest, str] = {}
-
-    def holding(self, packs: Collection[Digest], wanted: Collection[bytes]) -> list[Digest]:
-        """Those of these packs that have any of these digests, sorted."""
-        if not self._wanted.issuperset(wanted):
-            self._wanted, self._has_any, self.unread = frozenset(wanted), {}, {}
-        new = [name for name in packs if name not in self._has_any and name not in self.unread]
-        self._progress.begin("searching packs", len(new))
-        try:
-            with ThreadPoolExecutor(self._session.readers(), thread_name_prefix="dataver-erase") as pool:
-                for name, found in zip(new, in_order(pool, self._read, new, FOOTERS_IN_FLIGHT), strict=True):
-                    if found is not None:
-                        self._has_any[name] = found
-                    self._progress.advance(1)
-        finally:
-            self._progress.end()
-        gone = frozenset(wanted)
-        return sorted(name for name in packs if not gone.isdisjoint(self._has_any.get(name, ())))
-
-    def _read(self, name: Digest) -> frozenset[bytes] | None:
-        try:
-            footer, _ = read_footer(self._session.store, name)
-        except ObjectMissingError:
-            return frozenset()  # Deleted since it was listed.
-        except (DamagedError, NewerFormatError) as error:
-            self.unread[name] = str(error)
-            return None
-        if footer.kind == PackKind.STATE:
-            return frozenset()
-        return self._wanted.intersection(_split(footer.digests))
 
 
 def rewrite(

@@ -8,13 +8,13 @@ they are deleted. There is no grace. Whatever stops it, repeating it goes on fro
 from __future__ import annotations
 
 import re
-from dataclasses import field
+from dataclasses import field, replace
 
 from dataver.digest import Digest
 from dataver.doctor import soft_delete_days
 from dataver.erased import Erasures, chunk_record, erasures, file_record
 from dataver.erasure.holders import Holder, Holders
-from dataver.erasure.packs import Footers, rewrite
+from dataver.erasure.packs import rewrite
 from dataver.erasure.report import ErasedFile, EraseReport, SharingFile
 from dataver.errors import (
     BadInputError,
@@ -29,6 +29,7 @@ from dataver.files import Files, to_path
 from dataver.format.operations import Erase, GcMark, GcSweep, Operation
 from dataver.format.table_statistics import statistics_key
 from dataver.gc.entries import ATTEMPTS_MAX, of_newest, put_next
+from dataver.gc.holding import Footers
 from dataver.gc.leftovers import remove_leftovers
 from dataver.gc.listing import Contents, list_contents
 from dataver.history import to_time
@@ -138,6 +139,16 @@ class _Plan:
         beside = {bytes(statistics_key(digest)) for digest in (*self.files, bytes(self.digest))}
         return self.chunks | beside
 
+    def with_later(self, later: _Plan) -> _Plan:
+        """Both, of which the later one was made as others wrote meanwhile."""
+        return replace(
+            self,
+            files=later.files | self.files,
+            shared=later.shared,
+            sizes=self.sizes | later.sizes,
+            chunks=self.chunks | later.chunks,
+        )
+
 
 class _Erasure:
     """Carries one erasure out. Used once."""
@@ -148,36 +159,41 @@ class _Erasure:
         self._identity = identity
         self._progress = progress
         self._footers = Footers(session, progress)
+        self._file: tuple[Digest, str] | None = None
+        """What was asked for when it was looked at first: a name may lead to another version by now."""
+        self._used: dict[bytes, WhoUsed] = {}
 
     def run(self, *, yes: bool) -> EraseReport:
-        plan = first = of_newest(self._session, self._plan)
-        used = of_newest(self._session, lambda _: self._who_used(first))
+        plan = of_newest(self._session, self._plan)
+        self._note_uses(plan)
+        if not yes:
+            return self._report(plan, set(), [], done=False)
+        told: _Plan | None = None
         swept: set[Digest] = set()
-        undeleted: list[str] = []
-        for _ in range(ATTEMPTS_MAX if yes else 0):
+        for _ in range(ATTEMPTS_MAX):
             entries = self._recorded(plan)
             if entries is not None:
+                told = plan if told is None else told.with_later(plan)
                 entries += self._sweep(plan.packs)
                 state = self._session.newest()
                 swept |= set(plan.packs) & state.swept().keys()
                 undeleted = self._delete(plan.packs, state)
                 remove_leftovers(self._session.store)  # Nobody can tell what is in them.
                 if state.number == plan.state.number + entries:
-                    return self._report(first, used, swept, undeleted, done=True)
+                    self._note_uses(told)
+                    return self._report(told, swept, undeleted, done=True)
             # Others wrote meanwhile, and may have spared a pack, or brought another.
             plan = of_newest(self._session, self._plan)
-        if yes:
-            raise ConflictError(
-                f"{self._session.store.url} changed during each of {ATTEMPTS_MAX} searches, so copies of the "
-                "bytes may be left; repeat it when fewer write"
-            )
-        return self._report(first, used, swept, undeleted, done=False)
+        raise ConflictError(
+            f"{self._session.store.url} changed during each of {ATTEMPTS_MAX} searches, so copies of the "
+            "bytes may be left; repeat it when fewer write"
+        )
 
     # What is to be done
 
     def _plan(self, state: State) -> _Plan:
         erased = erasures(state)
-        digest, path = self._asked.digest(state)
+        digest, path = self._file = self._file or self._asked.digest(state)
         holders = Holders(self._session, state, self._progress)
         named = holders.of_file(digest)
         files = {} if named is None else {bytes(digest): named}
@@ -288,12 +304,13 @@ class _Erasure:
 
     # What is told
 
-    def _who_used(self, plan: _Plan) -> list[WhoUsed]:
-        return [who_used(self._session, digest.hex()) for digest in plan.files]
+    def _note_uses(self, plan: _Plan) -> None:
+        new = [digest for digest in plan.files if digest not in self._used]
+        found = of_newest(self._session, lambda _: [who_used(self._session, one.hex()) for one in new])
+        self._used.update(zip(new, found, strict=True))
 
-    def _report(
-        self, plan: _Plan, used: list[WhoUsed], swept: set[Digest], undeleted: list[str], *, done: bool
-    ) -> EraseReport:
+    def _report(self, plan: _Plan, swept: set[Digest], undeleted: list[str], *, done: bool) -> EraseReport:
+        used = [self._used[digest] for digest in plan.files]
         files = [
             ErasedFile(digest.hex(), holder.entry.size, holder.paths, digest in plan.erased)
             for digest, holder in plan.files.items()

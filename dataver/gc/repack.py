@@ -6,7 +6,7 @@ from then on, and the old one goes as any other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.format.operations import IndexAdd, Operation
@@ -15,7 +15,7 @@ from dataver.gc.live import Live
 from dataver.keys import pack_key
 from dataver.packs import PackWriter, StoredPack, read_footer, write_segment
 from dataver.session import Session
-from dataver.transfer.copying import PackFrame, Verified, verify_frame
+from dataver.transfer.copying import PackFrame, Verified, verify_frame, without
 from dataver.values import dataclass
 
 LIVE_PART_MAX = 0.5
@@ -31,23 +31,26 @@ class Repacked:
     operations: tuple[Operation, ...]
 
 
-def worth_rewriting(live: Live) -> list[Digest]:
+def worth_rewriting(live: Live) -> set[Digest]:
     """The packs with more dead than living bytes, where that is enough to be worth a copy."""
-    return sorted(
+    return {
         Digest(name)
         for name, use in live.packs().items()
         if use.live_chunks
         and use.live_bytes < LIVE_PART_MAX * use.stored_bytes
         and use.stored_bytes - use.live_bytes >= DEAD_BYTES_MIN
-    )
+    }
 
 
-def repack(session: Session, live: Live, packs: list[Digest]) -> Repacked:
-    """Copy what is alive in these packs into new ones. `DamagedError` where that cannot be read."""
+def repack(session: Session, live: Live, packs: list[Digest], gone: Collection[bytes]) -> Repacked:
+    """Copy what is alive in these packs into new ones. `DamagedError` where that cannot be read.
+
+    Neighbours in a frame come along, save what is `gone`.
+    """
     writers: dict[PackKind, PackWriter] = {}
     try:
         for name in packs:
-            for frame in _living_frames(session, live, name):
+            for frame in _living_frames(session, live, name, gone):
                 writer = writers.get(frame.kind)
                 if writer is None:
                     writer = PackWriter(session.store, frame.kind, nonce=session.nonce)
@@ -63,7 +66,7 @@ def repack(session: Session, live: Live, packs: list[Digest]) -> Repacked:
     return Repacked(tuple(packs), tuple(new), (IndexAdd(segment.name, segment.keys, segment.size_bytes),))
 
 
-def _living_frames(session: Session, live: Live, name: Digest) -> Iterator[Verified]:
+def _living_frames(session: Session, live: Live, name: Digest, gone: Collection[bytes]) -> Iterator[Verified]:
     """The frames of a pack in which something is alive, read one by one and verified."""
     footer, _ = read_footer(session.store, name)
     alive = live.digests_in(name)
@@ -75,7 +78,9 @@ def _living_frames(session: Session, live: Live, name: Digest) -> Iterator[Verif
         place = found.frame.offset, found.frame.stored_bytes
         stored = bytes(session.store.get_ranges(pack_key(name), [place])[0])
         what = f"the frame at {found.frame.offset} of {pack_key(name)} in {session.store.url}"
-        yield verify_frame(found, stored, wanted, what)
+        frame = without(verify_frame(found, stored, wanted, what), gone, what)
+        if frame is not None:
+            yield frame
 
 
 def frames_of(footer: Footer) -> Iterator[PackFrame]:

@@ -24,6 +24,7 @@ from dataver.format.operations import (
     VersionMark,
 )
 from dataver.gc.entries import ATTEMPTS_MAX, Operations, of_newest, put_next
+from dataver.gc.holding import Footers
 from dataver.gc.leftovers import remove_leftovers
 from dataver.gc.listing import Contents, list_contents
 from dataver.gc.repack import repack, worth_rewriting
@@ -43,12 +44,11 @@ def collect(
 ) -> GcReport:
     """Collect what nothing refers to; without `yes` only say what that is. See `Repository.gc`."""
     watcher = progress or Silent()
+    given = _Given(session, grace_s, watcher, Footers(session, watcher))
     if yes:
-        report = _collect(session, grace_s, watcher)
+        report = _collect(given)
     else:
-        report = _report(
-            of_newest(session, lambda state: _plan(session, state, grace_s, watcher)), done=False
-        )
+        report = _report(of_newest(session, lambda state: _plan(given, state)), done=False)
     # Of a disk that may only be read, or not all of it, they are nobody's business here.
     with suppress(NotPermittedError, StoreError):
         count, size_bytes = remove_leftovers(session.store, dry_run=not yes)
@@ -56,11 +56,22 @@ def collect(
     return report
 
 
-def _collect(session: Session, grace_s: float, watcher: Progress) -> GcReport:
-    first = _append(session, grace_s, watcher, _marking)
-    if grace_s and not (first.due or first.left or first.forgotten):
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What all the plans of one collection are made with."""
+
+    session: Session
+    grace_s: float
+    progress: Progress
+    footers: Footers
+
+
+def _collect(given: _Given) -> GcReport:
+    session = given.session
+    first = _append(given, _marking)
+    if given.grace_s and not (first.due or first.left or first.forgotten):
         return _report(first, done=True)
-    second = _append(session, grace_s, watcher, _sweeping)
+    second = _append(given, _sweeping)
     undeleted, freed = _delete(session, second)
     marked = _report(first, done=True)
     swept = _report(second, done=True)
@@ -107,9 +118,10 @@ class _Plan:
 OperationsOf = Callable[[Session, _Plan], Operations]
 
 
-def _plan(session: Session, state: State, grace_s: float, progress: Progress) -> _Plan:
+def _plan(given: _Given, state: State) -> _Plan:
+    session = given.session
     contents = list_contents(session.store)
-    traced = trace(session, state, progress)
+    traced = trace(session, state, given.progress)
     used = {name for name, use in traced.live.packs().items() if use.live_chunks} | traced.state_packs
     valid = {segment.name for segment in state.segments()}
     marks, swept = state.marks(), state.swept()
@@ -121,16 +133,21 @@ def _plan(session: Session, state: State, grace_s: float, progress: Progress) ->
     old = {
         number
         for number in {number for number, _ in marks.values()} | {n for _, n in _condemned_at(state)}
-        if _age(contents, number, now) >= grace_s
+        if _age(contents, number, now) >= given.grace_s
     }
     waiting = [name for name in marks if name not in spared]
     due = [name for name in waiting if marks[name][0] in old]
     forgotten = [key for key, number in _condemned_at(state) if number in old]
     left = [name for name in swept if name in contents.packs or name in contents.segments]
-    rewrite = [name for name in worth_rewriting(traced.live) if name not in gone]
+    rewrite = worth_rewriting(traced.live)
+    if traced.erased:
+        # An erasure that was interrupted is carried through: nothing of it is left in any pack.
+        packs = [name for name in contents.packs if name in used and name not in gone]
+        rewrite |= set(given.footers.holding(packs, traced.erased))
     return _Plan(
-        traced, contents, sorted(dead), sorted(spared), sorted(due), waiting, forgotten, left, rewrite
-    )
+        traced, contents, sorted(dead), sorted(spared), sorted(due), waiting, forgotten, left,
+        sorted(rewrite - gone),
+    )  # fmt: skip
 
 
 def _store_time(session: Session) -> float:
@@ -145,16 +162,12 @@ def _age(contents: Contents, number: int, now: float) -> float:
     return -1.0 if marked_at is None else max(0.0, now - marked_at)
 
 
-def _append(
-    session: Session,
-    grace_s: float,
-    progress: Progress,
-    operations_of: Callable[[Session, _Plan], Operations],
-) -> _Plan:
+def _append(given: _Given, operations_of: OperationsOf) -> _Plan:
     """Put the entry for a plan, right after the entry that it was made for; else plan again."""
+    session = given.session
 
     def planned(state: State) -> tuple[_Plan, Operations]:
-        plan = _plan(session, state, grace_s, progress)
+        plan = _plan(given, state)
         return plan, operations_of(session, plan)
 
     for _ in range(ATTEMPTS_MAX):
@@ -172,7 +185,7 @@ def _marking(session: Session, plan: _Plan) -> Operations:
     operations: list[Operation] = _of_versions(CONDEMN, plan.traced.roots.lost)
     if plan.spared:
         operations.append(GcRestore(*_by_kind(state, plan.spared)))
-    rewritten = repack(session, plan.traced.live, plan.rewrite)
+    rewritten = repack(session, plan.traced.live, plan.rewrite, plan.traced.erased)
     operations += rewritten.operations
     packs = [name for name in plan.dead if name in plan.contents.packs]
     segments = [name for name in plan.dead if name not in plan.contents.packs]

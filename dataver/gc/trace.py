@@ -30,12 +30,16 @@ _TABLE_SUFFIXES = tuple(suffix.encode() for suffix in PARQUET_SUFFIXES)
 
 @dataclass(slots=True)
 class Traced:
-    """What a state reaches. `state_packs` hold the states of the log, which `--at` reads."""
+    """What a state reaches. `state_packs` hold the states of the log, which `--at` reads.
+
+    `erased` are the objects that were erased: files, chunks, and what was recorded beside files.
+    """
 
     state: State
     roots: Roots
     live: Live
     state_packs: set[bytes]
+    erased: frozenset[bytes]
 
 
 def trace(session: Session, state: State, progress: Progress) -> Traced:
@@ -60,7 +64,7 @@ def trace(session: Session, state: State, progress: Progress) -> Traced:
             "collected. Run `dataver verify`"
         )
     tracer.statistics()
-    return Traced(state, roots, live, state_packs(session))
+    return Traced(state, roots, live, state_packs(session), tracer.erased)
 
 
 class _Tracer:
@@ -98,7 +102,7 @@ class _Tracer:
         lists: list[bytes] = []
         for row in node.rows:
             entry = to_entry(row)
-            if entry.path.lower().endswith(_TABLE_SUFFIXES):
+            if entry.path.lower().endswith(_TABLE_SUFFIXES) and entry.digest not in self._erased:
                 self._tables.add(entry.digest)
             if entry.kind in (FOLDER, REFERENCE) or not entry.size:
                 continue
@@ -128,6 +132,12 @@ class _Tracer:
         if self._erased:
             digests = [digest for digest in digests if digest not in self._erased]
         self._live.mark(digests)
+
+    @property
+    def erased(self) -> frozenset[bytes]:
+        """All objects that were erased."""
+        files = self._erased.records
+        return frozenset([*files, *(bytes(statistics_key(Digest(digest))) for digest in files)])
 
     def runs(self) -> None:
         """The records of all runs, also those that others stand for now, and their parts."""

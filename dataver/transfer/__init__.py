@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from dataver.errors import DamagedError, ErasedError
 from dataver.progress import Progress, Silent
 from dataver.results import TransferResult
 from dataver.session import Session
-from dataver.transfer.run import Transfer
+from dataver.transfer.run import ATTEMPTS_MAX, Transfer
 
 __all__ = ["pull", "push"]
 
@@ -24,7 +25,11 @@ def push(
 
     A branch that diverged is a `ConflictError`, and then nothing was copied.
     """
-    return Transfer(here, there, wanted, depth, pulling=False, progress=progress or Silent()).run()
+    return _run(
+        lambda: Transfer(here, there, wanted, depth, pulling=False, progress=progress or Silent()),
+        here,
+        there,
+    )
 
 
 def pull(
@@ -42,7 +47,24 @@ def pull(
     end: the versions of `there` are here then, known by their ids. With `rebase` its own versions
     are put on top of the head of `there`; where both sides changed the same paths, nothing moves.
     """
-    transfer = Transfer(
-        there, here, wanted, depth, pulling=True, rebase=rebase, progress=progress or Silent()
-    )
-    return transfer.run()
+    return _run(
+        lambda: Transfer(
+            there, here, wanted, depth, pulling=True, rebase=rebase, progress=progress or Silent()
+        ),
+        here, there,
+    )  # fmt: skip
+
+
+def _run(make: Callable[[], Transfer], *sides: Session) -> TransferResult:
+    """Run a transfer; a new one where somebody deleted meanwhile what it was about to copy.
+
+    What was copied is used again. Where nobody wrote, what is missing is lost.
+    """
+    for attempt in range(1, ATTEMPTS_MAX + 1):
+        began = [side.newest().number for side in sides]
+        try:
+            return make().run()
+        except (DamagedError, ErasedError):
+            if attempt == ATTEMPTS_MAX or began == [side.newest().number for side in sides]:
+                raise
+    raise AssertionError("the last attempt returns or raises")

@@ -81,7 +81,8 @@ class Someone:
 
     def _opened(self) -> Repository:
         """A repository object as a new process has it, over the store as this machine reaches it."""
-        return Over(self.store if self.cache is None else CachedStore(self.store, self.cache), jobs=1)
+        store = self.store if self.cache is None else CachedStore(self.store, self.cache)
+        return Over(store, "memory://simulation", jobs=1)
 
     def expect(self, holds: bool, what: str) -> None:
         """Whether the ledger agrees with what this machine was told."""
