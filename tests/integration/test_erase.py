@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,9 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import dataver
 from dataver.chunking import ChunkerParameters
-from dataver.erasure import EraseReport, erase
+from dataver.erasure import erase
 from dataver.errors import (
     BadInputError,
     ConflictError,
@@ -30,87 +28,16 @@ from dataver.format.run_record import RunInput, RunModel, RunRecord
 from dataver.format.table_statistics import statistics_key
 from dataver.gc import collect, restore
 from dataver.hashing import blake3_digest
-from dataver.keys import PACK_PREFIX
 from dataver.lineage.publishing import end_run
 from dataver.reading import file_rows
-from dataver.repository import Repository
 from dataver.store.base import Store, Wrapper
-from tests.erased import traces
+from tests.erased import REASON, World, noise, traces, words
 from tests.repositories import memory_repository
 
 if TYPE_CHECKING:
     from dataver.store.base import Data, View
 
-REASON = "request 4711"
 WEEK = 7 * 86_400.0
-WORDS = [b"alpha", b"beta", b"gamma", b"delta", b"epsilon", b"zeta", b"eta", b"theta", b"iota", b"kappa"]
-
-
-def noise(seed: object, size_bytes: int) -> bytes:
-    return random.Random(str(seed)).randbytes(size_bytes)
-
-
-def words(seed: object, size_bytes: int) -> bytes:
-    """Text that compresses, with a few rare bytes that do not."""
-    source = random.Random(str(seed))
-    text = b" ".join(source.choices(WORDS, k=size_bytes // 4))[: size_bytes - 64]
-    return text[: len(text) // 2] + source.randbytes(64).hex().encode()[:64] + text[len(text) // 2 :]
-
-
-class World:
-    """A repository and a folder beside it, with files to keep and one to erase."""
-
-    def __init__(self, place: Path) -> None:
-        self.place = place
-        self.folder = place / "source"
-        self.folder.mkdir()
-        self.url = str(place / "repository")
-        self.repository = dataver.init(self.url)
-        self.contents: dict[str, bytes] = {}
-
-    @property
-    def store(self) -> Store:
-        return self.repository.session.store
-
-    def write(self, path: str, data: bytes) -> None:
-        self.contents[path] = data
-        (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (self.folder / path).write_bytes(data)
-
-    def commit(self, dataset: str = "d", **options: object) -> str:
-        return self.repository.commit(dataset, self.folder, **options).id  # type: ignore[arg-type]
-
-    def another(self) -> Repository:
-        """As another process would open it."""
-        return dataver.open(self.url)
-
-    def erase(self, what: str, ref: str = "d", **options: object) -> EraseReport:
-        return erase(self.repository.session, ref, what, reason=REASON, yes=True, **options)  # type: ignore[arg-type]
-
-    def is_whole(self, erased: int = 0) -> bool:
-        report = self.another().verify(deep=True)
-        assert report.ok, report.damaged
-        assert report.erased == erased
-        return True
-
-    def reads(self, ref: str, *gone: str) -> bool:
-        """All files are as they were, save those that are gone, which say so."""
-        version = self.another().version(ref)
-        for path, data in self.contents.items():
-            if path in gone:
-                with pytest.raises(ErasedError, match=REASON):
-                    version.read(path)
-            else:
-                assert version.read(path) == data
-        return True
-
-    def rare(self, path: str) -> bytes:
-        """The bytes of a file that no other has."""
-        data = self.contents[path]
-        return data[len(data) // 2 - 32 : len(data) // 2 + 32] if path.endswith(".txt") else data
-
-    def packs(self) -> set[str]:
-        return {info.key for info in self.store.list(PACK_PREFIX)}
 
 
 @pytest.fixture

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import random
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from dataver.gc.prune import Retention
 from dataver.repository import Repository, init, open_repository
+from dataver.store.base import Store, View, Wrapper
 from tests.integration.test_concurrency import folder, together
+from tests.repositories import over
 
 PUSHERS = 4
 
@@ -84,3 +89,55 @@ def test_of_lines_that_parted_one_wins(target: Repository, tmp_path: Path) -> No
     assert [v.version for v in target.log("d")] == [f"v{n}" for n in range(PUSHERS + 1, 0, -1)]
     assert target.verify(deep=True).ok
     assert all(open_repository(source.url).verify(deep=True).ok for source in sources)
+
+
+class _BeforeReads(Wrapper):
+    """A source far away in which somebody does something before one of the first reads of packs."""
+
+    def __init__(self, inner: Store, reads: int, do: Callable[[], object]) -> None:
+        super().__init__(inner)
+        self._left = reads
+        self._do = do
+
+    def _before(self, key: str) -> None:
+        if key.startswith("packs/"):
+            self._left -= 1
+            if not self._left:
+                self._do()
+
+    def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[View]:
+        self._before(key)
+        return self.inner.get_ranges(key, ranges)
+
+    def get_suffix(self, key: str, length: int) -> tuple[View, int]:
+        self._before(key)
+        return self.inner.get_suffix(key, length)
+
+
+@pytest.mark.parametrize("read", range(1, 9))
+@pytest.mark.parametrize("gone", ["pruned", "erased"])
+def test_what_goes_on_the_way_does_not_come(target: Repository, tmp_path: Path, gone: str, read: int) -> None:
+    """Versions of the source are pruned and collected, or a file is erased, while they are copied."""
+    source = init(str(tmp_path / "source"))
+    (tmp_path / "data").mkdir()
+    for number in range(3):
+        (tmp_path / "data" / "file").write_bytes(random.Random(number).randbytes(50_000))
+        source.commit("d", tmp_path / "data", jobs=1)
+
+    def let_go() -> None:
+        other = open_repository(source.url)
+        if gone == "pruned":
+            other.prune("d", Retention(last=1), yes=True)
+            other.gc(yes=True, grace_s=0)
+        else:
+            other.erase("d@v2", "file", reason="asked", yes=True)
+
+    store = _BeforeReads(source.session.store, read, let_go)
+    done = target.pull(["d"], source=over(store))
+    assert [move.name for move in done.refs] == ["d@main"]
+    there = [info.version for info in target.log("d")]
+    assert there[0] == "v3"
+    assert there in (["v3"], ["v3", "v2", "v1"])
+    assert target.version("d").read("file") == random.Random(2).randbytes(50_000)
+    assert target.verify(deep=True).ok
+    assert source.verify(deep=True).ok
