@@ -28,7 +28,7 @@ class Choice:
 
     `refs` are the names to set in the receiver, `named` those that the user spelled out. `heads` are
     the versions to copy, each with how many back from it (None: all). `alone` are versions
-    without a name, by the text that asked for them.
+    without a name, by the text that asked for them, `numbered` others that names may lead to or not.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Choice:
     named: set[str] = field(default_factory=set)
     heads: dict[Digest, int | None] = field(default_factory=dict)
     alone: dict[str, Digest] = field(default_factory=dict)
+    numbered: dict[str, Digest] = field(default_factory=dict)
 
     def add_head(self, version: Digest, depth: int | None) -> None:
         """Want a version and those behind it; of two wishes the deeper one counts."""
@@ -89,6 +90,11 @@ def _choose_all(source: Side, choice: Choice, depth: int | None) -> None:
         for number, version in source.state.numbers(choice.dataset):
             choice.add_head(version, 1)
             choice.alone[f"{choice.name}@v{number}"] = version
+    elif depth is None and any(True for _ in source.state.absent(choice.dataset)):
+        # From those before the ones that were pruned no name may lead back.
+        for number, version in source.state.numbers(choice.dataset):
+            choice.add_head(version, None)
+            choice.numbered[f"{choice.name}@v{number}"] = version
 
 
 def _checked(ref: RefState, source: Side) -> RefState:

@@ -76,8 +76,18 @@ def plan(choice: Choice, source: Side, target: Side, depth: int | None) -> Plan:
             _plan_ref(made, ref, state, named=ref.name in choice.named)
     _plan_numbers(made, source, target)
     _plan_signatures(made, coming, source, target)
-    made.alone = [RefMove(text, None, str(id)) for text, id in choice.alone.items() if id in coming]
+    made.alone = _alone(choice, ancestry, coming)
     return made
+
+
+def _alone(choice: Choice, ancestry: Ancestry, coming: Collection[Digest]) -> list[RefMove]:
+    """The versions that come without a name of their own, or one that leads to them."""
+    alone = {text: id for text, id in choice.alone.items() if id in coming}
+    numbered = {text: id for text, id in choice.numbered.items() if id in coming}
+    if numbered:
+        led_to = ancestry.ancestors(ref.target for ref in choice.refs.values())
+        alone |= {text: id for text, id in numbered.items() if id not in led_to}
+    return [RefMove(text, None, str(id)) for text, id in alone.items()]
 
 
 def _match(choice: Choice, source: Side, target: Side) -> tuple[str, bool]:

@@ -132,7 +132,6 @@ def life_at_application_insights(tmp_path_factory: pytest.TempPathFactory) -> It
         live(folder / "place", more)
         # What a request did not deliver waits a minute for a later command; here it counts as sent.
         for kept in sorted((folder / "cache" / "telemetry").glob("*.blob*")):
-            print("KEPT", kept)
             found.take([json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()])
         yield found
 

@@ -111,7 +111,12 @@ def test_failed_verifications(sent: Any) -> None:
     assert len(row["repository"]) == 32
 
 
-def test_bytes_saved(sent: Any) -> None:
+def test_bytes_saved(sent: Any, life_at_application_insights: Ingestion) -> None:
+    events = life_at_application_insights.of("EventData", "dataver.version.committed")
+    told = [one["properties"] for one in events]
+    assert sorted((one["dataver.dataset.name"], one["dataver.version.name"]) for one in told) == [
+        ("iris", "v1"), ("iris", "v2"), ("iris", "v3"), ("made", "v1"), ("made", "v2"), ("other", "v1")
+    ]  # fmt: skip
     rows = {row["dataset"]: row for row in answer(sent, "bytes-saved")}
     assert rows["iris"]["versions"] == 3
     assert rows["iris"]["saved"] >= 2000  # a.csv, at the second time

@@ -18,6 +18,7 @@ from dataver.errors import (
     RepositoryNotFoundError,
 )
 from dataver.format.operations import GcMark, GcSweep, Hold, Shallow, VersionNumber
+from dataver.gc.prune import Retention
 from dataver.keys import PACK_PREFIX, pack_key
 from dataver.repository import Repository, init
 from dataver.results import RefKept, RefMove, TransferResult
@@ -503,6 +504,27 @@ def test_versions_that_have_numbers_alone_travel_on(
     assert third.commit("d", tmp_path / "copy").version == "v5"
     ben.commit("b", "1")
     assert ben.numbers("d") == ["v5"]
+
+
+def test_what_a_prune_has_left_travels_on_both_sides_of_the_gap(
+    ada: Person, ben: Person, five: list[str]
+) -> None:
+    """No parent leads from `main` to v2 any more, which a hold keeps: it is a version of the dataset yet."""
+    ada.repository.hold("d@v2", "paper")
+    ada.repository.prune("d", Retention(last=2), yes=True)
+    assert ada.numbers() == ["v5", "v4"]
+    done = ben.repository.pull(["d"], source=ada.repository)
+    assert done.versions == 3
+    assert done.refs == [RefMove("d@v2", None, five[1]), RefMove("d@main", None, five[4])]
+    assert contents(ben.repository, "d@v2") == {"a": "2"}
+    assert ben.numbers() == ["v5", "v4"]
+    with pytest.raises(RefNotFoundError):
+        ben.repository.show("d@v3")
+    assert ben.repository.verify(deep=True).ok
+    assert ben.repository.pull(["d"], source=ada.repository).versions == 0
+    # The last versions alone are those of its branches.
+    third = memory_repository()
+    assert third.pull(["d"], source=ada.repository, depth=9).versions == 2
 
 
 def test_a_gap_between_parts(ada: Person, ben: Person, five: list[str]) -> None:
