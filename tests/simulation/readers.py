@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from dataver.errors import DamagedError, ErasedError, NotFoundError
 from dataver.version import Version
@@ -47,37 +47,40 @@ class Reader(Someone):
         left = None if known is None else known.left
         name = ref.split("@", maxsplit=1)[0]
         there = self.ledger.names.get(name)
+        gone = frozenset(self.ledger.gone)
         try:
             version = self.repository.version(ref)
         except NotFoundError:
             if known is not None and self.ledger.names.get(name) == there:
                 self.expect(known.left != left, f"that {ref} is not there")
             return
-        self._compare(version, self._known(version))
+        self._compare(version, self._known(version), gone)
 
     def _known(self, version: Version) -> Known:
         id = bytes.fromhex(self.dataset_id(version.dataset_name))
         return self.ledger.versions[id, bytes.fromhex(version.id)]
 
-    def _compare(self, version: Version, known: Known) -> None:
+    def _compare(self, version: Version, known: Known, gone: Collection[bytes] = ()) -> None:
+        """`gone` is what was erased, and somebody was told so, before the version was looked up."""
         kept, left = self.ledger.keeps(known), known.left
         try:
             paths = [entry.path for entry in version.files()]
             self.expect(sorted(paths) == sorted(known.files), f"that {version.id} has {paths}")
             for path, number in sorted(known.files.items()):
-                self._compare_file(version, path, number)
+                self._compare_file(version, path, number, gone)
         except (NotFoundError, DamagedError) as error:
             if kept and known.left == left:
                 self.ledger.found(f"{self.machine.name} cannot read {version.id}, which is kept: {error!r}")
             raise
 
-    def _compare_file(self, version: Version, path: str, number: int) -> None:
+    def _compare_file(self, version: Version, path: str, number: int, gone: Collection[bytes]) -> None:
         try:
             data = version.read(path)
         except ErasedError:
             self.expect(digest(number) in self.ledger.erased, f"that {path} of {version.id} was erased")
             return
         self.expect(data == content(number), f"other bytes for {path} of {version.id}")
+        self.expect(digest(number) not in gone, f"the bytes of {path} of {version.id}, which were erased")
 
 
 class Collector(Someone):
