@@ -7,12 +7,14 @@ The record of a file is canonical JSON: `author`, `time` (RFC 3339), `reason`, a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from dataver.digest import Digest
 from dataver.errors import BadInputError, ErasedDataError, ErasedError
 from dataver.format.canonical_json import canonical_json
+from dataver.format.pack import PackKind
+from dataver.format.table_statistics import statistics_key
 from dataver.log.state import State
 from dataver.paths import safe_spelling
 
@@ -38,6 +40,7 @@ class Erasures:
 
     def __init__(self, records: dict[bytes, str]) -> None:
         self.records = records
+        self._beside: frozenset[bytes] | None = None
 
     def __bool__(self) -> bool:
         return bool(self.records)
@@ -47,6 +50,17 @@ class Erasures:
 
     def __contains__(self, digest: object) -> bool:
         return digest in self.records
+
+    def within(self, kind: PackKind) -> Collection[bytes]:
+        """What must not be in packs of a kind: of data chunks, of metadata what was recorded beside files.
+
+        No other metadata goes, whatever a record may name: versions and manifests stay as they are.
+        """
+        if kind == PackKind.DATA:
+            return self.records.keys()
+        if self._beside is None:
+            self._beside = frozenset(bytes(statistics_key(digest)) for digest in self.records)
+        return self._beside if kind == PackKind.META else ()
 
     def chunks_of(self, file: Digest) -> list[bytes]:
         """The chunks that were erased with a file."""

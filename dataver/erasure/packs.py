@@ -10,6 +10,7 @@ from dataver.errors import ObjectMissingError
 from dataver.format.operations import IndexAdd
 from dataver.format.pack import Footer, PackKind
 from dataver.format.segment import Place
+from dataver.gc.holding import Wanted
 from dataver.gc.repack import frames_of
 from dataver.keys import pack_key
 from dataver.packs import PackWriter, read_footer, write_segment
@@ -20,14 +21,15 @@ from dataver.transfer.copying import Verified, verify_frame, without
 def rewrite(
     session: Session,
     packs: Collection[Digest],
-    gone: Collection[bytes],
+    gone: Wanted,
     index: ChunkIndex,
     all_of: ChunkIndex,
 ) -> list[IndexAdd]:
-    """Copy what these packs have beside `gone` into new ones; the operation by which these count.
+    """Copy what these packs have into new ones, without what is `gone` from packs of their kind.
 
-    `index` knows what is elsewhere, which is not copied; `all_of` knows these packs too: what it does not
-    know nothing needs. `DamagedError` where something that is needed cannot be read.
+    Gives the operation by which the new ones count. `index` knows what is elsewhere, which is not copied;
+    `all_of` knows these packs too: what it does not know nothing needs. `DamagedError` where what is
+    needed cannot be read.
     """
     writers: dict[PackKind, PackWriter] = {}
     copied: set[bytes] = set()
@@ -51,7 +53,7 @@ def rewrite(
 def _frames(
     session: Session,
     name: Digest,
-    gone: Collection[bytes],
+    gone_from: Wanted,
     index: ChunkIndex,
     all_of: ChunkIndex,
     copied: set[bytes],
@@ -61,6 +63,7 @@ def _frames(
         footer, _ = read_footer(session.store, name)
     except ObjectMissingError:
         return  # Deleted by an erasure that was interrupted, or by somebody else's.
+    gone = gone_from(footer.kind)
     wanted = _needed(footer, gone, index, all_of) - copied
     for found in frames_of(footer):
         here = wanted.intersection(_split(found.digests)) - copied

@@ -8,6 +8,7 @@ they are deleted. There is no grace. Whatever stops it, repeating it goes on fro
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import field, replace
 
 from dataver.digest import Digest
@@ -27,6 +28,7 @@ from dataver.errors import (
 )
 from dataver.files import Files, to_path
 from dataver.format.operations import Erase, GcMark, GcSweep, Operation
+from dataver.format.pack import PackKind
 from dataver.format.table_statistics import statistics_key
 from dataver.gc.entries import ATTEMPTS_MAX, of_newest, put_next
 from dataver.gc.holding import Footers
@@ -94,7 +96,8 @@ class _Asked:
         """The digest of the file, and its path if that was given."""
         ref = self.parsed
         if _DIGEST.fullmatch(self.what):
-            if state.dataset(ref.dataset) is None or ref.selector != LATEST:
+            deleted = any(name == ref.dataset for _, name in state.deleted_datasets())
+            if ref.selector != LATEST or (state.dataset(ref.dataset) is None and not deleted):
                 self.session.resolve_ref(ref, state)
             return Digest.parse(self.what), ""
         found = self.session.resolve_ref(ref, state)
@@ -133,11 +136,12 @@ class _Plan:
     contents: Contents
     packs: list[Digest] = field(default_factory=list)
 
-    @property
-    def gone(self) -> set[bytes]:
-        """All objects that go: chunks, and what was recorded beside the files."""
+    def gone(self, kind: PackKind) -> Collection[bytes]:
+        """What goes from packs of a kind: chunks, and what was recorded beside the files."""
+        if kind == PackKind.DATA:
+            return self.chunks
         beside = {bytes(statistics_key(digest)) for digest in (*self.files, bytes(self.digest))}
-        return self.chunks | beside
+        return beside if kind == PackKind.META else ()
 
     def with_later(self, later: _Plan) -> _Plan:
         """Both, of which the later one was made as others wrote meanwhile."""
@@ -306,8 +310,15 @@ class _Erasure:
 
     def _note_uses(self, plan: _Plan) -> None:
         new = [digest for digest in plan.files if digest not in self._used]
-        found = of_newest(self._session, lambda _: [who_used(self._session, one.hex()) for one in new])
+        found = of_newest(self._session, lambda _: [self._uses(digest) for digest in new])
         self._used.update(zip(new, found, strict=True))
+
+    def _uses(self, digest: bytes) -> WhoUsed:
+        try:
+            return who_used(self._session, digest.hex())
+        except RefNotFoundError:
+            # Only versions have it that were let go, which may come back until they are swept.
+            return WhoUsed(digest.hex(), digest.hex())
 
     def _report(self, plan: _Plan, swept: set[Digest], undeleted: list[str], *, done: bool) -> EraseReport:
         used = [self._used[digest] for digest in plan.files]

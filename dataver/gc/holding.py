@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 
 from dataver.digest import DIGEST_BYTES, Digest
@@ -16,6 +16,10 @@ from dataver.verify.workers import in_order
 FOOTERS_IN_FLIGHT = 64
 
 
+Wanted = Callable[[PackKind], Collection[bytes]]
+"""What is looked for in packs of a kind."""
+
+
 class Footers:
     """What the footers of packs have of what is looked for; each is read once, unless more is looked for.
 
@@ -25,14 +29,15 @@ class Footers:
     def __init__(self, session: Session, progress: Progress) -> None:
         self._session = session
         self._progress = progress
-        self._wanted: frozenset[bytes] = frozenset()
-        self._has_any: dict[Digest, frozenset[bytes]] = {}
+        self._wanted: dict[PackKind, frozenset[bytes]] = {kind: frozenset() for kind in PackKind}
+        self._has_any: dict[Digest, tuple[PackKind, frozenset[bytes]]] = {}
         self.unread: dict[Digest, str] = {}
 
-    def holding(self, packs: Collection[Digest], wanted: Collection[bytes]) -> list[Digest]:
-        """Those of these packs that have any of these digests, sorted."""
-        if not self._wanted.issuperset(wanted):
-            self._wanted, self._has_any, self.unread = frozenset(wanted), {}, {}
+    def holding(self, packs: Collection[Digest], wanted: Wanted) -> list[Digest]:
+        """Those of these packs that have any of the digests that are wanted of their kind, sorted."""
+        asked = {kind: frozenset(wanted(kind)) for kind in PackKind}
+        if not all(self._wanted[kind] >= asked[kind] for kind in PackKind):
+            self._wanted, self._has_any, self.unread = asked, {}, {}
         new = [name for name in packs if name not in self._has_any and name not in self.unread]
         self._progress.begin("searching packs", len(new))
         try:
@@ -43,20 +48,18 @@ class Footers:
                     self._progress.advance(1)
         finally:
             self._progress.end()
-        gone = frozenset(wanted)
-        return sorted(name for name in packs if not gone.isdisjoint(self._has_any.get(name, ())))
+        found_in = ((name, self._has_any[name]) for name in packs if name in self._has_any)
+        return sorted(name for name, (kind, found) in found_in if not asked[kind].isdisjoint(found))
 
-    def _read(self, name: Digest) -> frozenset[bytes] | None:
+    def _read(self, name: Digest) -> tuple[PackKind, frozenset[bytes]] | None:
         try:
             footer, _ = read_footer(self._session.store, name)
         except ObjectMissingError:
-            return frozenset()  # Deleted since it was listed.
+            return PackKind.STATE, frozenset()  # Deleted since it was listed.
         except (DamagedError, NewerFormatError) as error:
             self.unread[name] = str(error)
             return None
-        if footer.kind == PackKind.STATE:
-            return frozenset()
-        return self._wanted.intersection(_each(footer.digests))
+        return footer.kind, self._wanted[footer.kind].intersection(_each(footer.digests))
 
 
 def _each(digests: bytes) -> list[bytes]:

@@ -71,6 +71,24 @@ class Live:
         self.missing += left
         return new
 
+    def dead(self, digests: list[bytes]) -> list[bytes]:
+        """Those of these that a segment has in a pack that may count, and that are not alive."""
+        import numpy as np
+
+        found: list[bytes] = []
+        left = digests
+        for rows in (*self._unmarked, *self._marked):
+            if not left:
+                break
+            positions = rows.segment.find_many(b"".join(left))
+            known = positions >= 0
+            known[known] = rows.usable[rows.pack_of[rows.frame_of[positions[known]]]]
+            dead = np.zeros(len(left), dtype=bool)
+            dead[known] = ~rows.alive[positions[known]]
+            found += [digest for digest, is_dead in zip(left, dead.tolist(), strict=True) if is_dead]
+            left = [digest for digest, is_known in zip(left, known.tolist(), strict=True) if not is_known]
+        return found
+
     def packs(self) -> dict[bytes, PackUse]:
         """Every pack that a valid segment names, with what of it is alive."""
         import numpy as np

@@ -6,11 +6,12 @@ from then on, and the old one goes as any other.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.format.operations import IndexAdd, Operation
 from dataver.format.pack import Footer, PackKind
+from dataver.gc.holding import Wanted
 from dataver.gc.live import Live
 from dataver.keys import pack_key
 from dataver.packs import PackWriter, StoredPack, read_footer, write_segment
@@ -42,10 +43,10 @@ def worth_rewriting(live: Live) -> set[Digest]:
     }
 
 
-def repack(session: Session, live: Live, packs: list[Digest], gone: Collection[bytes]) -> Repacked:
+def repack(session: Session, live: Live, packs: list[Digest], gone: Wanted) -> Repacked:
     """Copy what is alive in these packs into new ones. `DamagedError` where that cannot be read.
 
-    Neighbours in a frame come along, save what is `gone`.
+    Neighbours in a frame come along, save what is `gone` from packs of their kind.
     """
     writers: dict[PackKind, PackWriter] = {}
     try:
@@ -66,7 +67,7 @@ def repack(session: Session, live: Live, packs: list[Digest], gone: Collection[b
     return Repacked(tuple(packs), tuple(new), (IndexAdd(segment.name, segment.keys, segment.size_bytes),))
 
 
-def _living_frames(session: Session, live: Live, name: Digest, gone: Collection[bytes]) -> Iterator[Verified]:
+def _living_frames(session: Session, live: Live, name: Digest, gone: Wanted) -> Iterator[Verified]:
     """The frames of a pack in which something is alive, read one by one and verified."""
     footer, _ = read_footer(session.store, name)
     alive = live.digests_in(name)
@@ -78,7 +79,7 @@ def _living_frames(session: Session, live: Live, name: Digest, gone: Collection[
         place = found.frame.offset, found.frame.stored_bytes
         stored = bytes(session.store.get_ranges(pack_key(name), [place])[0])
         what = f"the frame at {found.frame.offset} of {pack_key(name)} in {session.store.url}"
-        frame = without(verify_frame(found, stored, wanted, what), gone, what)
+        frame = without(verify_frame(found, stored, wanted, what), gone(footer.kind), what)
         if frame is not None:
             yield frame
 

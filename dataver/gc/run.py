@@ -12,11 +12,13 @@ from contextlib import suppress
 from dataclasses import replace
 
 from dataver.digest import Digest
+from dataver.erased import chunk_record
 from dataver.errors import ConflictError, NotPermittedError, StoreError
 from dataver.format.operations import (
     CONDEMN,
     FORGET,
     SPARE,
+    Erase,
     GcMark,
     GcRestore,
     GcSweep,
@@ -143,7 +145,7 @@ def _plan(given: _Given, state: State) -> _Plan:
     if traced.erased:
         # An erasure that was interrupted is carried through: nothing of it is left in any pack.
         packs = [name for name in contents.packs if name in used and name not in gone]
-        rewrite |= set(given.footers.holding(packs, traced.erased))
+        rewrite |= set(given.footers.holding(packs, traced.gone))
     return _Plan(
         traced, contents, sorted(dead), sorted(spared), sorted(due), waiting, forgotten, left,
         sorted(rewrite - gone),
@@ -183,9 +185,11 @@ def _append(given: _Given, operations_of: OperationsOf) -> _Plan:
 def _marking(session: Session, plan: _Plan) -> Operations:
     state = plan.traced.state
     operations: list[Operation] = _of_versions(CONDEMN, plan.traced.roots.lost)
+    outlived = sorted(plan.traced.outlived.items())
+    operations += [Erase(Digest(chunk), chunk_record(file)) for chunk, file in outlived]
     if plan.spared:
         operations.append(GcRestore(*_by_kind(state, plan.spared)))
-    rewritten = repack(session, plan.traced.live, plan.rewrite, plan.traced.erased)
+    rewritten = repack(session, plan.traced.live, plan.rewrite, plan.traced.gone)
     operations += rewritten.operations
     packs = [name for name in plan.dead if name in plan.contents.packs]
     segments = [name for name in plan.dead if name not in plan.contents.packs]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 from dataver.digest import Digest
-from dataver.erased import erasures
+from dataver.erased import Erasures, erasures
 from dataver.errors import DamagedError
 from dataver.format import chunk_list
 from dataver.format.entry import CHECKPOINT_EVERY
+from dataver.format.pack import PackKind
 from dataver.format.table_statistics import statistics_key
 from dataver.gc.live import Live
 from dataver.gc.roots import Roots, find_roots
@@ -32,14 +33,21 @@ _TABLE_SUFFIXES = tuple(suffix.encode() for suffix in PARQUET_SUFFIXES)
 class Traced:
     """What a state reaches. `state_packs` hold the states of the log, which `--at` reads.
 
-    `erased` are the objects that were erased: files, chunks, and what was recorded beside files.
+    `erased` is what was erased; `outlived` are chunks of erased files that were kept for others: nothing else
+    has them any more.
     """
 
     state: State
     roots: Roots
     live: Live
     state_packs: set[bytes]
-    erased: frozenset[bytes]
+    erased: Erasures
+    outlived: dict[bytes, Digest]
+
+    def gone(self, kind: PackKind) -> Collection[bytes]:
+        """What is to be in no pack of a kind."""
+        found = self.erased.within(kind)
+        return {*found, *self.outlived} if self.outlived and kind == PackKind.DATA else found
 
 
 def trace(session: Session, state: State, progress: Progress) -> Traced:
@@ -56,6 +64,7 @@ def trace(session: Session, state: State, progress: Progress) -> Traced:
             tracer.version(version.id, version.manifest)
             progress.advance(1)
         tracer.runs()
+        outlived = tracer.outlived(settled=_is_settled(state, roots))
     finally:
         progress.end()
     if live.missing:
@@ -64,7 +73,14 @@ def trace(session: Session, state: State, progress: Progress) -> Traced:
             "collected. Run `dataver verify`"
         )
     tracer.statistics()
-    return Traced(state, roots, live, state_packs(session), tracer.erased)
+    return Traced(state, roots, live, state_packs(session), tracer.erased, outlived)
+
+
+def _is_settled(state: State, roots: Roots) -> bool:
+    """Whether no version waits to be forgotten: it may come back, with all that it has."""
+    datasets = [dataset for _, dataset in state.datasets()]
+    datasets += [dataset for dataset, _ in state.deleted_datasets()]
+    return not roots.lost and not any(True for dataset in datasets for _ in state.condemned(dataset))
 
 
 class _Tracer:
@@ -78,7 +94,8 @@ class _Tracer:
         self._nodes = ManifestNodes(objects)
         self._live = live
         self._tables: set[bytes] = set()
-        self._erased = erasures(state)
+        self._lists_of_erased: dict[bytes, bytes] = {}
+        self.erased = erasures(state)
 
     def version(self, id: Digest, manifest: Digest) -> None:
         """A version's record and all its files."""
@@ -102,12 +119,14 @@ class _Tracer:
         lists: list[bytes] = []
         for row in node.rows:
             entry = to_entry(row)
-            if entry.path.lower().endswith(_TABLE_SUFFIXES) and entry.digest not in self._erased:
+            if entry.path.lower().endswith(_TABLE_SUFFIXES) and entry.digest not in self.erased:
                 self._tables.add(entry.digest)
             if entry.kind in (FOLDER, REFERENCE) or not entry.size:
                 continue
             if entry.chunks is None:
                 chunks.append(entry.digest)
+            elif entry.digest in self.erased:
+                self._lists_of_erased[entry.chunks] = entry.digest
             else:
                 lists.append(entry.chunks)
         self._chunks(chunks)
@@ -129,15 +148,38 @@ class _Tracer:
 
     def _chunks(self, digests: list[bytes]) -> None:
         """Chunks of files: alive, save those that were erased, which are not to be had."""
-        if self._erased:
-            digests = [digest for digest in digests if digest not in self._erased]
+        if self.erased:
+            digests = [digest for digest in digests if digest not in self.erased]
         self._live.mark(digests)
 
-    @property
-    def erased(self) -> frozenset[bytes]:
-        """All objects that were erased."""
-        files = self._erased.records
-        return frozenset([*files, *(bytes(statistics_key(Digest(digest))) for digest in files)])
+    def outlived(self, *, settled: bool) -> dict[bytes, Digest]:
+        """The chunks of erased files that nothing else has, each with a file; until all is settled none.
+
+        After all else: a list that a file has as well that is kept was followed by then.
+        """
+        found: dict[bytes, Digest] = {}
+        for root, file in self._lists_of_erased.items():
+            for digests in self._listed(root):
+                left = [digest for digest in digests if digest not in self.erased]
+                if settled:
+                    found.update((digest, Digest(file)) for digest in self._live.dead(left))
+                else:
+                    self._live.mark(left)
+        return found
+
+    def _listed(self, root: bytes) -> Iterator[list[bytes]]:
+        """The chunks below a list, which is alive with all lists below it."""
+        waiting = [root]
+        while waiting:
+            digest = waiting.pop()
+            self._live.mark([digest])
+            data = self._objects.record(Kind.CHUNK_LIST, digest)
+            level, rows = chunk_list.decode(data, f"chunk list {Digest(digest)}")
+            below = [row.digest for row in rows]
+            if level:
+                waiting += below
+            else:
+                yield below
 
     def runs(self) -> None:
         """The records of all runs, also those that others stand for now, and their parts."""

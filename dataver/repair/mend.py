@@ -13,6 +13,7 @@ from contextlib import suppress
 from functools import partial
 
 from dataver.digest import DIGEST_BYTES, Digest
+from dataver.erased import erasures
 from dataver.errors import DamagedError, NewerFormatError, ObjectMissingError
 from dataver.format.operations import GcMark, IndexAdd, IndexReplace, Operation
 from dataver.format.pack import HEADER_BYTES, PackKind, footer_length, parse_footer
@@ -20,7 +21,7 @@ from dataver.format.segment import Segment
 from dataver.gc.listing import list_contents
 from dataver.hashing import blake3_digest
 from dataver.keys import pack_key, segment_key
-from dataver.log.state import ERASED, SEGMENT_NAME, State
+from dataver.log.state import SEGMENT_NAME, State
 from dataver.packs import StoredPack, put_segment, read_footer, segment_over
 from dataver.progress import Progress
 from dataver.relying import spare
@@ -64,8 +65,8 @@ class Mending:
         self.bad_packs = self._really_bad()
         self._relied: set[bytes] = set()
         self._made: list[bytes] = []
-        erased = {key[len(ERASED) :] for key, _ in state.items(ERASED)}
-        self.index = MendedIndex(self._store, self._staying(), self._swept, erased)
+        self._erased = erasures(state)
+        self.index = MendedIndex(self._store, self._staying(), self._swept, self._erased.records)
 
     # What is damaged
 
@@ -236,7 +237,7 @@ class Mending:
 
     def _write(self, give: Callable[[Take], None]) -> tuple[int, int]:
         """Store the frames that are given; how many objects, and how many bytes, have a place now."""
-        writers = Writers(self._session, self.index.erasures)
+        writers = Writers(self._session, self._erased)
         try:
             give(writers.add)
             packs = writers.close()

@@ -56,8 +56,6 @@ class MendedIndex(BlamingIndex):
         return None
 
     def blame(self, digest: bytes, what: str) -> list[str]:
-        """The digest itself, which is lost; nothing where it was erased on purpose."""
-        if digest in self.erasures:
-            return []
+        """The digest itself, which is lost. Chunks that were erased on purpose are not asked for."""
         self.missing[digest] = what
         return [self.findings.add(f"{what} {Digest(digest)}", "it is nowhere to be found")]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
+from dataver.erased import Erasures
 from dataver.format.pack import PackKind
 from dataver.packs import PackWriter, StoredPack
 from dataver.session import Session
@@ -16,7 +15,7 @@ class Writers:
     What is `erased` is left out of every frame.
     """
 
-    def __init__(self, session: Session, erased: Collection[bytes] = ()) -> None:
+    def __init__(self, session: Session, erased: Erasures) -> None:
         self._session = session
         self._erased = erased
         self._writers: dict[PackKind, PackWriter] = {}
@@ -26,7 +25,7 @@ class Writers:
     def add(self, frame: Verified) -> None:
         """Store a frame, every chunk of which matches its digest."""
         if self._erased:
-            kept = without(frame, self._erased, "a frame")
+            kept = without(frame, self._erased.within(frame.kind), "a frame")
             if kept is None:
                 return
             frame = kept

@@ -107,7 +107,7 @@ class Copier:
         """
         if digest in self._done or digest in self._batch:
             return
-        if self.erased and self.erased.is_gone(digest):
+        if length is not None and self.erased and self.erased.is_gone(digest):
             return
         self._batch[digest] = length, version
         if len(self._batch) >= BATCH_OBJECTS:
@@ -123,7 +123,8 @@ class Copier:
         missing: dict[bytes, tuple[int | None, Digest]] = {}
         for digest, place in zip(batch, self.index.find_many(b"".join(batch)), strict=True):
             if place is None:
-                if not (self.erased and digest in self.erased.source):
+                is_chunk = batch[digest][0] is not None
+                if not (is_chunk and self.erased and digest in self.erased.source):
                     missing[digest] = batch[digest]
                 continue
             self.relied.add(place.pack)
@@ -243,7 +244,7 @@ class Copier:
         self, frame: Verified, missing: dict[bytes, tuple[int | None, Digest]], *, beside: bool = False
     ) -> None:
         if self.erased:
-            left = without(frame, self.erased, "a frame that was verified")
+            left = without(frame, self.erased.within(frame.kind), "a frame that was verified")
             if left is None:
                 return
             frame = left

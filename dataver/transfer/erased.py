@@ -6,14 +6,17 @@ erased it does not take: the source has to erase it first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from dataver.chunk_index import ChunkIndex
 from dataver.digest import Digest
 from dataver.erased import erasures
 from dataver.format.operations import Erase
+from dataver.format.pack import PackKind
 from dataver.log.state import State
 from dataver.paths import safe_spelling
+from dataver.progress import Silent
+from dataver.session import Session
 from dataver.transfer.side import Side
 from dataver.tree.manifest import Entry
 
@@ -28,6 +31,8 @@ class Erased:
         self.source = erasures(source.state)
         self.target = erasures(target.state)
         self._url = source.url
+        self._within: dict[PackKind, frozenset[bytes]] = {}
+        self._same_cuts = source.session.parameters() == target.session.parameters()
         self._files: dict[bytes, set[bytes]] = {}
 
     def __bool__(self) -> bool:
@@ -35,6 +40,12 @@ class Erased:
 
     def __contains__(self, digest: object) -> bool:
         return digest in self.target or digest in self.source
+
+    def within(self, kind: PackKind) -> Collection[bytes]:
+        """What must not get into the receiver's packs of a kind."""
+        if kind not in self._within:
+            self._within[kind] = frozenset([*self.source.within(kind), *self.target.within(kind)])
+        return self._within[kind]
 
     def is_outdated(self, state: State) -> bool:
         """Whether the receiver erased more since."""
@@ -62,24 +73,32 @@ class Erased:
         """These chunks are of a file that was erased in the source."""
         self._files[entry.digest].update(chunks)
 
-    def carried(self, index: ChunkIndex) -> tuple[list[Erase], list[str]]:
-        """The records that the receiver gets, and the files of which it has all bytes still.
-
-        `index` is what the receiver has.
-        """
+    def carried(self, receiver: Session, state: State) -> tuple[list[Erase], list[str]]:
+        """The records that the receiver gets in a state, and the files of which it has all bytes still."""
         records: dict[bytes, str] = {}
         whole: list[str] = []
+        index = receiver.index(state)
         for file, chunks in self._files.items():
-            each = sorted(chunks)
-            places = index.find_many(b"".join(each))
-            absent = [digest for digest, place in zip(each, places, strict=True) if place is None]
-            if not absent and file not in self.target:
+            absent = _absent(index, chunks)
+            told = {file: self.source.records[file]}
+            told |= {chunk: self.source.records[chunk] for chunk in absent if chunk in self.source}
+            if file not in self.target and (not absent or self._is_cut_otherwise(receiver, state, file)):
+                # The file stays readable; the chunks of this list of it, which there are none of, say why.
                 whole.append(file.hex())
-                continue
-            for digest in (file, *absent):
-                if digest in self.source and digest not in self.target:
-                    records[digest] = self.source.records[digest]
+                told = dict.fromkeys(told.keys() - {file}, told[file])
+            records |= {digest: record for digest, record in told.items() if digest not in self.target}
         return [Erase(Digest(digest), record) for digest, record in sorted(records.items())], whole
+
+    def _is_cut_otherwise(self, receiver: Session, state: State, file: bytes) -> bool:
+        """Whether the receiver has a file in other chunks, which may be one that is the whole file."""
+        if receiver.index(state).find(file) is not None:
+            return True
+        if self._same_cuts:
+            return False
+        from dataver.erasure.holders import Holders
+
+        holder = Holders(receiver, state, Silent()).of_file(file)
+        return holder is not None and not _absent(receiver.index(state), holder.chunks)
 
     def files(self, records: Iterable[Erase]) -> int:
         """How many of these records are of files."""
@@ -90,3 +109,10 @@ class Erased:
             f"Erase it there too, `dataver --repo {self._url} erase DATASET {digest} --reason TEXT`, or copy "
             "versions without it"
         )
+
+
+def _absent(index: ChunkIndex, chunks: Collection[bytes]) -> list[bytes]:
+    """Those of these chunks that are nowhere."""
+    each = sorted(chunks)
+    places = index.find_many(b"".join(each))
+    return [digest for digest, place in zip(each, places, strict=True) if place is None]

@@ -190,7 +190,7 @@ class Transfer:
         if not operations:
             return None
         if copier.erased:
-            records, self._not_erased = copier.erased.carried(self._session.index(state))
+            records, self._not_erased = copier.erased.carried(self._session, state)
             operations[:0] = records
             self._erased = copier.erased.files(records)
         packs = self._packs(copier)
