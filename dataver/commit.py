@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 
+from dataver.bases import as_remembered, remembered_basis
 from dataver.beside import FINDS_MAX, Entries, Standing, mark, stand_beside
 from dataver.chunk_index import ChunkIndex
 from dataver.config import default_jobs
@@ -50,7 +51,7 @@ from dataver.tree.manifest import (
 from dataver.tree.schema import MANIFEST, Link, MemoryNodes, NodeStore
 from dataver.tree.walk import find, prefix_stop, scan
 from dataver.values import dataclass
-from dataver.worktree import Base, announce_base, announced_base, base, set_base
+from dataver.worktree import Base, announce_base, set_base
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,10 +254,9 @@ class Committer:
             return Basis(None)
         if not self._options.add:
             line = self._source.key, self._session.repository, self._line(dataset)
-            for remembered in (announced_base(*line), base(*line)):
-                basis = None if remembered is None else _basis(state, dataset, remembered)
-                if basis is not None:
-                    return basis
+            basis = remembered_basis(state, self._name, dataset, line)
+            if basis is not None:
+                return basis
         for branch in (self._options.branch, MAIN):
             ref_state = live_ref(state, dataset, branch)
             if ref_state is not None:
@@ -431,7 +431,7 @@ class Committer:
         dataset = self._session.log.state().dataset(self._name)
         if dataset is None or published.version is None:
             return
-        known = _remembered(self.basis)
+        known = as_remembered(self.basis)
         if published.created:
             known = self._new_base(published.version.id, published.rebased_onto)
         if known.newest is not None:
@@ -440,7 +440,7 @@ class Committer:
     def _new_base(self, version: Digest, onto: Digest | None) -> Base:
         """What the source's next changes are measured against: it must hold nobody else's."""
         return (
-            Base(str(version)) if onto is None else _remembered(self.basis).brought(str(onto), str(version))
+            Base(str(version)) if onto is None else as_remembered(self.basis).brought(str(onto), str(version))
         )
 
     def _announce(self, dataset: bytes, version: Digest, onto: Digest | None) -> None:
@@ -451,26 +451,6 @@ class Committer:
     def _line(self, dataset: bytes) -> str:
         """What a source's base is remembered under: the dataset, and the folder its files go to."""
         return dataset.hex() + (f"/{self._into.hex()}" if self._into else "")
-
-
-def _basis(state: State, dataset: bytes, known: Base) -> Basis | None:
-    """A remembered base in this state; None where one of its versions is not there."""
-
-    def found(id: str) -> VersionState | None:
-        return state.version(dataset, bytes.fromhex(id))
-
-    version = None if known.version is None else found(known.version)
-    pairs = [
-        (old, new) for a, b in known.own if (old := found(a)) is not None and (new := found(b)) is not None
-    ]
-    if len(pairs) < len(known.own) or (version is None) != (known.version is None):
-        return None
-    return Basis(version, tuple(pairs))
-
-
-def _remembered(basis: Basis) -> Base:
-    own = tuple([(str(old.id), str(new.id)) for old, new in basis.own])
-    return Base(None if basis.id is None else str(basis.id), own)
 
 
 def _location(entry: Entry) -> bytes | None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from dataver.digest import Digest
-from dataver.errors import RefNotFoundError
+from dataver.errors import ConflictError, RefNotFoundError
 from dataver.format.node import Row
 from dataver.format.operations import ALIAS, BRANCH, MADE, READ, TAG
 from dataver.format.version import VersionRecord
@@ -163,9 +163,18 @@ def _ancestors(
 
 
 def merge_base(session: Session, state: State, dataset: bytes, a: Digest, b: Digest) -> VersionState | None:
-    """The newest version that both descend from, or None. One that others of them descend from is not."""
-    of_a = {version.id for version, _ in _ancestors(session, state, dataset, [a])}
-    found = [version for version, _ in _ancestors(session, state, dataset, [b], of_a) if version.id in of_a]
+    """The newest version that both descend from, or None. One that others of them descend from is not.
+
+    `ConflictError` where it may be one that is not here on purpose.
+    """
+    of_a = {version.id: record.parents for version, record in _ancestors(session, state, dataset, [a])}
+    found: list[VersionState] = []
+    parents_b: set[Digest] = set()
+    for version, record in _ancestors(session, state, dataset, [b], of_a):
+        if version.id in of_a:
+            found.append(version)
+        else:
+            parents_b.update(record.parents)
     if len(found) > 1:
         older = {
             version.id
@@ -174,7 +183,29 @@ def merge_base(session: Session, state: State, dataset: bytes, a: Digest, b: Dig
             if version.id != one.id
         }
         found = [version for version in found if version.id not in older]
+    if any(True for _ in state.absent(dataset)):
+        below = {version.id for version, _ in _ancestors(session, state, dataset, [one.id for one in found])}
+        parents_a = {parent for id, parents in of_a.items() if id not in below for parent in parents}
+        # Without a base, the one line may have left the other before what that ends at.
+        either = parents_a & parents_b if found else parents_a | parents_b
+        hidden = {parent for parent in either if is_absent(state, dataset, parent)}
+        if hidden:
+            raise ConflictError(_parted_unknown(state, dataset, (a, b), hidden))
     return max(found, key=lambda version: (version.entry, version.number, version.id), default=None)
+
+
+def _parted_unknown(state: State, dataset: bytes, heads: tuple[Digest, Digest], hidden: set[Digest]) -> str:
+    """Why two lines cannot be brought together, and what to do."""
+    name = next((name for name, id in state.datasets() if id == dataset), "the dataset")
+    condemned = {version for version, _ in state.condemned(dataset)}
+    restore = "`dataver gc --restore` brings back what was pruned; so does " if condemned & hidden else ""
+    return (
+        f"where versions {heads[0]} and {heads[1]} of {name} parted is not known: what they descend from "
+        "was pruned here, or left out when the history was copied. What one side deleted since cannot be "
+        f"told from what the other added, so nothing was merged. {restore}`dataver pull {name} --from URL` "
+        f"without --depth, from a repository that has it{'' if restore else ', brings it'}. Else check out "
+        "one of both into another folder, bring the other's change there, and commit that"
+    )
 
 
 def compare(session: Session, state: State, a: VersionState | None, b: VersionState) -> Changes:
@@ -226,7 +257,7 @@ def changes_of(differences: Iterable[tuple[bytes, Entry | None, Entry | None]]) 
 def merge(session: Session, theirs: Resolved, branch: str, label: Label) -> Published | None:
     """Bring the changes of `theirs` onto a branch. None where the branch has them already.
 
-    `ConflictError` where both lines changed the same paths since they parted.
+    `ConflictError` where both lines changed the same paths since they parted, and where that was is not here.
     """
     from dataver.publish import Basis, Change, Publisher, Written
     from dataver.relying import unless_collected

@@ -26,6 +26,7 @@ from dataver.format.operations import (
     Operation,
     TagCreate,
     VersionAdd,
+    VersionNumber,
 )
 from dataver.format.version import VersionRecord
 from dataver.log.log import Identity
@@ -290,7 +291,14 @@ class Publisher:
         # A merge has the head for a parent, wherever that was.
         onto = head.id if head is not None and moved and self._change.onto is None else None
         self._outcome = Published(made, record, root, head, True, onto)
-        return (added, move)
+        return (added, *self._numbers_before(state, dataset, version), move)
+
+    def _numbers_before(self, state: State, dataset: bytes, version: Digest) -> list[Operation]:
+        """The numbers that a version had before it was pruned: made again at its time, it is the same."""
+        if self._label.time_us is None or self._branch == MAIN or not is_absent(state, dataset, version):
+            return []
+        numbers = [number for number, id in state.numbers(dataset) if id == version]
+        return [VersionNumber(dataset, number, (version,)) for number in numbers]
 
     def _on_top(self, nodes: MemoryNodes, head: VersionState, head_root: Link) -> Edits:
         """The edits to make on a head that is not the base. Overlaps that differ are a `ConflictError`."""

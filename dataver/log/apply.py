@@ -322,7 +322,8 @@ class Applier:
         for number, version in enumerate(versions, first_number):
             key = keys.NUMBER + dataset + number.to_bytes(8, "big")
             if self._checked:
-                self._expect(self._state.get(key) is None, f"v{number} is given already")
+                # One that is added again, after it was forgotten, is told its own.
+                self._expect(self._state.get(key) in (None, version), f"v{number} is given already")
             self._set(key, version)
             self._number_version(dataset, version, number)
 

@@ -190,14 +190,17 @@ def _fits(envelope: bytes, name: str, version: VersionState) -> bool | None:
 
 
 def _plan_numbers(made: Plan, source: Side, target: Side) -> None:
-    """Numbers come along as they were given, save where the receiver gave the same to another version."""
+    """Numbers come along as they were given, save where the receiver gave the same to another version.
+
+    Also where it gave it to this one, which it has forgotten since: added again, it would have none.
+    """
     for version in made.versions:
         number = version.number
         if not number or source.state.numbered(made.dataset, number) != version.id:
             continue
         given = target.state.numbered(made.dataset, number)
-        if given is None:
+        if given in (None, version.id):
             made.numbers.append((number, version.id))
-        elif given != version.id:
+        else:
             made.kept.append(RefKept(f"{made.name}@v{number}", str(given), str(version.id)))
     made.numbers.sort()

@@ -118,14 +118,26 @@ def _own(made: Plan, diverged: Diverged, source: Side, target: Side) -> list[Ver
         own.append(version)
         parents = target.record(at).parents
         at = parents[0] if parents else None
+    if at is None and any(_in_neither(made, version, source, target) for version in theirs):
+        # What both have may be among what is not there: made again, it would undo what was deleted since.
+        raise ConflictError(
+            f"{made.name}@{diverged.branch} cannot be put on top of {diverged.there}: what that descends "
+            f"from was pruned in {source.url}, or left out when the history was copied, and where the two "
+            f"lines parted is not known; nothing was changed. `dataver pull {made.name} --from URL --rebase` "
+            "from a repository that still has it works"
+        )
     return own[::-1]
+
+
+def _in_neither(made: Plan, version: Digest, source: Side, target: Side) -> bool:
+    return all(side.state.version(made.dataset, version) is None for side in (source, target))
 
 
 def _known(made: Plan, version: Digest, source: Side, target: Side) -> VersionState:
     found = target.state.version(made.dataset, version) or source.state.version(made.dataset, version)
     if found is None:
         raise ConflictError(
-            f"version {version} of {made.name} is in neither repository: its history was copied in part; "
-            "pull without --depth first"
+            f"version {version} of {made.name} is in neither repository: it was pruned, or left out when the "
+            "history was copied; pull without --depth from one that has it first"
         )
     return found

@@ -111,3 +111,23 @@ def test_prune_document(document: Document, run: Callable[..., Result], iris: Pa
     assert "pruned" in gone.stderr
     assert run("prune", "iris").exit_code == 2
     assert run("prune", "none", "--keep-last", "1").exit_code == 3
+
+
+def test_a_merge_past_what_was_pruned_is_a_conflict(
+    document: Document, run: Callable[..., Result], iris: Path
+) -> None:
+    document("branch", "iris", "side")
+    (iris / "side.csv").write_text("1\n")
+    document("commit", "iris", "iris", "--branch", "side")
+    document("checkout", "iris@v1", "main")
+    Path("main/a.csv").unlink()
+    document("commit", "iris", "main")
+    document("prune", "iris", "--keep-last", "1", "--yes")
+    conflict = run("merge", "iris@side")
+    assert conflict.exit_code == 4
+    assert "parted is not known" in conflict.stderr
+    document("gc", "--restore")
+    document("merge", "iris@side")
+    paths = [file["path"] for file in document("ls", "iris")["files"]]
+    assert "side.csv" in paths
+    assert "a.csv" not in paths

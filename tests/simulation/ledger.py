@@ -256,7 +256,7 @@ class Ledger:
 
     def _number(self, dataset: bytes, first: int, versions: Iterable[Digest]) -> None:
         for number, version in enumerate(versions, first):
-            if (dataset, number) in self.numbers:
+            if self.numbers.get((dataset, number), version) != version:
                 self.found(f"v{number} was given twice")
             self.numbers[dataset, number] = version
 
@@ -292,6 +292,9 @@ class Ledger:
         if version is None:
             self.found(f"version {operation.version} was added and is not there")
             return
+        numbers = [number for (dataset, number), id in self.numbers.items() if (dataset, bytes(id)) == key]
+        if numbers and version.number not in numbers:
+            self.found(f"version {operation.version} came back as v{version.number}, not as one of {numbers}")
         actual, needs = closure_of(self.session, state, version)
         known = before or (self.twin and self.twin.versions.get(key))
         files = (

@@ -277,6 +277,16 @@ def test_a_number_is_given_once(state: State) -> None:
     assert state.next_number(E, 0) == 1
 
 
+def test_a_version_that_is_added_again_may_have_its_number_again(state: State) -> None:
+    do(state, VersionMark(D, CONDEMN, (V1, V2)), VersionMark(D, FORGET, (V1, V2)))
+    do(state, added(V1), added(V2))
+    assert refused(state, VersionNumber(D, 1, (V2,)), VersionNumber(D, 2, (V2, V1)))
+    do(state, VersionNumber(D, 1, (V1, V2)))
+    found = [state.version(D, version) for version in (V1, V2)]
+    assert [version and version.number for version in found] == [1, 2]
+    assert list(state.numbers(D)) == [(1, V1), (2, V2), (3, V3)]
+
+
 def test_numbers_of_versions_that_are_not_here_are_kept_by_a_reader(state: State) -> None:
     do(state, VersionNumber(D, 4, (LOST,)), checked=False)
     assert state.numbered(D, 4) == LOST

@@ -527,6 +527,71 @@ def test_what_a_prune_has_left_travels_on_both_sides_of_the_gap(
     assert third.pull(["d"], source=ada.repository, depth=9).versions == 2
 
 
+def pruned_and_collected(person: Person) -> None:
+    person.repository.prune("d", Retention(last=1), yes=True)
+    for _ in range(2):
+        person.repository.gc(yes=True, grace_s=0)
+
+
+def test_versions_that_come_back_have_their_numbers_again(ada: Person, ben: Person, five: list[str]) -> None:
+    ada.repository.push(to=ben.repository)
+    pruned_and_collected(ben)
+    assert ben.numbers() == ["v5"]
+    ada.commit("a", "6")
+    done = ada.repository.push(to=ben.repository)
+    assert (done.versions, done.kept) == (5, [])
+    assert ben.numbers() == ada.numbers() == ["v6", "v5", "v4", "v3", "v2", "v1"]
+    assert ben.repository.prune("d", Retention(last=3)).pruned == ["v1", "v2", "v3"]
+    assert ben.repository.verify(deep=True).ok
+    third = memory_repository()
+    ben.repository.push(to=third)
+    assert [third.show(f"d@v{number}").id for number in range(1, 6)] == five
+    # They go again, and come again.
+    pruned_and_collected(ben)
+    assert ben.repository.pull(["d@v2"], source=ada.repository).versions == 1
+    assert ben.numbers("d@v2") == ["v2"]
+    assert ada.repository.push(["d"], to=ben.repository).versions == 4
+    assert ben.numbers() == ada.numbers()
+
+
+def test_versions_that_were_condemned_have_their_numbers_when_they_come(
+    ada: Person, ben: Person, five: list[str]
+) -> None:
+    assert len(five) == 5
+    ada.repository.push(to=ben.repository)
+    ben.repository.prune("d", Retention(last=1), yes=True)
+    ada.repository.push(to=ben.repository)
+    assert ben.numbers() == ada.numbers()
+    pruned_and_collected(ben)
+    ada.commit("a", "6")
+    assert ada.repository.push(["d@main"], to=ben.repository).versions == 1
+    assert ben.numbers() == ["v6", "v5"], "what a branch alone leads on to, and nothing else, comes"
+
+
+def test_pruned_versions_that_are_restored_keep_their_numbers(ada: Person, five: list[str]) -> None:
+    ada.repository.prune("d", Retention(last=1), yes=True)
+    ada.repository.gc(yes=True)
+    ada.repository.gc_restore()
+    assert [version.id for version in ada.repository.log("d")] == five[::-1]
+    assert ada.numbers() == ["v5", "v4", "v3", "v2", "v1"]
+
+
+def test_a_commit_that_makes_a_pruned_version_again_gives_it_its_number(tmp_path: Path) -> None:
+    """The same change at the same time is the same version, wherever it is committed."""
+    ada = Person(tmp_path / "ada")
+    ada.commit("a", "1")
+    ada.repository.tag("d@v1", "first")
+    second = ada.commit("a", "2", time="2025-01-01T00:00:00Z")
+    ada.commit("a", "3")
+    pruned_and_collected(ada)
+    ada.repository.checkout("d@v1", ada.folder, overwrite=True)
+    again = ada.commit("a", "2", branch="again", base="d@first", time="2025-01-01T00:00:00Z")
+    assert again == second
+    assert ada.numbers("d@again") == ["v2", "v1"]
+    assert ada.repository.show("d@v2").id == second
+    assert ada.repository.verify(deep=True).ok
+
+
 def test_a_gap_between_parts(ada: Person, ben: Person, five: list[str]) -> None:
     ben.repository.pull(["d@v1"], source=ada.repository)
     ben.repository.pull(["d"], source=ada.repository, depth=1)

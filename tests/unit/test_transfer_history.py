@@ -111,7 +111,11 @@ def test_a_merge_where_the_common_past_is_absent(here: Repository, there: Reposi
     line.commit("main")
     line.commit("side", "d@side")
     there.pull(["d@main", "d@side"], source=here)
-    # Both lines added the same file1, so it is no conflict.
+    # Whether main deleted the other line's file3, or never had it, only the common past can tell.
+    with pytest.raises(ConflictError, match="`dataver pull d --from URL` without --depth"):
+        there.merge("d@side")
+    there.pull(["d"], source=here)
+    # Both lines have the same file1, so it is no conflict.
     done = there.merge("d@side")
     assert done.files == 3
     assert there.push(to=here).versions == 1
