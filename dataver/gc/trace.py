@@ -15,6 +15,7 @@ from dataver.gc.roots import Roots, find_roots
 from dataver.hashing import Kind
 from dataver.lineage.records import Records
 from dataver.log.nodes import place_pack, root_link
+from dataver.log.past import past
 from dataver.log.run_state import runs
 from dataver.log.state import SEGMENT_NAME, State
 from dataver.progress import Progress
@@ -165,10 +166,10 @@ def _batches(digests: list[bytes]) -> Iterable[list[bytes]]:
 
 
 def state_packs(session: Session) -> set[bytes]:
-    """The packs with the nodes of every state that a log entry names."""
+    """The packs with the nodes of every state that a log entry names. `DamagedError` where one is missing."""
     log = session.log
     tail = log.tail().entry
-    bases = [log.entry(number).entry.base for number in range(0, tail.number + 1, CHECKPOINT_EVERY)]
+    bases = [past(log, number).entry.base for number in range(0, tail.number + 1, CHECKPOINT_EVERY)]
     seen: set[bytes] = set()
     packs: set[bytes] = set()
     waiting = [root_link(base) for base in bases if base is not None]

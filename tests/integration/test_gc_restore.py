@@ -57,7 +57,7 @@ class World:
         """Restored, the version is there with all its bytes."""
         self.repository.gc_restore()
         after = dataver.open(self.repository.url)
-        assert after.version(ref).files()
+        assert list(after.version(ref).files())
         report = after.verify(deep=True)
         assert report.ok, report.damaged
         return True
