@@ -143,7 +143,7 @@ class Log:
             except ObjectMissingError:
                 raise DamagedError(
                     f"{entry_key(0)}, the beginning of the repository {self.store.url}, is missing; "
-                    "restore it from another copy of the repository"
+                    "`dataver repair --from URL` puts it back from a byte-by-byte copy of this repository"
                 ) from None
 
     def repository(self) -> bytes:

@@ -68,6 +68,45 @@ def test_missing_entries_are_put_back_from_a_copy(
     assert opened(repository).verify(deep=True).ok
 
 
+@pytest.mark.parametrize("missing", [[0], [0, 1], [0, 1, 2, 3], [0, 2], [0, CHECKPOINT_EVERY]], ids=str)
+def test_the_beginning_is_put_back_from_a_copy(
+    repository: Repository, copy: Repository, missing: list[int]
+) -> None:
+    store = repository.session.store
+    before = contents(store)
+    for one in missing:
+        change(store, entry_key(one), None)
+    there = contents(store)
+    forecast = repair(opened(repository).session, [copy.session])
+    assert contents(store) == there
+    report = repair(opened(repository).session, [copy.session], yes=True)
+    assert sorted(report.restored) == sorted(forecast.restored) == [entry_key(one) for one in missing]
+    assert {damage.object for damage in report.damaged} >= {entry_key(0)}
+    assert report.ok
+    assert contents(store) == before
+    assert opened(repository).verify(deep=True).ok
+
+
+@pytest.mark.parametrize("missing", [[0], [0, 1]], ids=str)
+@pytest.mark.parametrize("yes", [False, True])
+def test_without_a_copy_that_has_the_beginning_a_repair_says_what_to_do(
+    repository: Repository, copy: Repository, tmp_path: Path, missing: list[int], *, yes: bool
+) -> None:
+    other = dataver.init(str(tmp_path / "other"))
+    commit(other, tmp_path / "data")
+    store = repository.session.store
+    for one in missing:
+        change(store, entry_key(one), None)
+    # Another one at the beginning of the same numbers is no copy, and the copy lacks it as well.
+    change(copy.session.store, entry_key(0), None)
+    before = contents(store)
+    for sources in ([], [other.session], [copy.session]):
+        with pytest.raises(DamagedError, match="Give --from URL of a copy of this very repository"):
+            repair(opened(repository).session, sources, yes=yes)
+    if len(missing) == 1:
+        assert contents(store) == before
+
+
 def test_the_newest_entries_are_put_back_where_somebody_knows_of_them(
     repository: Repository, copy: Repository, tmp_path: Path
 ) -> None:
