@@ -14,11 +14,13 @@ from dataver.cli.types import DURATION
 
 if TYPE_CHECKING:
     from dataver.gc import GcReport
+    from dataver.gc.roots import Kept
 
 VERSIONS_SHOWN = 20
 DOCUMENT = (
     '{"done": bool, "marked", "marked_bytes", "swept", "bytes", "waiting", "waiting_bytes", "spared",\n'
-    ' "versions": [{"dataset", "version", "number"}], "kept_by": [{"dataset", "version", "by"}],\n'
+    ' "versions": [{"dataset", "version", "number"}],\n'
+    ' "kept_by": [{"dataset", "version", "by", "number", "also": [text…], "more", "on_branch": bool}],\n'
     ' "rewritten", "partly_dead_bytes", "undeleted": [key…], "leftovers", "leftover_bytes",\n'
     ' "unknown": [key…]}'
 )
@@ -57,7 +59,7 @@ def command(session: Session, yes: bool, grace: float, restore: bool) -> None:
 
 
 def lines(report: GcReport, *, restore: bool) -> Iterator[str]:
-    """What was or would be marked and deleted, and what keeps what no branch leads to."""
+    """What was or would be marked and deleted, what keeps what no branch leads to, and what is pinned."""
     if restore:
         yield f"{output.amount(report.spared, 'object')} spared"
         return
@@ -67,11 +69,8 @@ def lines(report: GcReport, *, restore: bool) -> Iterator[str]:
         yield f"nothing keeps  {output.name(name)}  {version.version[: output.SHORT_ID_DIGITS]}"
     if len(report.versions) > VERSIONS_SHOWN:
         yield f"  and {len(report.versions) - VERSIONS_SHOWN:,} more"
-    for kept in report.kept_by[:VERSIONS_SHOWN]:
-        id = str(kept.version)[: output.SHORT_ID_DIGITS]
-        yield f"kept by {output.safe(kept.by)}  {output.name(kept.dataset)}  {id}"
-    if len(report.kept_by) > VERSIONS_SHOWN:
-        yield f"  and {len(report.kept_by) - VERSIONS_SHOWN:,} more"
+    yield from _keepers("kept by", [kept for kept in report.kept_by if not kept.on_branch])
+    yield from _keepers("pinned by", [kept for kept in report.kept_by if kept.on_branch])
     for key in report.unknown:
         yield f"unknown, left alone  {output.safe(key)}"
     marked = output.amount(report.marked, "object")
@@ -89,3 +88,15 @@ def lines(report: GcReport, *, restore: bool) -> Iterator[str]:
     yield f"{will}deleted  {output.amount(report.swept, 'object')}, {output.size_text(report.bytes)}"
     if not report.done:
         yield "nothing was changed; `dataver gc --yes` does it"
+
+
+def _keepers(heading: str, versions: list[Kept]) -> Iterator[str]:
+    """What keeps each of these versions."""
+    for kept in versions[:VERSIONS_SHOWN]:
+        name = f"{kept.dataset}@v{kept.number}" if kept.number else kept.dataset
+        others = len(kept.also) + kept.more
+        by = f"{kept.by} and {others:,} more" if others else kept.by
+        id = str(kept.version)[: output.SHORT_ID_DIGITS]
+        yield f"{heading} {output.safe(by)}  {output.name(name)}  {id}"
+    if len(versions) > VERSIONS_SHOWN:
+        yield f"  and {len(versions) - VERSIONS_SHOWN:,} more"

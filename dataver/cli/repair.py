@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -12,11 +13,12 @@ from dataver.cli.options import jobs_option, verb
 from dataver.cli.session import Session, key_values
 from dataver.cli.types import PLACE
 from dataver.cli.verify import harm_row
-from dataver.errors import DamagedError
+from dataver.errors import DamagedError, DataverError, RepositoryNotFoundError
 from dataver.keys import LOG_PREFIX
 
 if TYPE_CHECKING:
     from dataver.repair import RepairReport
+    from dataver.repository import Repository
     from dataver.results import Damage
 
 DOCUMENT = (
@@ -72,7 +74,7 @@ def command(
     path; the exit code is 5 then.
     """
     options = key_values(from_option, "--from-option")
-    repository = session.open()
+    repository = _opened(session)
     with session.watch() as progress:
         report = repository.repair(
             yes=yes,
@@ -95,6 +97,29 @@ def command(
             f"{still} cannot be made whole from what there is; give --from URL of a repository or --folder "
             "of files that have them, or put them back from a backup under the same names, and repeat it"
         )
+
+
+def _opened(session: Session) -> Repository:
+    """The repository, also where its log has no beginning, which a copy may have."""
+    try:
+        return session.open()
+    except (DamagedError, RepositoryNotFoundError):
+        from dataver.config import find_repository
+        from dataver.repair.history import lacks_beginning
+        from dataver.repository import Repository
+
+        place = session.repo or find_repository()
+        if place is not None:
+            repository = Repository(
+                place,
+                storage_options=session.storage_options or None,
+                accept_rollback=session.accept_rollback,
+                offline=session.offline,
+            )
+            with suppress(DataverError):
+                if lacks_beginning(repository.session.store):
+                    return repository
+        raise
 
 
 def lines(report: RepairReport, *, yes: bool) -> Iterator[str]:

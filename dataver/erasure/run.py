@@ -14,7 +14,6 @@ from dataclasses import field, replace
 from dataver.digest import Digest
 from dataver.doctor import soft_delete_days
 from dataver.erased import Erasures, chunk_record, erasures, file_record
-from dataver.erasure.holders import Holder, Holders
 from dataver.erasure.packs import rewrite
 from dataver.erasure.report import ErasedFile, EraseReport, SharingFile
 from dataver.errors import (
@@ -31,6 +30,7 @@ from dataver.format.operations import Erase, GcMark, GcSweep, Operation
 from dataver.format.pack import PackKind
 from dataver.format.table_statistics import statistics_key
 from dataver.gc.entries import ATTEMPTS_MAX, of_newest, put_next
+from dataver.gc.holders import Holder, Holders
 from dataver.gc.holding import Footers
 from dataver.gc.leftovers import remove_leftovers
 from dataver.gc.listing import Contents, list_contents

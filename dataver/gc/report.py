@@ -24,9 +24,10 @@ class GcReport:
 
     `marked` and `swept` count packs and index segments; `marked_bytes` are theirs, and `bytes` what
     deleting freed, or would. `waiting` are marked and still within the grace; `spared` were marked and
-    are needed. `versions` are those that nothing keeps. `partly_dead_bytes` lie in packs of which
-    something is needed. `undeleted` are swept objects that the store did not let go. `leftovers` are files
-    of a local store that killed writers left unfinished. `unknown` are keys that are none of this format.
+    are needed. `versions` are those that nothing keeps; `kept_by` those that are pinned, or that no branch
+    leads to. `partly_dead_bytes` lie in packs of which something is needed. `undeleted` are swept objects
+    that the store did not let go. `leftovers` are files of a local store that killed writers left
+    unfinished. `unknown` are keys that are none of this format.
     """
 
     done: bool
@@ -49,7 +50,5 @@ class GcReport:
     def to_json(self) -> dict[str, Any]:
         """The document of `dataver gc --json`."""
         document = asdict(self)
-        document["kept_by"] = [
-            {"dataset": kept.dataset, "version": str(kept.version), "by": kept.by} for kept in self.kept_by
-        ]
+        document["kept_by"] = [kept.to_json() for kept in self.kept_by]
         return document

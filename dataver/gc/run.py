@@ -7,7 +7,7 @@ store's own clock, is for readers that still read by an older state.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -139,17 +139,37 @@ def _plan(given: _Given, state: State) -> _Plan:
     }
     waiting = [name for name in marks if name not in spared]
     due = [name for name in waiting if marks[name][0] in old]
-    forgotten = [key for key, number in _condemned_at(state) if number in old]
-    left = [name for name in swept if name in contents.packs or name in contents.segments]
     rewrite = worth_rewriting(traced.live)
+    left = [name for name in swept if name in contents.packs or name in contents.segments]
     if traced.erased:
         # An erasure that was interrupted is carried through: nothing of it is left in any pack.
         packs = [name for name in contents.packs if name in used and name not in gone]
         rewrite |= set(given.footers.holding(packs, traced.gone))
+    rewrite -= gone
+    at_once = not given.grace_s and not dead and not rewrite
+    forgotten = _forgotten(state, due, waiting, old if at_once else set())
     return _Plan(
-        traced, contents, sorted(dead), sorted(spared), sorted(due), waiting, forgotten, left,
-        sorted(rewrite - gone),
-    )  # fmt: skip
+        traced, contents, sorted(dead), sorted(spared), sorted(due), waiting, forgotten, left, sorted(rewrite)
+    )
+
+
+def _forgotten(
+    state: State, due: Iterable[Digest], waiting: Iterable[Digest], old: Container[int]
+) -> list[tuple[bytes, Digest]]:
+    """The condemned versions that `gc --restore` could not make whole any more once `due` is swept.
+
+    What a version alone needs is never marked before the version is condemned. So those go that were
+    condemned by the time that something which is due was marked. Of the others, those go at once that were
+    condemned in one of the entries `old` and since when nothing was marked: no sweep will ever take them.
+    """
+    marks = state.marks()
+    swept_up_to = max((marks[name][0] for name in due), default=-1)
+    marked_up_to = max((marks[name][0] for name in waiting), default=-1)
+    return [
+        key
+        for key, number in _condemned_at(state)
+        if number <= swept_up_to or (number > marked_up_to and number in old)
+    ]
 
 
 def _store_time(session: Session) -> float:

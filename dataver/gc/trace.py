@@ -11,11 +11,13 @@ from dataver.format import chunk_list
 from dataver.format.entry import CHECKPOINT_EVERY
 from dataver.format.pack import PackKind
 from dataver.format.table_statistics import statistics_key
+from dataver.gc.holders import Holders
 from dataver.gc.live import Live
 from dataver.gc.roots import Roots, find_roots
 from dataver.hashing import Kind
 from dataver.lineage.records import Records
 from dataver.log.nodes import place_pack, root_link
+from dataver.log.past import past
 from dataver.log.run_state import runs
 from dataver.log.state import SEGMENT_NAME, State
 from dataver.progress import Progress
@@ -64,7 +66,7 @@ def trace(session: Session, state: State, progress: Progress) -> Traced:
             tracer.version(version.id, version.manifest)
             progress.advance(1)
         tracer.runs()
-        outlived = tracer.outlived(settled=_is_settled(state, roots))
+        outlived = tracer.outlived()
     finally:
         progress.end()
     if live.missing:
@@ -72,15 +74,14 @@ def trace(session: Session, state: State, progress: Progress) -> Traced:
             f"object {Digest(live.missing[0])} is needed and no index segment knows where it is; nothing was "
             "collected. Run `dataver verify`"
         )
+    if outlived:
+        # Versions that are to be collected may come back, with all that they have.
+        holders = Holders(session, state, progress).having(outlived, tracer.erased.records).values()
+        held = set[bytes]().union(*(holder.chunks for holder in holders))
+        live.mark(sorted(held))
+        outlived = {chunk: file for chunk, file in outlived.items() if chunk not in held}
     tracer.statistics()
     return Traced(state, roots, live, state_packs(session), tracer.erased, outlived)
-
-
-def _is_settled(state: State, roots: Roots) -> bool:
-    """Whether no version waits to be forgotten: it may come back, with all that it has."""
-    datasets = [dataset for _, dataset in state.datasets()]
-    datasets += [dataset for dataset, _ in state.deleted_datasets()]
-    return not roots.lost and not any(True for dataset in datasets for _ in state.condemned(dataset))
 
 
 class _Tracer:
@@ -152,8 +153,8 @@ class _Tracer:
             digests = [digest for digest in digests if digest not in self.erased]
         self._live.mark(digests)
 
-    def outlived(self, *, settled: bool) -> dict[bytes, Digest]:
-        """The chunks of erased files that nothing else has, each with a file; until all is settled none.
+    def outlived(self) -> dict[bytes, Digest]:
+        """The chunks of erased files that nothing else has which was reached, each with a file.
 
         After all else: a list that a file has as well that is kept was followed by then.
         """
@@ -161,10 +162,7 @@ class _Tracer:
         for root, file in self._lists_of_erased.items():
             for digests in self._listed(root):
                 left = [digest for digest in digests if digest not in self.erased]
-                if settled:
-                    found.update((digest, Digest(file)) for digest in self._live.dead(left))
-                else:
-                    self._live.mark(left)
+                found.update((digest, Digest(file)) for digest in self._live.dead(left))
         return found
 
     def _listed(self, root: bytes) -> Iterator[list[bytes]]:
@@ -207,10 +205,10 @@ def _batches(digests: list[bytes]) -> Iterable[list[bytes]]:
 
 
 def state_packs(session: Session) -> set[bytes]:
-    """The packs with the nodes of every state that a log entry names."""
+    """The packs with the nodes of every state that a log entry names. `DamagedError` where one is missing."""
     log = session.log
     tail = log.tail().entry
-    bases = [log.entry(number).entry.base for number in range(0, tail.number + 1, CHECKPOINT_EVERY)]
+    bases = [past(log, number).entry.base for number in range(0, tail.number + 1, CHECKPOINT_EVERY)]
     seen: set[bytes] = set()
     packs: set[bytes] = set()
     waiting = [root_link(base) for base in bases if base is not None]

@@ -26,6 +26,7 @@ from dataver.lineage.bundle_check import FORMAT, INDEX, SEAL, BundleError, zip_b
 from dataver.lineage.nodes import HERE, VersionNode
 from dataver.log import state as keys
 from dataver.log.nodes import root_link
+from dataver.log.past import past
 from dataver.refs import is_absent
 from dataver.results import Json
 from dataver.tree.manifest import ManifestNodes
@@ -84,7 +85,7 @@ class _Log:
         """First and newest entry, and the nodes on the ways to the keys, by digest."""
         session, state = self.place.known.session, self.place.known.state
         newest = session.log.entry(state.number)
-        yield f"logs/{name}/genesis", session.log.entry(0).data
+        yield f"logs/{name}/genesis", past(session.log, 0).data
         yield f"logs/{name}/entry", newest.data
         nodes: dict[bytes, bytes] = {}
         if newest.entry.base is not None:

@@ -41,6 +41,7 @@ from dataver.format.operations import Erase, GcSweep, Genesis, Operation
 from dataver.keys import HINT_KEY, entry_key
 from dataver.log.apply import Applier
 from dataver.log.nodes import StateNodes, root_link
+from dataver.log.past import past
 from dataver.log.remembered import Remembered, Seen
 from dataver.log.state import State, value_row
 from dataver.packs import Nonce, random_nonce
@@ -142,7 +143,7 @@ class Log:
             except ObjectMissingError:
                 raise DamagedError(
                     f"{entry_key(0)}, the beginning of the repository {self.store.url}, is missing; "
-                    "restore it from another copy of the repository"
+                    "`dataver repair --from URL` puts it back from a byte-by-byte copy of this repository"
                 ) from None
 
     def repository(self) -> bytes:
@@ -173,16 +174,16 @@ class Log:
         tail = self.tail()
         if not 0 <= number <= tail.entry.number:
             raise BadInputError(f"there is no log entry {number}; the newest is {tail.entry.number}")
-        return self.state_of(tail if number == tail.entry.number else self.entry(number))
+        return self.state_of(tail if number == tail.entry.number else past(self, number))
 
     def number_at(self, time_us: int) -> int:
         """The newest entry that was made at `time_us` or before. Times in the log never go back."""
-        if self.entry(0).entry.time_us > time_us:
+        if past(self, 0).entry.time_us > time_us:
             raise BadInputError("the repository did not exist yet at that time")
         low, high = 0, self.tail().entry.number
         while low < high:
             middle = (low + high + 1) // 2
-            if self.entry(middle).entry.time_us <= time_us:
+            if past(self, middle).entry.time_us <= time_us:
                 low = middle
             else:
                 high = middle - 1
@@ -384,7 +385,7 @@ class Log:
         while True:
             tail = self.tail()
             for number in range(state.number + 1, tail.entry.number + 1):
-                Applier(state, number, checked=False).apply(self.entry(number).entry.operations)
+                Applier(state, number, checked=False).apply(past(self, number).entry.operations)
                 state.number = number
             whole = State(state.number, state.genesis, self.nodes, None, dict(state.items()))
             entry = self._next(tail, (), identity, whole)

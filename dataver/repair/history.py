@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
+from itertools import takewhile
 
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.errors import DamagedError, NewerFormatError, ObjectMissingError
@@ -35,6 +36,18 @@ def harms_newest_state(damaged: Iterable[Damage], others: Collection[bytes]) -> 
         and WHOLE_REPOSITORY in damage.harms
         for damage in damaged
     )
+
+
+def lacks_beginning(store: Store) -> bool:
+    """Whether the first entries of the log are missing. `RepositoryNotFoundError` where all are."""
+    return min(entry_numbers(store)) > 0
+
+
+def put_beginning_back(store: Store, copies: Sequence[Store]) -> list[str]:
+    """Put the first entries back where they are missing: nothing opens the log without them. Their keys."""
+    # Each is proven by the one after it.
+    numbers = reversed(range(min(entry_numbers(store))))
+    return [entry_key(n) for n in takewhile(lambda n: _put_entry_back(store, n, copies), numbers)]
 
 
 def put_back(

@@ -17,11 +17,17 @@ from dataver.errors import (
 )
 from dataver.format.entry import CHECKPOINT_EVERY
 from dataver.format.operations import Operation
-from dataver.keys import pack_key, segment_key
+from dataver.keys import entry_key, pack_key, segment_key
 from dataver.log.log import Log
 from dataver.log.state import State
 from dataver.progress import Progress, Silent
-from dataver.repair.history import harms_newest_state, is_of_log, put_back
+from dataver.repair.history import (
+    harms_newest_state,
+    is_of_log,
+    lacks_beginning,
+    put_back,
+    put_beginning_back,
+)
 from dataver.repair.lost import Lost
 from dataver.repair.mend import Mending, Output
 from dataver.repair.overlay import writing_nothing
@@ -33,6 +39,7 @@ from dataver.session import Session
 from dataver.source import open_source
 from dataver.store.base import Store
 from dataver.store.cached import cache_of
+from dataver.verify.findings import WHOLE_REPOSITORY
 from dataver.verify.run import Run
 
 ATTEMPTS_MAX = 20
@@ -50,18 +57,36 @@ def repair(
     """Mend what is damaged, also from other places; without `yes` only say what that is.
 
     Not `deep`: packs whose ends are well formed are taken to be whole. What is lost for good is in the
-    report and is no error. `ConflictError` where others always made the next entry.
+    report and is no error. `ConflictError` where others always made the next entry; `DamagedError` where the
+    log has no beginning and none of `repositories` is a copy that has it.
     """
     with suppress(DamagedError, NewerFormatError, RepositoryNotFoundError):
         session.newest()  # `BadInputError` and `OfflineError` where nothing can be written by this session.
-    sources = _sources(session, repositories, folders, progress or Silent())
-    copies = [other.store for other in repositories if other.repository == session.repository]
     with _writing_to(session, yes) as working:
-        return _Repair(working, sources, copies, yes, deep, progress or Silent()).run()
+        begun = put_beginning_back(working.store, [other.store for other in repositories])
+        _require_beginning(working)
+        sources = _sources(session, working, repositories, folders, progress or Silent())
+        copies = [other.store for other in repositories if other.repository == working.repository]
+        return _Repair(working, sources, copies, begun, yes, deep, progress or Silent()).run()
+
+
+def _require_beginning(session: Session) -> None:
+    """`DamagedError` where the log cannot be opened for want of its beginning."""
+    try:
+        session.log.genesis()
+    except (DamagedError, RepositoryNotFoundError) as error:
+        if not lacks_beginning(session.store):
+            raise
+        raise DamagedError(
+            f"the log of {session.store.url} has no beginning, without which nothing can be read or mended. "
+            "Give --from URL of a copy of this very repository, byte by byte, or put "
+            f"{entry_key(0)} back from a backup by hand"
+        ) from error
 
 
 def _sources(
     session: Session,
+    working: Session,
     repositories: Sequence[Session],
     folders: Sequence[str | os.PathLike[str]],
     progress: Progress,
@@ -72,13 +97,13 @@ def _sources(
     if cache is not None:
         found.append(FromCache(cache))
     for other in repositories:
-        if other.repository == session.repository and other.store.identity == session.store.identity:
+        if other.repository == working.repository and other.store.identity == session.store.identity:
             raise BadInputError(f"{other.store.url} is the repository that is to be repaired; name another")
         found.append(FromRepository(other))
     jobs = session.jobs or default_jobs()
     for folder in folders:
         source = open_source(folder)
-        found.append(FromFolder(source, session.store, session.parameters(), jobs, progress))
+        found.append(FromFolder(source, session.store, working.parameters(), jobs, progress))
     return found
 
 
@@ -105,6 +130,7 @@ class _Repair:
         session: Session,
         sources: Sequence[HealingSource],
         copies: Sequence[Store],
+        begun: Sequence[str],
         yes: bool,
         deep: bool,
         progress: Progress,
@@ -115,8 +141,8 @@ class _Repair:
         self._yes = yes
         self._deep = deep
         self._progress = progress
-        self._damaged: dict[str, Damage] = {}
-        self._restored: list[str] = []
+        self._damaged = {key: Damage(key, "it is missing", [WHOLE_REPOSITORY]) for key in begun}
+        self._restored = list(begun)
         self._renewed = 0
 
     def run(self) -> RepairReport:

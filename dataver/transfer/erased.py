@@ -95,7 +95,7 @@ class Erased:
             return True
         if self._same_cuts:
             return False
-        from dataver.erasure.holders import Holders
+        from dataver.gc.holders import Holders
 
         holder = Holders(receiver, state, Silent()).of_file(file)
         return holder is not None and not _absent(receiver.index(state), holder.chunks)

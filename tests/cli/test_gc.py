@@ -42,6 +42,28 @@ def test_gc_says_what_keeps_a_version(run: Callable[..., Result], iris: Path) ->
     assert "kept by tag paper" in run("gc").stdout
 
 
+def test_gc_says_which_runs_and_holds_pin_what(run: Callable[..., Result], iris: Path) -> None:
+    """Also where a branch leads there: `prune` lets such a version be."""
+    assert iris.exists()
+    run("run", "--input", "iris@v1", "--", "true")
+    lines = run("gc").stdout.splitlines()
+    assert [line.split()[:3] for line in lines if line.startswith("pinned")] == [["pinned", "by", "run"]]
+    assert lines[0].split()[-2] == "iris@v1"
+    run("hold", "iris@v1", "audit")
+    run("hold", "iris@v1", "more")
+    assert run("gc").stdout.startswith("pinned by hold audit and 2 more  iris@v1  ")
+
+
+def test_gc_shows_some_of_many_that_are_pinned(run: Callable[..., Result], iris: Path) -> None:
+    for number in range(22):
+        (iris / "b.csv").write_text(f"{number}\n")
+        run("commit", "iris", "iris")
+        run("hold", "iris", f"h{number}")
+    lines = run("gc").stdout.splitlines()
+    assert len([line for line in lines if line.startswith("pinned by hold")]) == 20
+    assert lines[20] == "  and 2 more"
+
+
 @pytest.mark.parametrize("grace", ["7", "x", "7y", "-1d", "", "1.5d"])
 def test_a_grace_that_is_none_is_bad_input(run: Callable[..., Result], iris: Path, grace: str) -> None:
     assert iris.exists()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from dataver.keys import entry_key
 
 if TYPE_CHECKING:
     from click.testing import Result
@@ -88,3 +91,29 @@ def test_verify_of_a_part(document: Document, run: Run, iris: Path) -> None:
     assert "part 1/2 read in full" in run("verify", "--deep", "--part", "1/2").stdout
     assert run("verify", "--part", "1/2").exit_code == 2
     assert run("verify", "--deep", "--part", "3/2").exit_code == 2
+
+
+def test_a_log_without_its_beginning_gets_it_from_a_copy(
+    run: Run, ok: Callable[..., str], document: Document, iris: Path, place: Path
+) -> None:
+    assert iris.exists()
+    first = place / ".dataver" / entry_key(0)
+    copy = place / "copy"
+    shutil.copytree(place / ".dataver", copy)
+    first.unlink()
+    for verb in ("list", "verify", "repair"):
+        refused = run(verb)
+        assert refused.exit_code == 5
+        assert "--from URL" in refused.stderr
+    assert "would be put back  1 object of the log" in ok("repair", "--from", str(copy))
+    assert not first.exists()
+    report = document("repair", "--from", str(copy), "--yes")
+    assert (report["ok"], report["restored"]) == (True, [entry_key(0)])
+    assert [damage["object"] for damage in report["damaged"]] == [entry_key(0)]
+    assert document("verify", "--deep")["ok"]
+
+
+def test_where_there_is_no_repository_a_repair_says_so(run: Run, place: Path) -> None:
+    missing = run("--repo", str(place / "none"), "repair")
+    assert missing.exit_code == 3
+    assert "there is no repository" in missing.stderr

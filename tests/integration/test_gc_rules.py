@@ -19,7 +19,7 @@ from dataver.gc.holds import holds
 from dataver.gc.live import Live, PackUse
 from dataver.gc.prune import Retention, prune
 from dataver.gc.repack import DEAD_BYTES_MIN, worth_rewriting
-from dataver.gc.roots import find_roots
+from dataver.gc.roots import NAMED_MAX, find_roots
 from dataver.hashing import blake3_digest
 from dataver.keys import HINT_KEY, LOG_PREFIX, PACK_PREFIX, SEGMENT_PREFIX, pack_key
 from dataver.log.state import State
@@ -174,7 +174,60 @@ def test_a_version_that_several_keep_is_told_once(repository: Repository, commit
     repository.tag(f"d@{id}", "b")
     repository.hold(f"d@{id}", "audit")
     repository.delete_ref("branch", "d", "x")
-    assert [kept.by for kept in collect(repository.session, grace_s=0).kept_by] == ["tag a"]
+    kept = collect(repository.session, grace_s=0).kept_by
+    assert [(one.by, one.also, one.more) for one in kept] == [("hold audit", ["tag a", "tag b"], 0)]
+
+
+def test_what_pins_a_version_is_told_also_where_a_branch_leads_there(
+    repository: Repository, commit: Callable[..., str]
+) -> None:
+    ids = [commit("d") for _ in range(5)]
+    side = commit("d", "x")
+    run = record(repository, [read(repository, "d@v1")])
+    churn = record(repository, [read(repository, "d@v2")], [model("churn")])
+    repository.tag("d@v2", "paper")
+    repository.tag("d@v3", "plain")  # A branch leads there, and nothing pins it.
+    repository.hold("d@v4", "audit")
+    used = record(repository, [read(repository, "d@x")])
+    repository.delete_ref("branch", "d", "x")
+    report = collect(repository.session, grace_s=0)
+    assert [(str(one.version), one.number, one.by, one.also, one.on_branch) for one in report.kept_by] == [
+        (side, 0, f"run {used.run}", [], False),
+        (ids[0], 1, f"run {run.run}", [], True),
+        (ids[1], 2, "model churn@v1", [f"run {churn.run}", "tag paper"], True),
+        (ids[3], 4, "hold audit", [], True),
+    ]
+
+
+def test_what_pins_a_version_comes_before_its_number(
+    repository: Repository, commit: Callable[..., str]
+) -> None:
+    ids = [commit("d") for _ in range(3)]
+    repository.hold("d@v2", "audit")
+    session = repository.session
+    dataset = session.newest().dataset("d")
+    assert dataset is not None
+    gone = RefDelete(dataset, BRANCH, "main", Digest.parse(ids[-1]))
+    session.log.append(lambda _: (gone,), session.who(None))
+    kept = collect(session, grace_s=0).kept_by
+    assert [(one.by, one.also) for one in kept] == [("number v1", []), ("hold audit", []), ("number v3", [])]
+
+
+def test_of_much_that_pins_a_version_some_is_named_and_the_rest_counted(
+    repository: Repository, commit: Callable[..., str]
+) -> None:
+    commit("d")
+    repository.hold("d@v1", "a")
+    repository.hold("d@v1", "b")
+    runs = {f"run {record(repository, [read(repository, 'd@v1')]).run}" for _ in range(NAMED_MAX)}
+    made = [record(repository, [read(repository, "d@v1")], [model("m")]).run for _ in range(3)]
+    (kept,) = collect(repository.session, grace_s=0).kept_by
+    assert kept.by == "hold a"
+    assert kept.also[:1] == ["hold b"]
+    assert sorted(kept.also[1:4]) == ["model m@v1", "model m@v2", "model m@v3"]
+    assert set(kept.also[4:]) <= runs | {f"run {run}" for run in made}
+    assert 1 + len(kept.also) == len({kept.by, *kept.also}) == NAMED_MAX
+    assert kept.more == 2 + NAMED_MAX + 2 * 3 - NAMED_MAX
 
 
 def test_a_hold_says_which_datasets_have_its_version(repository: Repository, tmp_path: Path) -> None:
@@ -200,7 +253,12 @@ def test_a_report_is_a_document(repository: Repository, commit: Callable[..., st
     repository.tag(f"d@{id}", "paper")
     repository.delete_ref("branch", "d", "x")
     document = collect(repository.session, grace_s=0).to_json()
-    assert document["kept_by"] == [{"dataset": "d", "version": id, "by": "tag paper"}]
+    assert document["kept_by"] == [
+        {
+            "dataset": "d", "version": id, "by": "tag paper",
+            "number": 0, "also": [], "more": 0, "on_branch": False,
+        }
+    ]  # fmt: skip
     assert set(document) == {
         *("done", "marked", "marked_bytes", "swept", "bytes", "waiting", "waiting_bytes", "spared"),
         *("versions", "kept_by", "rewritten", "partly_dead_bytes", "undeleted", "unknown"),

@@ -11,7 +11,9 @@ import dataver
 from dataver.errors import DamagedError
 from dataver.format.entry import CHECKPOINT_EVERY
 from dataver.format.operations import ConfigSet
-from dataver.keys import entry_key, pack_key
+from dataver.gc import collect
+from dataver.gc.prune import Retention
+from dataver.keys import HINT_KEY, entry_key, pack_key
 from dataver.repair import repair
 from dataver.repository import Repository
 from dataver.store.base import Store
@@ -64,6 +66,45 @@ def test_missing_entries_are_put_back_from_a_copy(
     assert report.ok
     assert contents(store) == before
     assert opened(repository).verify(deep=True).ok
+
+
+@pytest.mark.parametrize("missing", [[0], [0, 1], [0, 1, 2, 3], [0, 2], [0, CHECKPOINT_EVERY]], ids=str)
+def test_the_beginning_is_put_back_from_a_copy(
+    repository: Repository, copy: Repository, missing: list[int]
+) -> None:
+    store = repository.session.store
+    before = contents(store)
+    for one in missing:
+        change(store, entry_key(one), None)
+    there = contents(store)
+    forecast = repair(opened(repository).session, [copy.session])
+    assert contents(store) == there
+    report = repair(opened(repository).session, [copy.session], yes=True)
+    assert sorted(report.restored) == sorted(forecast.restored) == [entry_key(one) for one in missing]
+    assert {damage.object for damage in report.damaged} >= {entry_key(0)}
+    assert report.ok
+    assert contents(store) == before
+    assert opened(repository).verify(deep=True).ok
+
+
+@pytest.mark.parametrize("missing", [[0], [0, 1]], ids=str)
+@pytest.mark.parametrize("yes", [False, True])
+def test_without_a_copy_that_has_the_beginning_a_repair_says_what_to_do(
+    repository: Repository, copy: Repository, tmp_path: Path, missing: list[int], *, yes: bool
+) -> None:
+    other = dataver.init(str(tmp_path / "other"))
+    commit(other, tmp_path / "data")
+    store = repository.session.store
+    for one in missing:
+        change(store, entry_key(one), None)
+    # Another one at the beginning of the same numbers is no copy, and the copy lacks it as well.
+    change(copy.session.store, entry_key(0), None)
+    before = contents(store)
+    for sources in ([], [other.session], [copy.session]):
+        with pytest.raises(DamagedError, match="Give --from URL of a copy of this very repository"):
+            repair(opened(repository).session, sources, yes=yes)
+    if len(missing) == 1:
+        assert contents(store) == before
 
 
 def test_the_newest_entries_are_put_back_where_somebody_knows_of_them(
@@ -171,3 +212,44 @@ def test_a_state_that_only_older_entries_need_is_told_and_nothing_is_done(reposi
     assert opened(repository).session.state().number in (number, number + report.renewed)
     assert [damage.object for damage in report.left] == [key]
     assert opened(repository).version("iris").read("a") == DATA
+
+
+@pytest.mark.parametrize("yes", [False, True])
+@pytest.mark.parametrize("number", [0, CHECKPOINT_EVERY])
+def test_a_collection_without_an_entry_that_names_a_state_says_that_it_is_damage(
+    repository: Repository, number: int, *, yes: bool
+) -> None:
+    store = repository.session.store
+    session = opened(repository).session
+    newest = session.newest().number
+    change(store, entry_key(number), None)
+    before = contents(store)
+    with pytest.raises(DamagedError, match=f"{entry_key(number)} is missing; run `dataver verify`"):
+        collect(session, yes=yes, grace_s=0)
+    assert session.newest().number == newest
+    assert {**contents(store), HINT_KEY: b""} == {**before, HINT_KEY: b""}
+
+
+def test_a_look_at_an_entry_that_is_missing_says_that_it_is_damage(repository: Repository) -> None:
+    change(repository.session.store, entry_key(CHECKPOINT_EVERY), None)
+    with pytest.raises(DamagedError, match="is missing; run `dataver verify`"):
+        dataver.open(repository.url, at=str(CHECKPOINT_EVERY)).datasets()
+    log = opened(repository).session.log
+    with pytest.raises(DamagedError, match="is missing; run `dataver verify`"):
+        log.number_at(log.entry(CHECKPOINT_EVERY + 1).entry.time_us - 1)
+    assert dataver.open(repository.url, at=str(CHECKPOINT_EVERY + 1)).datasets()
+
+
+def test_writers_go_on_where_an_old_entry_is_missing(repository: Repository, tmp_path: Path) -> None:
+    """What they do needs no old state, and a copy of the log can still mend it."""
+    copy = tmp_path / "copy"
+    commit(repository, tmp_path / "data", a=noise(2, 9_000))
+    shutil.copytree(tmp_path / "repository", copy)
+    change(repository.session.store, entry_key(CHECKPOINT_EVERY), None)
+    after = opened(repository)
+    assert after.prune("iris", Retention(last=1), yes=True).pruned == ["v1"]
+    assert after.erase("iris", "a", reason="test", yes=True).done
+    assert [one.object for one in after.verify().damaged] == [entry_key(CHECKPOINT_EVERY)]
+    assert after.repair(yes=True, sources=[copy]).restored == [entry_key(CHECKPOINT_EVERY)]
+    assert after.gc(yes=True, grace_s=0).done
+    assert after.verify(deep=True).ok
