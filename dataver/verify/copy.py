@@ -15,7 +15,7 @@ from dataver.errors import BadInputError, NotPermittedError, PathNotFoundError, 
 from dataver.files import Files, to_path
 from dataver.hashing import FileHasher, blake3_digest
 from dataver.paths import REPOSITORY_FOLDER, safe_spelling
-from dataver.progress import Progress, Silent
+from dataver.progress import Progress, Silent, observed
 from dataver.tree.manifest import FOLDER, SYMLINK, Entry
 from dataver.values import dataclass
 from dataver.verify.copy_report import ChangedFile, CopyReport
@@ -35,6 +35,7 @@ class Wanted:
     """What the bytes are to be: the files of version `name`, or those at `path` in it.
 
     `erased` are digests of files that may be missing, because nobody has them any more on purpose.
+    `repository` is the id of the one that says so, empty where none does.
     """
 
     name: str
@@ -43,8 +44,10 @@ class Wanted:
     files: Files
     path: str = ""
     erased: Container[bytes] = frozenset()
+    repository: str = ""
 
 
+@observed("verify")
 def compare(
     wanted: Wanted,
     place: str | os.PathLike[str],
