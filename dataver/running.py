@@ -35,7 +35,7 @@ from dataver.lineage.processes import this_process
 from dataver.lineage.publishing import end_run, start_run
 from dataver.lineage.records import check_model_name
 from dataver.lineage.run_folders import make_run_folder
-from dataver.lineage.run_values import fitting, metric, own_command
+from dataver.lineage.run_values import fitting, log_folder, metric, own_command
 from dataver.lineage.seeding import seed_all
 from dataver.log.run_state import ModelState
 from dataver.parts import Definition, SplitView
@@ -415,10 +415,11 @@ class Run:
 
         An event file of our own is there from now on, and the rest is written at the end. Called when the
         inputs are named or read, it shows them while the run is on; it may be called again. Needs
-        `dataver[tensorboard]`.
+        `dataver[tensorboard]`. A URL is a warning, and nothing is written.
         """
         self._require_on()
-        self.add_tracker("tensorboard", self.id, os.path.abspath(folder))
+        if place := log_folder(folder):
+            self.add_tracker("tensorboard", self.id, place)
 
     @property
     def trackers(self) -> tuple[Tracker, ...]:

@@ -302,8 +302,9 @@ class Version(VersionReaders):
         from dataver.erased import erasures
         from dataver.verify.copy import Wanted
 
-        erased = erasures(self.repository.session.state())
-        return Wanted(self.name, self.id, self.tree, self._reader.files, path, erased)
+        session = self.repository.session
+        erased = erasures(session.state())
+        return Wanted(self.name, self.id, self.tree, self._reader.files, path, erased, session.repository)
 
     def list_file(self) -> bytes:
         """The list of the files for whoever has a copy of them and no way to the repository.

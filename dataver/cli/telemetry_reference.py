@@ -32,7 +32,7 @@ VARIABLES = {
         "dataver out of the telemetry of the program that it runs in"
     ),
     "DATAVER_TELEMETRY_COLUMNS": (
-        "`1`: names of columns may be sent; else of each measure of drift the greatest figure of all columns"
+        "`1`: names of columns may be sent; else of each measure of drift the worst figure of all columns"
     ),
     "DATAVER_TELEMETRY_WAIT": (
         "how many seconds the end of a command waits at most for what is on its way: 2 if unset"

@@ -69,8 +69,9 @@ def command(
     dataset, version and path that it harms; the exit code is 5 then.
 
     With --at PATH every byte of that folder or file, whoever mounted, copied or downloaded it, is compared
-    with REF: what is missing, changed or extra is listed, and the exit code is 5. Where no repository is
-    named, the list that an export puts beside the files will do, if REF has the whole id.
+    with REF: what is missing, changed or extra is listed, and the exit code is 5. A repository in .dataver
+    there is no part of it. Where no repository is named, the list that an export puts beside the files
+    will do, if REF has the whole id.
     """
     place = verify_copy.place_of(session)
     if place is not None:

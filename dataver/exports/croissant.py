@@ -104,7 +104,7 @@ def croissant(version: Version, base_url: str = "", progress: Progress | None = 
         raise BadInputError(f"{base_url[:200]!a} is no URL that starts with http:// or https://")
     facts = facts_of(version)
     files = [entry for entry in version.files() if entry.kind in ("file", "reference")]
-    tables = list(tables_of(version, each=bool(base_url)))
+    tables = list(tables_of(version, {entry.path for entry in files}, each=bool(base_url)))
     objects = list(_file_objects(version, files, base_url, progress or Silent()))
     sets = [table.file_set() for table in tables if len(table.paths) > 1]
     return filled(

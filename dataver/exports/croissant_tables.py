@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -50,11 +50,15 @@ class Table:
         }
 
 
-def tables_of(version: Version, *, each: bool) -> Iterator[Table]:
-    """The tables, by path; files that cannot be read as Parquet are in none. `each` as for `grouped`."""
+def tables_of(version: Version, files: Container[str], *, each: bool) -> Iterator[Table]:
+    """The tables among `files`, by path; those that cannot be read as Parquet are in none.
+
+    `files` are those that the document has: a table of another one would lead nowhere.
+    `each` as for `grouped`.
+    """
     from dataver.tabular import all_footers
 
-    footers = all_footers(version)
+    footers = [(path, footer) for path, footer in all_footers(version) if path in files]
     return grouped(
         [(path, footer.columns) for path, footer in footers if not isinstance(footer, str)], each=each
     )

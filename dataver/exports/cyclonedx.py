@@ -7,8 +7,10 @@ bytes, as `b3sum` prints them; the id and the tree of a version are properties, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from dataver.errors import BadInputError, PathNotFoundError
 from dataver.exports.facts import (
     VersionFacts,
     facts_of,
@@ -21,7 +23,7 @@ from dataver.exports.facts import (
     plain_text,
 )
 from dataver.history import to_time
-from dataver.results import Json, rfc3339
+from dataver.results import FileEntry, Json, rfc3339
 
 if TYPE_CHECKING:
     from dataver.format.run_record import RunRecord
@@ -50,18 +52,32 @@ def bom_of_version(version: Version) -> Json:
     facts = facts_of(version)
     subject = _data(facts, f"version:{facts.id}")
     files = [
-        {
-            "type": "file",
-            "bom-ref": f"file:{number}",
-            "name": entry.path,
-            "hashes": [{"alg": "BLAKE3", "content": entry.digest}],
-            "properties": _properties({"size": entry.size, "kind": entry.kind}),
-        }
+        _file(version, entry, f"file:{number}")
         for number, entry in enumerate(version.files())
         if entry.kind != "folder"
     ]
     dependencies = [{"ref": subject["bom-ref"], "dependsOn": [file["bom-ref"] for file in files]}]
     return _bom(facts.time, subject, files, dependencies, [], facts.id, subject["name"])
+
+
+def _file(version: Version, entry: FileEntry, reference: str) -> Json:
+    """One of its files. A symlink has the bytes that it leads to, and none where that is no file."""
+    size: int | None = entry.size
+    digest = entry.digest
+    if entry.kind == "symlink":
+        size, digest = None, ""
+        with suppress(BadInputError, PathNotFoundError):
+            found = version.entry(entry.path)
+            size, digest = found.size, found.digest.hex()
+    return filled(
+        {
+            "type": "file",
+            "bom-ref": reference,
+            "name": entry.path,
+            "hashes": [{"alg": "BLAKE3", "content": digest}] if digest else [],
+            "properties": _properties({"size": size, "kind": entry.kind}),
+        }
+    )
 
 
 def bom_of_audit(report: AuditReport) -> Json:

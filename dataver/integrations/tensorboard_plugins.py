@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from itertools import islice
 from typing import TYPE_CHECKING
 
+from dataver.errors import BadInputError
 from dataver.integrations.mlflow_plugins import linking
+from dataver.paths import safe_spelling
 
 if TYPE_CHECKING:
     from dataver.format.run_record import Tracker
@@ -14,19 +17,28 @@ if TYPE_CHECKING:
     from dataver.running import Run
 
 TRACKER = "tensorboard"
+NAMED_MAX = 10
 
 
 def resolve(text: str) -> ExternalNode | None:
     """What a log folder on this machine says of its runs; None for a text that is no such folder.
 
-    `MissingExtraError` where TensorBoard is not installed.
+    `MissingExtraError` where TensorBoard is not installed. `BadInputError`, which names them, where only
+    folders below are log folders of runs.
     """
     if not os.path.isdir(text):
         return None
-    from dataver.integrations.tensorboard.folders import own_files
+    from dataver.integrations.tensorboard.folders import folders_below, own_files
 
     files = own_files(text)
     if not files:
+        below = list(islice(folders_below(text), NAMED_MAX + 1))
+        if below:
+            raise BadInputError(
+                f"{safe_spelling(text)} has no record of a run itself; name one of the log folders below: "
+                + ", ".join(map(safe_spelling, below[:NAMED_MAX]))
+                + (" …" if len(below) > NAMED_MAX else "")
+            )
         return None
     from dataver.readers import extras
 

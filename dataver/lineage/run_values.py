@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from dataclasses import replace
@@ -11,7 +12,7 @@ from dataver.errors import BadInputError
 from dataver.format.run_record import RunRecord
 from dataver.lineage.plain import plain_value
 
-__all__ = ["fitting", "metric", "own_command"]
+__all__ = ["fitting", "log_folder", "metric", "own_command"]
 
 
 def own_command() -> list[str]:
@@ -42,3 +43,12 @@ def fitting(record: RunRecord) -> RunRecord:
     except BadInputError:
         return replace(shorter, params={}, command=(), reason=record.reason[:1000])
     return shorter
+
+
+def log_folder(folder: str | os.PathLike[str]) -> str:
+    """Where TensorBoard's log folder is, absolute; empty, with a warning, for a URL."""
+    place = os.fspath(folder)
+    if "://" in place:
+        warnings.warn(f"{place[:300]!a} is no folder of this machine: no event file is there", stacklevel=3)
+        return ""
+    return os.path.abspath(place)

@@ -63,6 +63,12 @@ def short_name(azure: str) -> str:
     return next((metric.name for metric in METRICS.values() if metric.azure == azure), azure)
 
 
+def is_distance(azure: str) -> bool:
+    """Whether this one's threshold is of its figure; else it is of the probability that belongs to that."""
+    metric = METRICS.get(short_name(azure))
+    return metric is None or metric.distance
+
+
 def make_criteria(
     metrics: Sequence[str] | str = AUTO, thresholds: Mapping[str, float] | float | None = None
 ) -> Criteria:

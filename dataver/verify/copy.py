@@ -15,7 +15,8 @@ from dataver.errors import BadInputError, NotPermittedError, PathNotFoundError, 
 from dataver.files import Files, to_path
 from dataver.hashing import FileHasher, blake3_digest
 from dataver.paths import REPOSITORY_FOLDER, safe_spelling
-from dataver.progress import Progress, Silent
+from dataver.progress import Progress, Silent, observed
+from dataver.source.walk import holds_repository
 from dataver.tree.manifest import FOLDER, SYMLINK, Entry
 from dataver.values import dataclass
 from dataver.verify.copy_report import ChangedFile, CopyReport
@@ -35,6 +36,7 @@ class Wanted:
     """What the bytes are to be: the files of version `name`, or those at `path` in it.
 
     `erased` are digests of files that may be missing, because nobody has them any more on purpose.
+    `repository` is the id of the one that says so, empty where none does.
     """
 
     name: str
@@ -43,8 +45,10 @@ class Wanted:
     files: Files
     path: str = ""
     erased: Container[bytes] = frozenset()
+    repository: str = ""
 
 
+@observed("verify")
 def compare(
     wanted: Wanted,
     place: str | os.PathLike[str],
@@ -56,8 +60,8 @@ def compare(
     """Read all bytes at `place`, and tell what is missing there, what differs, and what is too much.
 
     Only bytes count: no times, no modes, no empty folders. A symlink may have become a copy of the file
-    that it leads to, and what was erased may be gone. A folder `.dataver` and what an export writes beside
-    the files are no part of it.
+    that it leads to, and what was erased may be gone. A repository in `.dataver` and what an export writes
+    beside the files are no part of it.
     `PathNotFoundError` where nothing is at `place`, `NotPermittedError` and `StoreError` where it cannot
     be read: what was not read was not found to differ.
     """
@@ -123,7 +127,7 @@ def _walk(top: bytes, expected: Container[bytes]) -> Iterator[bytes]:
         here = above | {(seen.st_dev, seen.st_ino)}
         for entry in inside:
             path = os.path.join(folder, entry.name)
-            if path == REPOSITORY_FOLDER:
+            if path == REPOSITORY_FOLDER and holds_repository(os.path.join(top, path)):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 folders.append((path, here))

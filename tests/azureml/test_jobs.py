@@ -219,6 +219,52 @@ def test_a_bump_changes_the_pins_and_nothing_else(repository: Repository, run: R
     assert Path("pipeline.yml").read_bytes() == text.encode()
 
 
+def test_a_bump_leaves_models_and_environments_of_the_same_name(
+    repository: Repository, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "data" / "new.csv").write_text("x,y\n5,6\n")
+    repository.commit("iris", tmp_path / "data")
+    run("azureml", "component", "iris@v1", "--environment", "azureml:iris:7", "-o", "train.yml")
+    run("azureml", "pipeline", "iris@v1", "--environment", "azureml:iris:7", "-o", "pipeline.yml")
+    text = Path("pipeline.yml").read_text()
+    model = '  model: {type: mlflow_model, path: "azureml:iris:5"}\n'
+    assert (text.count("azureml:iris:7"), text.count("\ninputs:\n")) == (1, 1)
+    text = text.replace("\ninputs:\n", f"\ninputs:\n{model}")
+    Path("pipeline.yml").write_text(text)
+    run("azureml", "bump", "pipeline.yml", "iris@v2")
+    old, new = (repository.version(f"iris@{name}").id for name in ("v1", "v2"))
+    assert Path("pipeline.yml").read_text() == text.replace(old, new).replace(
+        "azureml:iris:1", "azureml:iris:2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "moves"),
+    [
+        ("d:\n  type: uri_folder\n  path: azureml:iris:7\nm:\n  type: mlflow_model\n  path: x\n", True),
+        ("m:\n  path: azureml:iris:7\n  mode: ro_mount\n  type: custom_model\n", False),
+        ("m:\n  type: 'triton_model'\n\n  # a comment\n  path: azureml:iris:7", False),
+        ("- type: mlflow_model\n  path: x\n- path: azureml:iris:7\n  type: mltable", True),
+        ("- type: mlflow_model\n  path: azureml:iris:7\n", False),
+        ('{"d": {"path": "azureml:iris:7"}, "m": {"type": "mlflow_model", "path": "x"}}', True),
+        ('{"m": {"path": "azureml:iris:7", "type": "mlflow_model"}}', False),
+        ("f(Input(type=AssetTypes.MLFLOW_MODEL, path='azureml:iris:7'))", False),
+        ("f(Input(type=AssetTypes.URI_FOLDER, path='azureml:iris:7'), Input(type=MLFLOW_MODEL))", True),
+        ('"environment": "azureml:iris:7"', False),
+        ("component: azureml:iris:7", False),
+        ("model:\n  azureml:iris:7", False),
+        ("az ml job create --set environment=azureml:iris:7", False),
+        ("az ml job create --set inputs.data.path=azureml:iris:7", True),
+    ],
+)
+def test_which_asset_is_data(text: str, moves: bool) -> None:
+    old, new = "0123456789abcdef" * 4, "fedcba9876543210" * 4
+    given = f"# iris@{old}\n{text}".encode()
+    found, _ = bump(given, Pin(f"iris@{new}", "azureml:iris:2", "uri_folder", "iris"))
+    moved = text.replace("azureml:iris:7", "azureml:iris:2") if moves else text
+    assert found.decode() == f"# iris@{new}\n{moved}"
+
+
 def test_none_is_written_where_one_pins_nothing(repository: Repository, run: Run, tmp_path: Path) -> None:
     run("azureml", "pipeline", "iris@v1", "-o", "pipeline.yml")
     repository.commit("iris", tmp_path / "data", allow_empty=True)

@@ -164,6 +164,23 @@ def test_odd_names_and_columns(world: World) -> None:
     assert records == world.repository.version("odd").to_arrow("a b").drop_columns("s").to_pylist()
 
 
+@pytest.mark.parametrize(
+    "served", [(), ("--base-url", "https://data.example.org/linked")], ids=["beside", "served"]
+)
+def test_a_symlink_to_a_table_is_no_table_of_its_own(world: World, served: tuple[str, ...]) -> None:
+    linked = world.folder / "linked"
+    (linked / "latest").mkdir(parents=True)
+    pq.write_table(pa.table({"a": [1, 2]}), linked / "real.parquet")
+    (linked / "beside.parquet").symlink_to("real.parquet")
+    (linked / "latest" / "x.parquet").symlink_to("../real.parquet")
+    world.repository.commit("linked", linked)
+    dataset, document = checked_out(world, "linked", *served)
+    assert [each["@id"] for each in document["distribution"]] == ["file/real.parquet"]
+    assert [each["@id"] for each in document["recordSet"]] == ["table/real.parquet"]
+    if not served:
+        assert rows_of(dataset, "table/real.parquet") == [{"a": 1}, {"a": 2}]
+
+
 def test_columns_that_no_name_tells_apart_are_left_out(world: World) -> None:
     columns = [pa.array([number]) for number in range(4)]
     odd = world.folder / "odd"

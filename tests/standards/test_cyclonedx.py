@@ -99,6 +99,23 @@ def test_of_a_version_has_its_files_and_where_it_came_from(world: World) -> None
     assert hashes == {each.path: each.digest for each in world.repository.version("iris@v2").files()}
 
 
+def test_a_symlink_has_the_hash_of_the_bytes_that_it_leads_to(world: World) -> None:
+    linked = world.folder / "linked"
+    (linked / "folder").mkdir(parents=True)
+    (linked / "folder" / "rows.csv").write_bytes(b"x\n1\n")
+    for name, target in (("latest.csv", "folder/rows.csv"), ("all", "folder"), ("gone", "nowhere")):
+        (linked / name).symlink_to(target)
+    world.repository.commit("linked", linked)
+    document = valid(program("export", "cyclonedx", "linked"))
+    found = {each["name"]: each for each in document["components"]}
+    hashes = [{"alg": "BLAKE3", "content": blake3(b"x\n1\n").hexdigest()}]
+    assert found["latest.csv"]["hashes"] == found["folder/rows.csv"]["hashes"] == hashes
+    assert properties(found["latest.csv"]) == {"dataver:size": "4", "dataver:kind": "symlink"}
+    for name in ("all", "gone"):  # these have no bytes
+        assert "hashes" not in found[name]
+        assert properties(found[name]) == {"dataver:kind": "symlink"}
+
+
 def test_what_a_version_was_made_from_is_its_ancestor(world: World) -> None:
     document = valid(program("export", "cyclonedx", "clean/iris"))
     (ancestor,) = document["metadata"]["component"]["pedigree"]["ancestors"]

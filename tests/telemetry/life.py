@@ -37,7 +37,9 @@ def live(place: Path, environment: Mapping[str, str]) -> None:
     (data / f"{CANARY}.csv").write_text(f"{CANARY}\n" * 1000)
     run("init")
     for far in (0, 3):
-        values = f"select range as steady, range + {far * 400} as moving, '{CANARY}' || range % 3 as text"
+        # Shares of the text that move by so little that a test of them finds no drift.
+        text = f"'{CANARY}' || (range % 60 < {20 + far // 3})"
+        values = f"select range as steady, range + {far * 400} as moving, {text} as text"
         duckdb.sql(f"copy ({values} from range(1000)) to '{data / 't.parquet'}' (format parquet)")
         run("commit", "iris", "data", "-m", f"{CANARY} message", "--meta", f"key={CANARY}", "--stats")
     run("commit", "other", "data", "--into", CANARY, "--storage-option", f"account_key={CANARY}option")
@@ -57,9 +59,13 @@ def live(place: Path, environment: Mapping[str, str]) -> None:
     run("checkout", "iris@v1", f"{CANARY}/out")
     run("checkout", "iris@v1", f"data/{CANARY}.csv", code=6)
     run("drift", "iris@v1", "iris@v2")
+    run("drift", "iris@v1", "iris@v2", "--metric", "chi2")
     run("audit", "churn@v1")
     run("audit", "model")
     run("audit", f"{CANARY}/out", code=3)
+    run("verify", "iris@v1", "--at", f"{CANARY}/out")
+    (place / CANARY / "out" / "t.parquet").write_bytes(b"others")
+    run("verify", "iris@v1", "--at", f"{CANARY}/out", code=5)
     run("branch", "iris@v1", "side")
     run("merge", "iris@side")
     run("revert", "iris@v1")

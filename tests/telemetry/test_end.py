@@ -56,6 +56,14 @@ def test_nobody_who_answers_holds_no_command_up(
     assert took_s - plain_s < 2 + SLACK_S
 
 
+@pytest.mark.parametrize("exporter", ["otlp", "azuremonitor"])
+def test_a_variable_of_opentelemetry_that_is_malformed_is_no_matter_of_the_command(
+    exporter: str, iris: Path, program: Program, otlp: dict[str, str], azure_monitor: dict[str, str]
+) -> None:
+    environment = {**otlp, **azure_monitor, "DATAVER_TELEMETRY": exporter, "OTEL_RESOURCE_ATTRIBUTES": "odd"}
+    assert program("ls", "iris@v1", **environment).stderr == ""
+
+
 def test_the_end_itself_is_two_seconds_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measured within one process, where nothing else takes time: providers that wait for ever."""
     import threading

@@ -147,6 +147,68 @@ def test_damage_is_an_event_and_a_figure(
     assert failures.sum.data_points[0].as_double == event["dataver.verify.damaged"]
 
 
+def test_a_copy_that_differs_is_told(
+    iris: Path, program: Program, collector: Collector, otlp: dict[str, str]
+) -> None:
+    import dataver
+
+    (iris / "a.csv").write_text("others\n")
+    (iris / "more.csv").touch()
+    program("verify", "iris@v1", "--at", "data", "--allow-extra", code=5, **otlp)
+    (event,) = collector.events("dataver.verify.failed")
+    known = dataver.open()
+    assert event == event | {
+        "dataver.repository.id": known.id,
+        "dataver.dataset.name": "iris",
+        "dataver.version.name": "v1",
+        "dataver.version.id": known.version("iris@v1").id,
+        "dataver.verify.copy": True,
+        "dataver.verify.deep": True,
+        "dataver.verify.damaged": 1,
+    }
+    assert attributes_of(collector.span("dataver.verify"))["dataver.verify.ok"] is False
+    (failures,) = [metric for metric in collector.metrics if metric.name == "dataver.verify.failures"]
+    assert failures.sum.data_points[0].as_double == 1
+    program("verify", "iris@v2", "--at", "data", code=5, **otlp)
+    assert [one["dataver.verify.damaged"] for one in collector.events("dataver.verify.failed")] == [1, 2]
+
+
+def test_of_tests_the_one_that_found_drift_is_told_and_not_the_greatest_statistic(
+    program: Program, collector: Collector, otlp: dict[str, str], place: Path
+) -> None:
+    import duckdb
+
+    (place / "t").mkdir()
+    program("init")
+    for moved in (0, 1):
+        # 50 kinds, whose counts move by chance: a statistic of about 30. Two, of which one grew: about 7.
+        kinds = f"(range % 50 + {moved} * (range % 200 < 50 and range % 2 = 0)::int)"
+        sides = f"(range % 50 < {25 + 3 * moved})"
+        rows = f"select 'k' || {kinds} as kinds, 's' || {sides} as sides"
+        duckdb.sql(f"copy ({rows} from range(1000)) to 't/t.parquet' (format parquet)")
+        program("commit", "tables", "t")
+    told = json.loads(program("drift", "tables@v1", "tables@v2", "--metric", "chi2", "--json", **otlp).stdout)
+    tests = {
+        column["column"]: measure
+        for column in told["columns"]
+        for measure in column["measures"]
+        if measure["metric"] == "PearsonsChiSquaredTest"
+    }
+    assert tests["kinds"]["value"] > tests["sides"]["value"]
+    assert (tests["kinds"]["drift"], tests["sides"]["drift"]) == (False, True)
+    (score,) = [metric for metric in collector.metrics if metric.name == "dataver.drift.score"]
+    points = {
+        attributes_of(point)["dataver.drift.metric"]: (
+            point.as_double, attributes_of(point)["dataver.drift.drifted"]
+        )
+        for point in score.gauge.data_points
+    }  # fmt: skip
+    assert points["PearsonsChiSquaredTest"] == (tests["sides"]["value"], True)
+    assert points["missing"] == (0, False)
+    (event,) = collector.events("dataver.drift.detected")
+    assert event["dataver.drift.score"] == tests["sides"]["value"]
+
+
 @pytest.mark.parametrize("named", [False, True])
 def test_drift_is_told_with_names_of_columns_only_where_that_is_allowed(
     named: bool, program: Program, collector: Collector, otlp: dict[str, str], place: Path

@@ -103,12 +103,19 @@ def test_drift_over_threshold(sent: Any) -> None:
     rows = answer(sent, "drift-over-threshold")
     assert {(r["dataset"], r["version"], r["column"]) for r in rows} == {("iris", "v2", "moving")}
     assert all(r["score"] > r["threshold"] > 0 for r in rows)
+    tested = "select value from customMetrics where customDimensions::varchar like '%PearsonsChiSquaredTest%'"
+    assert max(value for (value,) in sent.execute(tested).fetchall()) > 0.05, (
+        "a statistic, and no probability"
+    )
 
 
 def test_failed_verifications(sent: Any) -> None:
-    (row,) = answer(sent, "failed-verifications")
-    assert row["damaged"] > 0
-    assert len(row["repository"]) == 32
+    whole, copy = sorted(answer(sent, "failed-verifications"), key=lambda row: row["dataset"] or "")
+    for row in (whole, copy):
+        assert row["damaged"] > 0
+        assert len(row["repository"]) == 32
+    assert (copy["dataset"], copy["version"], copy["damaged"]) == ("iris", "v1", 1)
+    assert [str(row["copy"]).lower() for row in (whole, copy)] == ["false", "true"]
 
 
 def test_bytes_saved(sent: Any, life_at_application_insights: Ingestion) -> None:
@@ -126,7 +133,7 @@ def test_bytes_saved(sent: Any, life_at_application_insights: Ingestion) -> None
 def test_slow_and_failed_commands(sent: Any) -> None:
     rows = {row["command"]: row for row in answer(sent, "slow-and-failed-commands")}
     assert (rows["ls"]["calls"], rows["ls"]["failed"]) == (4, 2)
-    assert (rows["verify"]["calls"], rows["verify"]["failed"]) == (2, 2)
+    assert (rows["verify"]["calls"], rows["verify"]["failed"]) == (4, 3)
     assert 0 < rows["commit"]["mean_ms"] <= rows["commit"]["max_ms"]
 
 

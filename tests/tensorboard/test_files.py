@@ -18,7 +18,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 import dataver
-from dataver.errors import DamagedError
+from dataver.errors import BadInputError, DamagedError
 from dataver.format.run_record import decode_run
 from dataver.integrations.tensorboard import writing
 from dataver.integrations.tensorboard.folders import folders_of, own_files
@@ -101,6 +101,37 @@ def test_an_audit_of_the_folder_leads_to_the_data(repository: Repository, tmp_pa
     assert elsewhere["status"] == "traced"
     assert elsewhere["data"][0]["id"] == repository.version("iris@v1").id
     assert "no run is recorded here" in elsewhere["warnings"][0]
+
+
+def test_an_audit_of_the_folder_of_all_runs_names_those_below(repository: Repository, tmp_path: Path) -> None:
+    for name in ("r1", "deep/r0"):
+        with dataver.run("train", tensorboard=tmp_path / "runs" / name) as run:
+            run.use("iris@v1", "training")
+    folder = os.path.join(tmp_path, "runs")
+    told = dataver_program("audit", folder, code=3)
+    assert "has no record of a run itself; name one of the log folders below: " in told
+    assert told.index(f"{folder}/r1") < told.index(f"{folder}/deep/r0")  # by how deep they are
+    with pytest.raises(BadInputError, match="one of the log folders below"):
+        repository.lineage(folder)
+    (tmp_path / "runs" / "weights").write_bytes(b"weights")
+    with dataver.run("final") as run:
+        run.use("iris@v1", "training").read("a.csv")
+        run.log_model("net", tmp_path / "runs")
+    assert json.loads(dataver_program("audit", folder, "--json", code=0))["run"]["id"] == run.id
+
+
+def test_a_url_is_no_folder_here(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with (
+        pytest.warns(UserWarning, match="s3://bucket/r0' is no folder of this machine"),
+        dataver.run("train", tensorboard="s3://bucket/r0") as run,
+    ):
+        pass
+    assert run.record is not None
+    assert (run.record.status, run.record.trackers) == ("done", ())
+    assert not Path("s3:").exists()
 
 
 def test_an_audit_tells_of_a_record_that_the_run_never_had(repository: Repository, tmp_path: Path) -> None:

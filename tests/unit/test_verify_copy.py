@@ -211,6 +211,26 @@ def test_the_files_of_an_export_are_no_part_of_it(tmp_path: Path) -> None:
     assert version.verify_at(data).extra == [MLTABLE_FILE]
 
 
+def test_a_folder_that_is_called_as_a_repository_is_and_is_none_counts(
+    version: Version, copy: Path, tmp_path: Path
+) -> None:
+    (copy / ".dataver" / "log").mkdir(parents=True)
+    assert version.verify_at(copy)  # no files
+    (copy / ".dataver" / "evil.csv").write_text("x\n6\n")
+    assert version.verify_at(copy).extra == [".dataver/evil.csv"]
+    (copy / ".dataver" / "log" / "1").touch()
+    assert version.verify_at(copy).extra == [".dataver/evil.csv", ".dataver/log/1"]
+    shutil.rmtree(copy / ".dataver")
+    dataver.init(copy / ".dataver")
+    assert version.verify_at(copy)
+    (copy / ".dataver").rename(tmp_path / "elsewhere")
+    (copy / ".dataver").symlink_to(tmp_path / "elsewhere")
+    assert version.verify_at(copy)
+    (copy / ".dataver").unlink()
+    (copy / ".dataver").touch()
+    assert version.verify_at(copy).extra == [".dataver"]
+
+
 def test_tables_of_a_version(tmp_path: Path) -> None:
     data = tmp_path / "data"
     (data / "t").mkdir(parents=True)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from dataver.session import Session
     from dataver.tables.drift import DriftReport
     from dataver.tables.measures import Measure
+    from dataver.verify.copy_report import CopyReport
 
 __all__ = ["Attributes", "Facts", "Value", "facts_after", "facts_before", "facts_failed"]
 
@@ -118,6 +119,12 @@ def _version(dataset: str, number: int, id: str) -> Attributes:
     return {"dataver.dataset.name": dataset, "dataver.version.id": id, **name}
 
 
+def _told_version(dataset: str, selector: str, id: str) -> Attributes:
+    """The same of a version by how a report names it: off main that is the id."""
+    name: Attributes = {"dataver.version.name": selector} if len(selector) < len(id) else {}
+    return {"dataver.dataset.name": dataset, "dataver.version.id": id, **name}
+
+
 def _committed(result: CommitResult, _arguments: Arguments) -> Facts:
     made = result.created and result.dry_run is None
     version: Attributes = {"dataver.dataset.name": result.dataset}
@@ -175,18 +182,45 @@ def _transferred(result: TransferResult, _arguments: Arguments) -> Facts:
     return Facts(attributes, [], [("dataver.bytes.written", float(result.bytes), {})])
 
 
-def _verified(report: VerifyReport, arguments: Arguments) -> Facts:
+def _verified(report: Any, arguments: Arguments) -> Facts:
+    return _compared(report, arguments) if "wanted" in arguments else _whole(report, arguments)
+
+
+def _whole(report: VerifyReport, arguments: Arguments) -> Facts:
     attributes: Attributes = {
+        "dataver.verify.copy": False,
         "dataver.verify.deep": bool(arguments.get("deep")),
         "dataver.verify.ok": report.ok,
         "dataver.verify.damaged": len(report.damaged),
         "dataver.objects.total": report.objects,
         "dataver.bytes.read": report.bytes,
     }
-    if report.ok:
+    return _checked(report.ok, attributes, _named(arguments))
+
+
+def _compared(report: CopyReport, arguments: Arguments) -> Facts:
+    """Of a copy of a version: what is missing, changed or too much is what a repository calls damaged."""
+    extra = 0 if arguments.get("allow_extra") else len(report.extra)
+    dataset, _, selector = report.ref.partition("@")
+    attributes: Attributes = {
+        **_told_version(dataset, selector, report.id),
+        "dataver.verify.copy": True,
+        "dataver.verify.deep": True,
+        "dataver.verify.ok": report.ok,
+        "dataver.verify.damaged": len(report.missing) + len(report.changed) + extra,
+        "dataver.objects.total": report.files,
+        "dataver.bytes.read": report.bytes,
+    }
+    repository = arguments["wanted"].repository
+    if repository:
+        attributes["dataver.repository.id"] = repository
+    return _checked(report.ok, attributes, {"dataver.dataset.name": dataset})
+
+
+def _checked(ok: bool, attributes: Attributes, of: Attributes) -> Facts:
+    if ok:
         return Facts(attributes)
-    of = _named(arguments)
-    failures = [("dataver.verify.failures", float(len(report.damaged)), of)]
+    failures = [("dataver.verify.failures", float(attributes["dataver.verify.damaged"]), of)]
     return Facts(attributes, [("verify.failed", {**of, **attributes})], failures)
 
 
@@ -249,9 +283,7 @@ def _audited(report: AuditReport, _arguments: Arguments) -> Facts:
 
 def _drifted(report: DriftReport, _arguments: Arguments) -> Facts:
     dataset, _, selector = report.target.name.partition(":")[0].partition("@")
-    version: Attributes = {"dataver.dataset.name": dataset, "dataver.version.id": report.target.id}
-    if len(selector) < len(report.target.id):  # Off main the name is the id.
-        version["dataver.version.name"] = selector
+    version = _told_version(dataset, selector, report.target.id)
     attributes: Attributes = {
         **version,
         "dataver.drift.baseline": report.baseline.id,
@@ -263,19 +295,23 @@ def _drifted(report: DriftReport, _arguments: Arguments) -> Facts:
     for (metric, column), measure in _worst(report).items():
         named: Attributes = {"dataver.column": column} if column else {}
         figures.append(
-            ("dataver.drift.score", _figure(measure), {**version, **named, **_of(metric, measure)})
+            (
+                "dataver.drift.score",
+                _figure(measure),
+                {**version, **named, **_of(metric, measure), "dataver.drift.drifted": bool(measure.drifted)},
+            )
         )
     return Facts(attributes, [("drift.detected", _detected(report, attributes))] if report else [], figures)
 
 
 def _worst(report: DriftReport) -> dict[tuple[str, str], Measure]:
-    """The figure of each metric and column; of each metric the greatest, where columns may not be named."""
+    """The figure of each metric and column; of each metric the worst, where columns may not be named."""
     named = columns_may_be_named()
     found: dict[tuple[str, str], Measure] = {}
     for column in report.columns:
         for measure in column.measures:
             key = measure.metric, column.column if named else ""
-            if _finite(measure) and (key not in found or _figure(measure) > _figure(found[key])):
+            if _finite(measure) and (key not in found or _badness(measure) > _badness(found[key])):
                 found[key] = measure
     return found
 
@@ -285,11 +321,24 @@ def _detected(report: DriftReport, attributes: Attributes) -> Attributes:
     drifted = [m for column in report.columns for m in column.measures if m.drifted and _finite(m)]
     event = dict(attributes)
     if drifted:
-        worst = max(drifted, key=lambda m: _figure(m) / m.threshold if m.threshold else math.inf)
+        worst = max(drifted, key=_badness)
         event |= {**_of(worst.metric, worst), "dataver.drift.score": _figure(worst)}
     if columns_may_be_named():
         event["dataver.drift.columns"] = ", ".join(report.drifted)
     return event
+
+
+def _badness(measure: Measure) -> tuple[bool, float, float]:
+    """What puts figures in order: last those that are drift, of these the one farthest past its threshold.
+
+    Statistics of a test cannot be compared, as each has its own distribution; their probabilities can.
+    """
+    from dataver.tables.criteria import is_distance
+
+    over, under = _figure(measure), measure.threshold
+    if measure.p_value is not None and not is_distance(measure.metric):
+        over, under = measure.threshold, measure.p_value
+    return bool(measure.drifted), over / under if under else math.inf, _figure(measure)
 
 
 def _of(metric: str, measure: Measure) -> Attributes:

@@ -96,6 +96,7 @@ class SdkProviders:
 def make_providers(exporter: str) -> SdkProviders:
     """Providers that send with this exporter. `MissingExtraError`, `BadInputError` where that cannot be."""
     seconds = end_s_max()
+    silence()  # before the SDK is imported, which reads variables then and has something to say of them
     try:
         from opentelemetry.sdk._logs import LoggerProvider
         from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
@@ -104,7 +105,6 @@ def make_providers(exporter: str) -> SdkProviders:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-        silence()
         resource = make_resource(exporter)
         tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
         made = make_exporters(exporter, tracers, max(seconds * REQUEST_SHARE, REQUEST_S_MIN))

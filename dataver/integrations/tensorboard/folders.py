@@ -20,7 +20,7 @@ from contextlib import suppress
 
 from dataver.values import dataclass
 
-__all__ = ["OwnFile", "folders_of", "other_files", "own_file", "own_files"]
+__all__ = ["OwnFile", "folders_below", "folders_of", "other_files", "own_file", "own_files"]
 
 NUMBER_MAX = 999_999_999
 """All of a file's name after it counts down from here, which leaves room for more runs than a folder gets."""
@@ -84,6 +84,12 @@ def folders_of(processes: Iterable[int], started_us: int, below: str) -> list[st
         if named and int(named[1]) >= since and named[2] == host and int(named[3]) in wanted:
             found[folder] = None
     return list(found)
+
+
+def folders_below(folder: str) -> Iterator[str]:
+    """The folders below one that have files of ours, upper ones first, then by name."""
+    found = dict.fromkeys(place for place, name in _event_files(folder) if _OWN.fullmatch(name))
+    yield from sorted(found, key=lambda place: (place.count(os.sep), place))
 
 
 def _event_files(below: str) -> Iterator[tuple[str, str]]:
