@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING
 
@@ -57,7 +57,7 @@ class Step:
 class Line:
     """The versions of one dataset on one branch, oldest first.
 
-    `names` are those that the dataset may have here, the one for a new dataset first. `fork` is the commit
+    `names` are those that the dataset may have here, those for a new dataset first. `fork` is the step
     of the branch `trunk` that this one begins at, None for the trunk itself or where nothing is shared.
     `tags` are names of git and the commit, one of the steps, that each means.
     """
@@ -65,9 +65,13 @@ class Line:
     names: tuple[str, ...]
     branch: str
     steps: tuple[Step, ...]
-    fork: str | None = None
+    fork: Step | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     trunk: str = MAIN
+
+
+Standing = tuple[str, dict[str, str], "str | None"]
+"""The dataset's name here, what was imported into it by commit, and the version to go on from."""
 
 
 @dataclass(slots=True)
@@ -97,7 +101,11 @@ def import_lines(
     goes on where it was when it is repeated.
     """
     sizes: dict[str, int] = {}
-    works = [_planned(repository, line, report, sizes) for line in lines]
+    standings = _standings(repository, lines)
+    works = [
+        _planned(repository, line, standing, report, sizes)
+        for line, standing in zip(lines, standings, strict=True)
+    ]
     if report.missing and not skip_missing:
         raise PathNotFoundError(_missing_text(report))
     report.bytes = sum(sizes.values())
@@ -112,12 +120,14 @@ def import_lines(
     return report
 
 
-def _planned(repository: Repository, line: Line, report: Report, sizes: dict[str, int]) -> _Work:
+def _planned(
+    repository: Repository, line: Line, standing: Standing, report: Report, sizes: dict[str, int]
+) -> _Work:
     """What is left to do for a line. The size of each file that will be read is noted by its digest.
 
     Files are looked for twice, now and when their version is made: all of a long history would be a lot.
     """
-    dataset, known, base = _standing(repository, line)
+    dataset, known, base = standing
     steps = line.steps
     last = max((at for at, step in enumerate(steps) if step.commit.id in known), default=-1)
     report.known += sum(step.commit.id in known for step in steps)
@@ -143,20 +153,46 @@ def _planned(repository: Repository, line: Line, report: Report, sizes: dict[str
     return _Work(line, dataset, pending, known, base)
 
 
-def _standing(repository: Repository, line: Line) -> tuple[str, dict[str, str], str | None]:
-    """The dataset's name here, what was imported into it by commit, and the version to go on from."""
+def _standings(repository: Repository, lines: Sequence[Line]) -> list[Standing]:
+    """Where each line stands. One that is not here yet gets a name that no other line has."""
     there = {info.name for info in repository.datasets()}
-    found = [(name, _known(repository, line, name)) for name in line.names if name in there]
-    for name, known in found:
+    standings = [_standing(repository, line, there) for line in lines]
+    homes: dict[str, tuple[str, ...]] = {}
+    for line, standing in zip(lines, standings, strict=True):
+        if standing is not None:
+            homes.setdefault(standing[0], line.names)
+    found = []
+    for line, standing in zip(lines, standings, strict=True):
+        found.append(standing or (_new_home(repository, line, homes), {}, None))
+        homes.setdefault(found[-1][0], line.names)
+    return found
+
+
+def _standing(repository: Repository, line: Line, there: Collection[str]) -> Standing | None:
+    """Where a line stands; None where nothing of it is here."""
+    for name in line.names:
+        if name not in there:
+            continue
+        known = _known(repository, line, name)
         done = [step.commit.id for step in line.steps if step.commit.id in known]
         if done:
             return name, known, known[done[-1]]
-        if line.fork in known:
-            return name, known, known[line.fork]
-    dataset = line.names[0]
-    if dataset in there and line.branch in _branches(repository, dataset):
+        if line.fork is not None and line.fork.commit.id in known:
+            return name, known, known[line.fork.commit.id]
+    return None
+
+
+def _new_home(repository: Repository, line: Line, homes: Mapping[str, tuple[str, ...]]) -> str:
+    """The dataset for a line of which nothing is here: that of its trunk, else the first that is free.
+
+    An output may have a path that another one had before, which is imported under it.
+    """
+    own = [name for name in line.names if homes.get(name) == line.names]
+    free = [name for name in line.names if name not in homes]
+    dataset = (own or free or line.names)[0]
+    if line.branch in _branches(repository, dataset):
         raise ConflictError(_not_ours_text(dataset, line.branch))
-    return dataset, {}, None
+    return dataset
 
 
 def _known(repository: Repository, line: Line, dataset: str) -> dict[str, str]:
@@ -170,7 +206,7 @@ def _known(repository: Repository, line: Line, dataset: str) -> dict[str, str]:
         for info in repository.log(f"{dataset}@{branch}"):
             commit = info.meta.get(COMMIT, "")
             step = steps.get(commit)
-            if commit == line.fork or (step is not None and step.is_of(info.meta)):
+            if any(one is not None and one.is_of(info.meta) for one in (line.fork, step)):
                 known.setdefault(commit, info.id)
     return known
 
@@ -196,7 +232,7 @@ def _make(
     base = work.base
     if base is None and line.fork is not None:
         # Made a moment ago, with the versions of `main`.
-        base = _standing(repository, line)[2]
+        base = _known(repository, line, work.dataset).get(line.fork.commit.id)
     for step in work.pending:
         done = _commit(repository, work, step, base, report.dry_run, watcher)
         if done.id is not None:

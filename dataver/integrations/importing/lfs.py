@@ -67,16 +67,16 @@ def import_git_lfs(
         selection = " ".join([*(["--all-files"] if all_files else []), *pathspecs]) or "."
         store = _Objects(git)
         found: list[Line] = []
-        main: Sequence[str] | None = None
+        main: Sequence[Step] | None = None
         is_there = False
         for track in tracks(git, asked.revision, asked.every, asked.branch):
             history = _History(git, store, track, pathspecs, all_files, report.refused)
             commits = history.commits
-            main = commits if main is None else main
-            shared = {commit for commit, _ in track.shared}
-            forks = [commit for commit in main if commit in shared]
             steps = tuple(history.step(at, selection) for at in range(len(commits)))
-            tags = nearest(track, commits, tags_on(git, track))
+            main = steps if main is None else main
+            shared = {commit for commit, _ in track.shared}
+            forks = [step for step in main if step.commit.id in shared]
+            tags = nearest(track, [(commit, commit) for commit in commits], tags_on(git, track))
             fork = forks[-1] if forks else None
             found.append(Line((name,), track.branch, steps, fork, tags, asked.branch))
             is_there = is_there or history.is_there
