@@ -5,18 +5,23 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import dataver
+from dataver import events
 from dataver.errors import BadInputError, ConflictError, DamagedError, PathNotFoundError
 from dataver.integrations.importing.from_dvc import Asked
 from dataver.integrations.importing.lfs import EXTENDED, import_git_lfs, pointer
 from dataver.integrations.importing.report import Report
+from dataver.integrations.telemetry.facts import facts_before
 from dataver.outcome import make_label
+from dataver.progress import observe_with
 from dataver.repository import Repository
+from dataver.results import CommitResult
 from tests.integration.test_docs import Step, run, section
 
 
@@ -289,6 +294,42 @@ def test_a_change_meanwhile_is_told(
     monkeypatch.setattr("dataver.integrations.importing.importer.make_label", between)
     with pytest.raises(ConflictError, match=r"while commit .* was imported: v3 has that change too"):
         take(repository, photos)
+
+
+def test_new_versions_are_told_to_whoever_listens(
+    photos: Photos, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    observed: list[tuple[str, str, str]] = []
+
+    class Listener:
+        def version_committed(self, repository: Repository, result: CommitResult) -> None:
+            told.append(f"{result.dataset}@{result.version}")
+
+    class Watcher:
+        def began(self, operation: str, arguments: Mapping[str, Any]) -> tuple[str, str]:
+            assert facts_before(arguments)["dataver.repository.id"] == repository.id
+            return operation, arguments.get("dataset", "")
+
+        def ended(self, begun: tuple[str, str], result: Any, error: BaseException | None) -> None:
+            if begun[0] == "commit":
+                observed.append((*begun, result.version))
+
+    monkeypatch.setattr(events, "_loaded", [])
+    monkeypatch.setattr(events, "_registered", [Listener()])
+    for number in (1, 2):
+        photos.put("1.png", b"%d" % number)
+        photos.commit(str(number))
+    before = observe_with(Watcher())
+    try:
+        take(repository, photos, dry_run=True)
+        assert (told, observed) == ([], [])
+        take(repository, photos)
+        take(repository, photos)
+    finally:
+        observe_with(before)
+    assert told == ["my-photos@v1", "my-photos@v2"]
+    assert observed == [("commit", "my-photos", "v1"), ("commit", "my-photos", "v2")]
 
 
 def test_only_a_range(photos: Photos, repository: Repository) -> None:

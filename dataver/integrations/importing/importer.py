@@ -11,9 +11,9 @@ from dataver.errors import AlreadyExistsError, ConflictError, PathNotFoundError
 from dataver.integrations.importing.git import Commit
 from dataver.integrations.importing.pointed import Place, Pointed, PointedSource
 from dataver.integrations.importing.report import Imported, Missing, Report, Tagged
-from dataver.outcome import make_label
+from dataver.outcome import make_label, told
 from dataver.paths import safe_spelling
-from dataver.progress import Progress, Silent
+from dataver.progress import Progress, Silent, observed
 from dataver.refs import MAIN
 from dataver.values import dataclass
 
@@ -256,16 +256,7 @@ def _commit(
     head = (work.dataset, work.line.branch)
     if dry_run:
         return Imported(*head, None, None, step.commit.id, step.source, len(files), size, created=True)
-    session = repository.session
-    label = make_label(
-        session, step.commit.message, step.commit.author or None, step.commit.time,
-        {COMMIT: step.commit.id, **step.meta}, provenance=_provenance(step.sources),
-    )  # fmt: skip
-    key = f"import {session.repository} {work.dataset}@{work.line.branch}".encode()
-    source = PointedSource(f"{step.source} of {step.commit.id[:12]}", key, files)
-    options = CommitOptions(work.line.branch, base=None if base is None else f"{work.dataset}@{base}")
-    committer = Committer(session, work.dataset, source, options, label)
-    result = committer.result(committer.commit(_Inner(watcher)))
+    result = _record(repository, work.dataset, work.line.branch, step, files, base, watcher)
     _check_alone(result, base, f"{work.dataset}@{work.line.branch}", step.commit.id)
     return Imported(
         *head,
@@ -279,14 +270,37 @@ def _commit(
     )
 
 
+@observed("commit")
+def _record(
+    repository: Repository,
+    dataset: str,
+    branch: str,
+    step: Step,
+    files: Sequence[tuple[Pointed, Place]],
+    base: str | None,
+    watcher: Progress,
+) -> CommitResult:
+    """Make the version of a step, and tell whoever listens, as of any commit."""
+    session = repository.session
+    label = make_label(
+        session, step.commit.message, step.commit.author or None, step.commit.time,
+        {COMMIT: step.commit.id, **step.meta}, provenance=_provenance(step.sources),
+    )  # fmt: skip
+    key = f"import {session.repository} {dataset}@{branch}".encode()
+    source = PointedSource(f"{step.source} of {step.commit.id[:12]}", key, files)
+    options = CommitOptions(branch, base=None if base is None else f"{dataset}@{base}")
+    committer = Committer(session, dataset, source, options, label)
+    return told(repository, committer.result(committer.commit(_Inner(watcher))))
+
+
 def _check_alone(result: CommitResult, base: str | None, branch: str, commit: str) -> None:
     """`ConflictError` where others committed meanwhile, so that the version is not what the commit has."""
-    told = f"{branch} was changed while commit {commit[:12]} was imported"
+    text = f"{branch} was changed while commit {commit[:12]} was imported"
     if not result.created and base not in (None, result.id):
-        raise ConflictError(f"{told}, perhaps by another import; repeat it when that has ended")
+        raise ConflictError(f"{text}, perhaps by another import; repeat it when that has ended")
     if result.created and result.rebased_onto is not None:
         raise ConflictError(
-            f"{told}: {result.version or result.id} has that change too; take another dataset or branch"
+            f"{text}: {result.version or result.id} has that change too; take another dataset or branch"
         )
 
 
