@@ -437,6 +437,30 @@ def test_files_of_extensions_are_left_out(photos: Photos, repository: Repository
     assert list(contents(repository, "my-photos")) == ["1.png"]
 
 
+def test_files_that_no_version_can_hold_are_left_out_and_told(photos: Photos, repository: Repository) -> None:
+    photos.put("1.png", b"1")
+    photos.commit("zero")
+    photos.put(os.fsdecode(b"bad\xff.png"), b"bad")
+    photos.put("2.png", b"2")
+    photos.write("sub/.dataver/format", b"of a repository")
+    commit = photos.commit("one")
+    photos.git("rm", "-q", os.fsdecode(b"bad\xff.png"))
+    photos.put("3.png", b"3")
+    photos.commit("two")
+    for dry_run in (True, False):
+        report = take(repository, photos, dry_run=dry_run)
+        assert [made.files for made in report.versions] == [1, 2, 3]
+        (refused,) = report.refused
+        assert (refused.file, refused.commit) == ("bad\\xff.png", commit)
+        assert "not UTF-8" in refused.reason
+    assert take(repository, photos).versions == []
+    report = take(repository, photos, dataset="whole", all_files=True)
+    assert [one.file for one in report.refused] == ["bad\\xff.png", "sub/.dataver/format"]
+    assert set(contents(repository, "whole")) == {".gitattributes", "1.png", "2.png", "3.png"}
+    report = take(repository, photos, dataset="later", revision="HEAD~1..")
+    assert [(one.file, one.commit) for one in report.refused] == [("bad\\xff.png", commit)]
+
+
 def test_commands_do_what_the_page_shows(tmp_path: Path) -> None:
     photos = Photos(tmp_path / "photos")
     photos.put("raw/1.png", b"one\n")
