@@ -246,18 +246,19 @@ def lines_of(
     if targets:
         found = [(track, trail) for track, trail in found if any(map(trail.is_named, targets))]
     parents = _parents(found)
-    tops = [trail for _, trail in found if parents[id(trail)] is trail]
+    tops = [trail for _, trail in found if parents[id(trail)][0] is trail]
     names = dict(zip(map(id, tops), naming.names([trail.paths for trail in tops]), strict=True))
     tags = {id(track): tags_on(git, track) for track in tracks}
     read = cache(git.commit)
     lines = []
     for track, trail in found:
-        parent = parents[id(trail)]
+        parent = parents[id(trail)][0]
+        possible = [name for one in parents[id(trail)] for name in names[id(one)]]
         shared = {commit for commit, _ in track.shared} if trail.start else set()
         forks = [change for change in parent.changes if change.commit in shared]
         lines.append(
             Line(
-                names[id(parent)],
+                tuple(dict.fromkeys(possible)),
                 track.branch,
                 tuple(_step(read(change.commit), change.output, store) for change in trail.changes),
                 _step(read(forks[-1].commit), forks[-1].output, store) if forks else None,
@@ -268,13 +269,13 @@ def lines_of(
     return lines
 
 
-def _parents(found: Sequence[tuple[Track, Trail]]) -> dict[int, Trail]:
-    """For each trail the one, of an earlier track, whose dataset it goes to: itself where there is none.
+def _parents(found: Sequence[tuple[Track, Trail]]) -> dict[int, list[Trail]]:
+    """For each trail those, of earlier tracks, whose dataset it may go to: itself where there is none.
 
-    That is the one that had its path where its track begins, else one that ended at the path, else one that
-    had it ever. No two of a track go to the same.
+    The first is the one that had its path where its track begins, else one that ended at the path, else one
+    that had it ever; no two of a track have the same. The others may be the first before histories grow.
     """
-    parents: dict[int, Trail] = {}
+    parents: dict[int, list[Trail]] = {}
     groups = [list(group) for _, group in groupby(found, key=lambda pair: id(pair[0]))]
     ended: dict[bytes, Trail] = {}
     ever: dict[bytes, Trail] = {}
@@ -285,9 +286,10 @@ def _parents(found: Sequence[tuple[Track, Trail]]) -> dict[int, Trail]:
         for _, trail in group:
             path = trail.start or trail.changes[0].output.path
             near = [homes.get(path) for homes in ((began if trail.start else {}), ended, ever)]
-            possible = [parents[id(one)] for one in near if one is not None]
-            parents[id(trail)] = next((one for one in possible if id(one) not in taken), trail)
-            taken.add(id(parents[id(trail)]))
+            possible = [parents[id(one)][0] for one in near if one is not None]
+            first = next((one for one in possible if id(one) not in taken), trail)
+            parents[id(trail)] = [first, *(one for one in possible if one is not first)]
+            taken.add(id(first))
         for _, trail in group:
             ended.setdefault(trail.paths[0], trail)
             for path in trail.paths:

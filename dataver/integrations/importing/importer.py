@@ -57,9 +57,10 @@ class Step:
 class Line:
     """The versions of one dataset on one branch, oldest first.
 
-    `names` are those that the dataset may have here, those for a new dataset first. `fork` is the step
-    of the branch `trunk` that this one begins at, None for the trunk itself or where nothing is shared.
-    `tags` are names of git and the commit, one of the steps, that each means.
+    `names` are those that the dataset may have here, those for a new dataset first; lines that share a
+    dataset share the first. `fork` is the step of the branch `trunk` that this one begins at, None for the
+    trunk itself or where nothing is shared. `tags` are names of git and the
+    commit, one of the steps, that each means.
     """
 
     names: tuple[str, ...]
@@ -157,14 +158,14 @@ def _standings(repository: Repository, lines: Sequence[Line]) -> list[Standing]:
     """Where each line stands. One that is not here yet gets a name that no other line has."""
     there = {info.name for info in repository.datasets()}
     standings = [_standing(repository, line, there) for line in lines]
-    homes: dict[str, tuple[str, ...]] = {}
+    homes: dict[str, str] = {}
     for line, standing in zip(lines, standings, strict=True):
         if standing is not None:
-            homes.setdefault(standing[0], line.names)
+            homes.setdefault(standing[0], line.names[0])
     found = []
     for line, standing in zip(lines, standings, strict=True):
         found.append(standing or (_new_home(repository, line, homes), {}, None))
-        homes.setdefault(found[-1][0], line.names)
+        homes.setdefault(found[-1][0], line.names[0])
     return found
 
 
@@ -182,12 +183,12 @@ def _standing(repository: Repository, line: Line, there: Collection[str]) -> Sta
     return None
 
 
-def _new_home(repository: Repository, line: Line, homes: Mapping[str, tuple[str, ...]]) -> str:
+def _new_home(repository: Repository, line: Line, homes: Mapping[str, str]) -> str:
     """The dataset for a line of which nothing is here: that of its trunk, else the first that is free.
 
     An output may have a path that another one had before, which is imported under it.
     """
-    own = [name for name in line.names if homes.get(name) == line.names]
+    own = [name for name in line.names if homes.get(name) == line.names[0]]
     free = [name for name in line.names if name not in homes]
     dataset = (own or free or line.names)[0]
     if line.branch in _branches(repository, dataset):
