@@ -3,8 +3,8 @@
 An integration names an object under the entry-point group `dataver.run_hooks`, or registers it. Of the
 methods `run_started(run)`, `tracker_added(run, tracker)`, `model_logged(run, model)`, `run_ending(run)`,
 when more can be logged to it, and `run_ended(run)`, when it is recorded, it has those that it needs; and of
-`version_committed(repository, result)`, for a version that a commit, merge or revert made, which is told
-where somebody listens: see `heard`. Entry points are loaded when the first run of a process starts, or
+`version_committed(repository, result)`, for a version that a commit, merge, revert or import made, which is
+told where somebody listens: see `heard`. Entry points are loaded when the first run of a process starts, or
 something is told to them otherwise. A hook that fails is a warning, and never fails what it is told of.
 """
 

@@ -85,7 +85,7 @@ def lines(report: RunReport) -> Iterator[str]:
         yield f"{output.name(f'model:{model.node}' if model.node else '-')}  {output.safe(model.uri)}"
     parts = [
         output.amount(len(report.runs), "run"),
-        output.amount(sum(model.node is not None or report.dry_run for model in report.models), "model"),
+        output.amount(sum(not model.note for model in report.models), "model"),
         output.amount(len(report.versions), "version"),
     ]
     known = f"; {report.known:,} known before" if report.known else ""

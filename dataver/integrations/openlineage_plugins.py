@@ -49,7 +49,7 @@ class RunHook:
             tell_end(run)
 
     def version_committed(self, repository: Repository, result: CommitResult) -> None:
-        """Tell of a version that a commit, merge or revert made."""
+        """Tell of a version that a commit, merge, revert or import made."""
         if is_on():
             from dataver.integrations.openlineage.live import tell_version
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from dataver.integrations.importing.names import mark
 from tests.dvc.conftest import Program, Project, files_below
 
 
@@ -136,6 +137,99 @@ def test_a_moved_output_stays_one_dataset(program: Program, project: Project, tm
     project.commit("new")
     assert [one[:2] for one in imported(program, str(project.top))] == [("old.csv", "v2"), ("old.csv", "v3")]
     assert_as_dvc_has_it(program, project, tmp_path, "old.csv")
+
+
+def put(project: Project, path: str, data: bytes) -> None:
+    project.write(path, data)
+    project.dvc("add", path)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_an_output_at_the_old_path_of_a_moved_one(
+    program: Program, project: Project, tmp_path: Path, at_once: bool
+) -> None:
+    made: list[tuple[str, str | None, str]] = []
+
+    def commit(message: str, tag: str = "") -> str:
+        id = project.commit(message, tag=tag)
+        if not at_once:
+            made.extend(imported(program, str(project.top)))
+        return id
+
+    put(project, "a.csv", b"x\n")
+    first = commit("a")
+    project.dvc("move", "a.csv", "b.csv")
+    moved = commit("moved")
+    put(project, "b.csv", b"y\n")
+    put(project, "a.csv", b"x\n")
+    both = commit("both", tag="mid")
+    put(project, "a.csv", b"z\n")
+    last = commit("a again")
+    made += imported(program, str(project.top))
+    # What was imported before it was moved keeps the name that it has here.
+    old, new = ("b.csv", "a.csv") if at_once else ("a.csv", f"a.csv-{mark('a.csv')}")
+    assert sorted(made) == sorted(
+        [(old, "v1", first), (old, "v2", moved), (old, "v3", both), (new, "v1", both), (new, "v2", last)]
+    )
+    assert versions(program, new)[0]["tags"] == versions(program, old)[2]["tags"] == ["mid"]
+    for ref in (old, new):
+        assert_as_dvc_has_it(program, project, tmp_path, ref)
+    assert imported(program, str(project.top)) == []
+
+
+def test_an_output_that_was_moved_back_has_its_last_name(
+    program: Program, project: Project, tmp_path: Path
+) -> None:
+    put(project, "a.csv", b"x\n")
+    project.commit("a")
+    for old, new in (("a.csv", "b.csv"), ("b.csv", "a.csv")):
+        project.dvc("move", old, new)
+        project.commit(f"now {new}")
+    assert [one[:2] for one in imported(program, str(project.top))] == [
+        ("a.csv", "v1"), ("a.csv", "v2"), ("a.csv", "v3"),
+    ]  # fmt: skip
+    assert_as_dvc_has_it(program, project, tmp_path, "a.csv")
+
+
+def test_a_branch_goes_on_with_the_output_that_had_the_path_where_it_began(
+    program: Program, project: Project, tmp_path: Path
+) -> None:
+    put(project, "a.csv", b"x\n")
+    project.commit("a")
+    project.git("branch", "early")
+    project.dvc("move", "a.csv", "b.csv")
+    project.commit("moved")
+    put(project, "a.csv", b"new\n")
+    project.commit("another a")
+    project.git("branch", "late")
+    for branch in ("early", "late"):
+        project.git("checkout", "-q", branch)
+        project.dvc("checkout", "-q", "--force")
+        put(project, "a.csv", f"{branch}\n".encode())
+        project.commit(branch)
+    project.git("checkout", "-q", "trunk")
+    assert len(imported(program, str(project.top), "--all")) == 5
+    assert [one["message"] for one in versions(program, "b.csv@early")] == ["a", "early"]
+    assert [one["message"] for one in versions(program, "a.csv@late")] == ["another a", "late"]
+    for ref in ("b.csv@early", "a.csv@late"):
+        assert_as_dvc_has_it(program, project, tmp_path, ref)
+
+
+def test_a_tag_names_no_version_of_an_output_that_its_commit_lacks(
+    program: Program, project: Project
+) -> None:
+    put(project, "a.csv", b"1\n")
+    put(project, "b.csv", b"1b\n")
+    project.commit("a", tag="with")
+    project.dvc("remove", "-q", "--outs", "a.csv.dvc")
+    project.commit("removed", tag="without")
+    project.write("README.md", b"words\n")
+    project.commit("nothing of DVC's", tag="release")
+    put(project, "a.csv", b"1\n")
+    project.commit("as before", tag="back")
+    assert [one[0] for one in imported(program, str(project.top))] == ["a.csv", "b.csv"]
+    assert versions(program, "a.csv")[0]["tags"] == ["back", "with"]
+    assert versions(program, "b.csv")[0]["tags"] == ["back", "release", "with", "without"]
 
 
 def test_again_makes_nothing_twice_and_goes_on(program: Program, project: Project) -> None:

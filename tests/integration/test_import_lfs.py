@@ -5,18 +5,23 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import dataver
+from dataver import events
 from dataver.errors import BadInputError, ConflictError, DamagedError, PathNotFoundError
 from dataver.integrations.importing.from_dvc import Asked
 from dataver.integrations.importing.lfs import EXTENDED, import_git_lfs, pointer
 from dataver.integrations.importing.report import Report
+from dataver.integrations.telemetry.facts import facts_before
 from dataver.outcome import make_label
+from dataver.progress import observe_with
 from dataver.repository import Repository
+from dataver.results import CommitResult
 from tests.integration.test_docs import Step, run, section
 
 
@@ -291,6 +296,42 @@ def test_a_change_meanwhile_is_told(
         take(repository, photos)
 
 
+def test_new_versions_are_told_to_whoever_listens(
+    photos: Photos, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    observed: list[tuple[str, str, str]] = []
+
+    class Listener:
+        def version_committed(self, repository: Repository, result: CommitResult) -> None:
+            told.append(f"{result.dataset}@{result.version}")
+
+    class Watcher:
+        def began(self, operation: str, arguments: Mapping[str, Any]) -> tuple[str, str]:
+            assert facts_before(arguments)["dataver.repository.id"] == repository.id
+            return operation, arguments.get("dataset", "")
+
+        def ended(self, begun: tuple[str, str], result: Any, error: BaseException | None) -> None:
+            if begun[0] == "commit":
+                observed.append((*begun, result.version))
+
+    monkeypatch.setattr(events, "_loaded", [])
+    monkeypatch.setattr(events, "_registered", [Listener()])
+    for number in (1, 2):
+        photos.put("1.png", b"%d" % number)
+        photos.commit(str(number))
+    before = observe_with(Watcher())
+    try:
+        take(repository, photos, dry_run=True)
+        assert (told, observed) == ([], [])
+        take(repository, photos)
+        take(repository, photos)
+    finally:
+        observe_with(before)
+    assert told == ["my-photos@v1", "my-photos@v2"]
+    assert observed == [("commit", "my-photos", "v1"), ("commit", "my-photos", "v2")]
+
+
 def test_only_a_range(photos: Photos, repository: Repository) -> None:
     photos.put("old.png", b"old")
     photos.commit("old", "from")
@@ -394,6 +435,30 @@ def test_files_of_extensions_are_left_out(photos: Photos, repository: Repository
     report = take(repository, photos)
     assert [one.file for one in report.refused] == ["2.png"]
     assert list(contents(repository, "my-photos")) == ["1.png"]
+
+
+def test_files_that_no_version_can_hold_are_left_out_and_told(photos: Photos, repository: Repository) -> None:
+    photos.put("1.png", b"1")
+    photos.commit("zero")
+    photos.put(os.fsdecode(b"bad\xff.png"), b"bad")
+    photos.put("2.png", b"2")
+    photos.write("sub/.dataver/format", b"of a repository")
+    commit = photos.commit("one")
+    photos.git("rm", "-q", os.fsdecode(b"bad\xff.png"))
+    photos.put("3.png", b"3")
+    photos.commit("two")
+    for dry_run in (True, False):
+        report = take(repository, photos, dry_run=dry_run)
+        assert [made.files for made in report.versions] == [1, 2, 3]
+        (refused,) = report.refused
+        assert (refused.file, refused.commit) == ("bad\\xff.png", commit)
+        assert "not UTF-8" in refused.reason
+    assert take(repository, photos).versions == []
+    report = take(repository, photos, dataset="whole", all_files=True)
+    assert [one.file for one in report.refused] == ["bad\\xff.png", "sub/.dataver/format"]
+    assert set(contents(repository, "whole")) == {".gitattributes", "1.png", "2.png", "3.png"}
+    report = take(repository, photos, dataset="later", revision="HEAD~1..")
+    assert [(one.file, one.commit) for one in report.refused] == [("bad\\xff.png", commit)]
 
 
 def test_commands_do_what_the_page_shows(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 import dataver
+from dataver.integrations.importing.names import mark
 from dataver.lineage.audit import audit
 from dataver.lineage.records import Records, find_run
 from dataver.lineage.records import find_model as model_named
@@ -252,6 +253,84 @@ def test_a_dry_run_writes_nothing(repository: Repository, tmp_path: Path) -> Non
     assert repository.datasets() == []
     shown = dataver_program("import", "mlflow", run_id, "--data", str(tmp_path), "--dry-run")
     assert "would import 1 run, 1 model, 1 version" in shown
+
+
+def test_a_dry_run_after_an_import_says_what_is_left(repository: Repository, tmp_path: Path) -> None:
+    name = f"model-{uuid4().hex[:8]}"
+    run_id = a_run(write(tmp_path / "train.csv"), model=name)
+    take(run_id)
+    document = take(run_id, "--dry-run")
+    assert (document["runs"], document["models"], document["known"]) == ([], [], 1)
+    with mlflow.start_run(run_id=run_id):
+        from sklearn.linear_model import LinearRegression
+
+        log_model(LinearRegression().fit([[1.0]], [7.0]), "other", registered_model_name=name)
+    assert [one["uri"] for one in take(run_id, "--dry-run")["models"]] == [f"models:/{name}/2"]
+    shown = dataver_program("import", "mlflow", run_id, "--dry-run")
+    assert "would import 0 runs, 1 model, 0 versions" in shown
+
+
+def test_a_dry_run_counts_no_model_of_a_run_that_is_on(repository: Repository, tmp_path: Path) -> None:
+    name = f"model-{uuid4().hex[:8]}"
+    source = write(tmp_path / "train.csv")
+    run_id = a_run(source, model=name)
+    MlflowClient().set_terminated(run_id, "RUNNING")
+    shown = [dataver_program("import", "mlflow", f"models:/{name}", *more) for more in (["--dry-run"], [])]
+    assert "would import 0 runs, 0 models, 0 versions; 1 have not ended" in shown[0]
+    assert "imported 0 runs, 0 models, 0 versions; 1 have not ended" in shown[1]
+
+
+def test_models_whose_names_become_the_same_stay_apart(repository: Repository, tmp_path: Path) -> None:
+    tail = uuid4().hex[:8]
+    odd, plain = f"model {tail}", f"model-{tail}"
+    source = write(tmp_path / "train.csv")
+    runs = [a_run(source, model=name) for name in (odd, odd, plain)]
+    marked = f"{plain}-{mark(odd)}"
+    assert [(one["node"], one["uri"]) for one in take(*runs)["models"]] == [
+        (f"{plain}@v1", f"models:/{plain}/1"),
+        (f"{marked}@v1", f"models:/{odd}/1"),
+        (f"{marked}@v2", f"models:/{odd}/2"),
+    ]
+    later = a_run(source, model=odd)
+    assert [one["node"] for one in take(later)["models"]] == [f"{marked}@v3"]
+    # The first one to come has the name, and keeps it.
+    odd, plain = f"other {tail}", f"other-{tail}"
+    for name, node in ((odd, plain), (plain, f"{plain}-{mark(plain)}")):
+        for number in (1, 2):
+            (taken,) = take(a_run(source, model=name))["models"]
+            assert taken["node"] == f"{node}@v{number}"
+
+
+@pytest.mark.parametrize(
+    "uri", ["ftp://x", "ftp://user:hunter2@x/", "http://[bad", "mssql+none://u:hunter2@h/d"]
+)
+def test_a_server_that_mlflow_cannot_have_is_a_wrong_input(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    before = mlflow.get_tracking_uri()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    mlflow.set_tracking_uri(uri)
+    try:
+        told = dataver_program("import", "mlflow", code=2)
+    finally:
+        mlflow.set_tracking_uri(before)
+    assert "MLFLOW_TRACKING_URI" in told
+    assert "defect" not in told
+    assert "hunter2" not in told
+
+
+def test_a_server_that_does_not_answer_is_named(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = mlflow.get_tracking_uri()
+    uri = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    mlflow.set_tracking_uri(uri)
+    try:
+        told = dataver_program("import", "mlflow", code=7)
+    finally:
+        mlflow.set_tracking_uri(before)
+    assert f"MLflow at {uri} did not give the runs that are to be imported" in told
 
 
 def test_an_experiment_with_runs_that_are_on(repository: Repository, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field
 from functools import cache, partial
@@ -52,17 +52,27 @@ class Change:
 class Trail:
     """What became of one output on one track; it may have had several paths, one after the other.
 
-    `start` is its path before the track, where it had one; `files` are those of DVC's that named it.
+    `start` is its path before the track, where it had one; `last` is what it was when it was there last.
+    `states` are commits from which on what the second commit made of it is there, or, where that is empty,
+    nothing. `files` are those of DVC's that named it.
     """
 
     start: bytes = b""
+    last: Output | None = None
     changes: list[Change] = field(default_factory=list)
+    states: list[tuple[str, str]] = field(default_factory=list)
     files: set[bytes] = field(default_factory=set)
 
     @property
     def paths(self) -> list[bytes]:
         """Its paths, the last one first."""
         return list(dict.fromkeys(change.output.path for change in reversed(self.changes)))
+
+    def path_after(self, commits: Container[str]) -> bytes:
+        """Its path after those of its commits, empty where it is not there."""
+        states = [made for since, made in self.states if since in commits]
+        made = {change.commit: change.output.path for change in self.changes}
+        return made.get(states[-1], b"") if states else self.start
 
     def is_named(self, target: bytes) -> bool:
         """Whether a target is its path, or a file that named it."""
@@ -179,8 +189,7 @@ class _Trails:
 
     def __init__(self, before: Outputs) -> None:
         self._now = before
-        self._last = {path: output for path, (output, _) in before.items()}
-        self._alive = {path: Trail(start=path) for path in before}
+        self._alive = {path: Trail(start=path, last=output) for path, (output, _) in before.items()}
         self.all = list(self._alive.values())
 
     def step(self, commit: str, now: Outputs) -> None:
@@ -195,12 +204,23 @@ class _Trails:
                 if old is None:
                     self.all.append(Trail())
                 self._alive[path] = self.all[-1] if old is None else self._alive.pop(old)
-            trail, known = self._alive[path], self._last.get(path)
-            if known is None or (known.md5, known.executable) != (output.md5, output.executable):
+            trail = self._alive[path]
+            is_changed = trail.last is None or _looks(trail.last) != _looks(output)
+            if is_changed:
                 trail.changes.append(Change(commit, output))
+            if is_changed or path not in self._now:
+                trail.states.append((commit, trail.changes[-1].commit if trail.changes else ""))
             trail.files.add(file)
-            self._last[path] = output
+            trail.last = output
+        for path in self._now:
+            if path not in now and path in self._alive:
+                self._alive[path].states.append((commit, ""))
         self._now = now
+
+
+def _looks(output: Output) -> tuple[bytes, str, bool]:
+    """What makes a version of an output another one."""
+    return output.path, output.md5, output.executable
 
 
 def _is_in(tree: Mapping[bytes, Item], folder: bytes) -> bool:
@@ -226,38 +246,54 @@ def lines_of(
     if targets:
         found = [(track, trail) for track, trail in found if any(map(trail.is_named, targets))]
     parents = _parents(found)
-    tops = [trail for _, trail in found if parents[id(trail)] is trail]
+    tops = [trail for _, trail in found if parents[id(trail)][0] is trail]
     names = dict(zip(map(id, tops), naming.names([trail.paths for trail in tops]), strict=True))
     tags = {id(track): tags_on(git, track) for track in tracks}
     read = cache(git.commit)
     lines = []
     for track, trail in found:
-        parent = parents[id(trail)]
+        parent = parents[id(trail)][0]
+        possible = [name for one in parents[id(trail)] for name in names[id(one)]]
         shared = {commit for commit, _ in track.shared} if trail.start else set()
-        forks = [change.commit for change in parent.changes if change.commit in shared]
+        forks = [change for change in parent.changes if change.commit in shared]
         lines.append(
             Line(
-                names[id(parent)],
+                tuple(dict.fromkeys(possible)),
                 track.branch,
                 tuple(_step(read(change.commit), change.output, store) for change in trail.changes),
-                forks[-1] if forks else None,
-                nearest(track, [change.commit for change in trail.changes], tags[id(track)]),
+                _step(read(forks[-1].commit), forks[-1].output, store) if forks else None,
+                nearest(track, trail.states, tags[id(track)]),
                 tracks[0].branch,
             )
         )
     return lines
 
 
-def _parents(found: Sequence[tuple[Track, Trail]]) -> dict[int, Trail]:
-    """For each trail the one, of an earlier track, whose dataset it goes to: itself where there is none."""
-    parents: dict[int, Trail] = {}
-    homes: dict[bytes, Trail] = {}
-    for _, group in groupby(found, key=lambda pair: id(pair[0])):
-        trails = [trail for _, trail in group]
-        for trail in trails:
-            parents[id(trail)] = homes.get(trail.start or trail.changes[0].output.path, trail)
-        for trail in trails:
-            homes.update((path, parents[id(trail)]) for path in trail.paths if path not in homes)
+def _parents(found: Sequence[tuple[Track, Trail]]) -> dict[int, list[Trail]]:
+    """For each trail those, of earlier tracks, whose dataset it may go to: itself where there is none.
+
+    The first is the one that had its path where its track begins, else one that ended at the path, else one
+    that had it ever; no two of a track have the same. The others may be the first before histories grow.
+    """
+    parents: dict[int, list[Trail]] = {}
+    groups = [list(group) for _, group in groupby(found, key=lambda pair: id(pair[0]))]
+    ended: dict[bytes, Trail] = {}
+    ever: dict[bytes, Trail] = {}
+    for group in groups:
+        shared = {commit for commit, _ in group[0][0].shared}
+        began = {trail.path_after(shared): trail for _, trail in groups[0]} if shared else {}
+        taken: set[int] = set()
+        for _, trail in group:
+            path = trail.start or trail.changes[0].output.path
+            near = [homes.get(path) for homes in ((began if trail.start else {}), ended, ever)]
+            possible = [parents[id(one)][0] for one in near if one is not None]
+            first = next((one for one in possible if id(one) not in taken), trail)
+            parents[id(trail)] = [first, *(one for one in possible if one is not first)]
+            taken.add(id(first))
+        for _, trail in group:
+            ended.setdefault(trail.paths[0], trail)
+            for path in trail.paths:
+                ever.setdefault(path, trail)
     return parents
 
 
@@ -269,14 +305,16 @@ class Naming:
     dataset: str | None = None
 
     def names(self, trails: Sequence[Sequence[bytes]]) -> list[tuple[str, ...]]:
-        """The names that the dataset of each output may have, the one for a new dataset first."""
+        """The names that the dataset of each output may have, those for a new dataset first."""
         found: list[tuple[str, ...]] = []
         used: set[str] = set()
         for paths in trails:
             own = [self._name(path) for path in paths]
+            marked = [f"{name}-{mark(os.fsdecode(path))}" for name, path in zip(own, paths, strict=True)]
             if own[0] in used:
-                own[0] = f"{own[0]}-{mark(os.fsdecode(paths[0]))}"
+                own[0] = marked[0]
             used.add(own[0])
+            own = list(dict.fromkeys([*own, *marked]))
             if self.dataset is not None:
                 below = [f"{self.dataset}/{name}" for name in own]
                 own = [self.dataset, *below] if len(trails) == 1 else [*below, self.dataset]

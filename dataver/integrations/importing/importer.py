@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING
 
@@ -11,9 +11,9 @@ from dataver.errors import AlreadyExistsError, ConflictError, PathNotFoundError
 from dataver.integrations.importing.git import Commit
 from dataver.integrations.importing.pointed import Place, Pointed, PointedSource
 from dataver.integrations.importing.report import Imported, Missing, Report, Tagged
-from dataver.outcome import make_label
+from dataver.outcome import make_label, told
 from dataver.paths import safe_spelling
-from dataver.progress import Progress, Silent
+from dataver.progress import Progress, Silent, observed
 from dataver.refs import MAIN
 from dataver.values import dataclass
 
@@ -57,17 +57,22 @@ class Step:
 class Line:
     """The versions of one dataset on one branch, oldest first.
 
-    `names` are those that the dataset may have here, the one for a new dataset first. `fork` is the commit
-    of the branch `trunk` that this one begins at, None for the trunk itself or where nothing is shared.
-    `tags` are names of git and the commit, one of the steps, that each means.
+    `names` are those that the dataset may have here, those for a new dataset first; lines that share a
+    dataset share the first. `fork` is the step of the branch `trunk` that this one begins at, None for the
+    trunk itself or where nothing is shared. `tags` are names of git and the
+    commit, one of the steps, that each means.
     """
 
     names: tuple[str, ...]
     branch: str
     steps: tuple[Step, ...]
-    fork: str | None = None
+    fork: Step | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     trunk: str = MAIN
+
+
+Standing = tuple[str, dict[str, str], "str | None"]
+"""The dataset's name here, what was imported into it by commit, and the version to go on from."""
 
 
 @dataclass(slots=True)
@@ -97,7 +102,11 @@ def import_lines(
     goes on where it was when it is repeated.
     """
     sizes: dict[str, int] = {}
-    works = [_planned(repository, line, report, sizes) for line in lines]
+    standings = _standings(repository, lines)
+    works = [
+        _planned(repository, line, standing, report, sizes)
+        for line, standing in zip(lines, standings, strict=True)
+    ]
     if report.missing and not skip_missing:
         raise PathNotFoundError(_missing_text(report))
     report.bytes = sum(sizes.values())
@@ -112,12 +121,14 @@ def import_lines(
     return report
 
 
-def _planned(repository: Repository, line: Line, report: Report, sizes: dict[str, int]) -> _Work:
+def _planned(
+    repository: Repository, line: Line, standing: Standing, report: Report, sizes: dict[str, int]
+) -> _Work:
     """What is left to do for a line. The size of each file that will be read is noted by its digest.
 
     Files are looked for twice, now and when their version is made: all of a long history would be a lot.
     """
-    dataset, known, base = _standing(repository, line)
+    dataset, known, base = standing
     steps = line.steps
     last = max((at for at, step in enumerate(steps) if step.commit.id in known), default=-1)
     report.known += sum(step.commit.id in known for step in steps)
@@ -143,20 +154,46 @@ def _planned(repository: Repository, line: Line, report: Report, sizes: dict[str
     return _Work(line, dataset, pending, known, base)
 
 
-def _standing(repository: Repository, line: Line) -> tuple[str, dict[str, str], str | None]:
-    """The dataset's name here, what was imported into it by commit, and the version to go on from."""
+def _standings(repository: Repository, lines: Sequence[Line]) -> list[Standing]:
+    """Where each line stands. One that is not here yet gets a name that no other line has."""
     there = {info.name for info in repository.datasets()}
-    found = [(name, _known(repository, line, name)) for name in line.names if name in there]
-    for name, known in found:
+    standings = [_standing(repository, line, there) for line in lines]
+    homes: dict[str, str] = {}
+    for line, standing in zip(lines, standings, strict=True):
+        if standing is not None:
+            homes.setdefault(standing[0], line.names[0])
+    found = []
+    for line, standing in zip(lines, standings, strict=True):
+        found.append(standing or (_new_home(repository, line, homes), {}, None))
+        homes.setdefault(found[-1][0], line.names[0])
+    return found
+
+
+def _standing(repository: Repository, line: Line, there: Collection[str]) -> Standing | None:
+    """Where a line stands; None where nothing of it is here."""
+    for name in line.names:
+        if name not in there:
+            continue
+        known = _known(repository, line, name)
         done = [step.commit.id for step in line.steps if step.commit.id in known]
         if done:
             return name, known, known[done[-1]]
-        if line.fork in known:
-            return name, known, known[line.fork]
-    dataset = line.names[0]
-    if dataset in there and line.branch in _branches(repository, dataset):
+        if line.fork is not None and line.fork.commit.id in known:
+            return name, known, known[line.fork.commit.id]
+    return None
+
+
+def _new_home(repository: Repository, line: Line, homes: Mapping[str, str]) -> str:
+    """The dataset for a line of which nothing is here: that of its trunk, else the first that is free.
+
+    An output may have a path that another one had before, which is imported under it.
+    """
+    own = [name for name in line.names if homes.get(name) == line.names[0]]
+    free = [name for name in line.names if name not in homes]
+    dataset = (own or free or line.names)[0]
+    if line.branch in _branches(repository, dataset):
         raise ConflictError(_not_ours_text(dataset, line.branch))
-    return dataset, {}, None
+    return dataset
 
 
 def _known(repository: Repository, line: Line, dataset: str) -> dict[str, str]:
@@ -170,7 +207,7 @@ def _known(repository: Repository, line: Line, dataset: str) -> dict[str, str]:
         for info in repository.log(f"{dataset}@{branch}"):
             commit = info.meta.get(COMMIT, "")
             step = steps.get(commit)
-            if commit == line.fork or (step is not None and step.is_of(info.meta)):
+            if any(one is not None and one.is_of(info.meta) for one in (line.fork, step)):
                 known.setdefault(commit, info.id)
     return known
 
@@ -196,7 +233,7 @@ def _make(
     base = work.base
     if base is None and line.fork is not None:
         # Made a moment ago, with the versions of `main`.
-        base = _standing(repository, line)[2]
+        base = _known(repository, line, work.dataset).get(line.fork.commit.id)
     for step in work.pending:
         done = _commit(repository, work, step, base, report.dry_run, watcher)
         if done.id is not None:
@@ -220,16 +257,7 @@ def _commit(
     head = (work.dataset, work.line.branch)
     if dry_run:
         return Imported(*head, None, None, step.commit.id, step.source, len(files), size, created=True)
-    session = repository.session
-    label = make_label(
-        session, step.commit.message, step.commit.author or None, step.commit.time,
-        {COMMIT: step.commit.id, **step.meta}, provenance=_provenance(step.sources),
-    )  # fmt: skip
-    key = f"import {session.repository} {work.dataset}@{work.line.branch}".encode()
-    source = PointedSource(f"{step.source} of {step.commit.id[:12]}", key, files)
-    options = CommitOptions(work.line.branch, base=None if base is None else f"{work.dataset}@{base}")
-    committer = Committer(session, work.dataset, source, options, label)
-    result = committer.result(committer.commit(_Inner(watcher)))
+    result = _record(repository, work.dataset, work.line.branch, step, files, base, watcher)
     _check_alone(result, base, f"{work.dataset}@{work.line.branch}", step.commit.id)
     return Imported(
         *head,
@@ -243,14 +271,37 @@ def _commit(
     )
 
 
+@observed("commit")
+def _record(
+    repository: Repository,
+    dataset: str,
+    branch: str,
+    step: Step,
+    files: Sequence[tuple[Pointed, Place]],
+    base: str | None,
+    watcher: Progress,
+) -> CommitResult:
+    """Make the version of a step, and tell whoever listens, as of any commit."""
+    session = repository.session
+    label = make_label(
+        session, step.commit.message, step.commit.author or None, step.commit.time,
+        {COMMIT: step.commit.id, **step.meta}, provenance=_provenance(step.sources),
+    )  # fmt: skip
+    key = f"import {session.repository} {dataset}@{branch}".encode()
+    source = PointedSource(f"{step.source} of {step.commit.id[:12]}", key, files)
+    options = CommitOptions(branch, base=None if base is None else f"{dataset}@{base}")
+    committer = Committer(session, dataset, source, options, label)
+    return told(repository, committer.result(committer.commit(_Inner(watcher))))
+
+
 def _check_alone(result: CommitResult, base: str | None, branch: str, commit: str) -> None:
     """`ConflictError` where others committed meanwhile, so that the version is not what the commit has."""
-    told = f"{branch} was changed while commit {commit[:12]} was imported"
+    text = f"{branch} was changed while commit {commit[:12]} was imported"
     if not result.created and base not in (None, result.id):
-        raise ConflictError(f"{told}, perhaps by another import; repeat it when that has ended")
+        raise ConflictError(f"{text}, perhaps by another import; repeat it when that has ended")
     if result.created and result.rebased_onto is not None:
         raise ConflictError(
-            f"{told}: {result.version or result.id} has that change too; take another dataset or branch"
+            f"{text}: {result.version or result.id} has that change too; take another dataset or branch"
         )
 
 

@@ -20,7 +20,7 @@ from dataver.integrations.importing.lines import Track, nearest, tags_on, tracks
 from dataver.integrations.importing.names import dataset_name, ref_names
 from dataver.integrations.importing.pointed import GIT, SHA256, Pointed
 from dataver.integrations.importing.report import Refused, Report
-from dataver.paths import safe_spelling
+from dataver.paths import RelativePath, safe_spelling
 from dataver.progress import Progress
 from dataver.refs import check_dataset_name
 from dataver.source.base import FILE, SYMLINK
@@ -67,16 +67,16 @@ def import_git_lfs(
         selection = " ".join([*(["--all-files"] if all_files else []), *pathspecs]) or "."
         store = _Objects(git)
         found: list[Line] = []
-        main: Sequence[str] | None = None
+        main: Sequence[Step] | None = None
         is_there = False
         for track in tracks(git, asked.revision, asked.every, asked.branch):
             history = _History(git, store, track, pathspecs, all_files, report.refused)
             commits = history.commits
-            main = commits if main is None else main
-            shared = {commit for commit, _ in track.shared}
-            forks = [commit for commit in main if commit in shared]
             steps = tuple(history.step(at, selection) for at in range(len(commits)))
-            tags = nearest(track, commits, tags_on(git, track))
+            main = steps if main is None else main
+            shared = {commit for commit, _ in track.shared}
+            forks = [step for step in main if step.commit.id in shared]
+            tags = nearest(track, [(commit, commit) for commit in commits], tags_on(git, track))
             fork = forks[-1] if forks else None
             found.append(Line((name,), track.branch, steps, fork, tags, asked.branch))
             is_there = is_there or history.is_there
@@ -183,7 +183,10 @@ class _History:
         changed = list(git.changes(track.commits, pathspecs))
         self._look(before.values())
         self._look(change.after for _, changes in changed for change in changes)
-        self._start = {path: item for path, item in before.items() if self._counts(item)}
+        if not track.shared:  # Else `main` has told.
+            for path, item in before.items():
+                self._note_refused(path, item, track.before)
+        self._start = {path: item for path, item in before.items() if self._counts(path, item)}
         self._steps = [
             (commit, ours)
             for commit, changes in changed
@@ -215,7 +218,7 @@ class _History:
             self._at, self._state = -1, dict(self._start)
         for _, changes in self._steps[self._at + 1 : at + 1]:
             for change in changes:
-                if self._counts(change.after):
+                if self._counts(change.path, change.after):
                     self._state[change.path] = change.after
                 else:
                     self._state.pop(change.path, None)
@@ -247,17 +250,31 @@ class _History:
                 is_small = 0 < size < POINTER_BYTES_MAX
                 self._oids[id] = pointer(self._git.read(id, POINTER_BYTES_MAX)) if is_small else None
 
-    def _counts(self, item: Item) -> bool:
+    def _counts(self, path: bytes, item: Item) -> bool:
         """Whether a file is imported."""
+        return self._is_wanted(item) and not self._problem(path, item)
+
+    def _is_wanted(self, item: Item) -> bool:
+        """Whether a file is to be imported, if it can be."""
         if item.mode in FILE_MODES:
-            oid = self._oids.get(item.id)
-            return oid != EXTENDED and (self._all or oid is not None)
+            return self._all or self._oids.get(item.id) is not None
         return item.mode == SYMLINK_MODE and self._all
 
+    def _problem(self, path: bytes, item: Item) -> str:
+        """Why a file cannot be imported."""
+        if item.mode in FILE_MODES and self._oids.get(item.id) == EXTENDED:
+            return f"{safe_spelling(path)} was changed by an extension of git-lfs, which is not undone"
+        try:
+            RelativePath.parse(path)
+        except BadInputError as error:
+            return str(error)
+        return ""
+
+    def _note_refused(self, path: bytes, item: Item, commit: str) -> None:
+        problem = self._problem(path, item) if self._is_wanted(item) else ""
+        if problem:
+            self._refused.append(Refused(safe_spelling(path), commit, problem))
+
     def _is_ours(self, change: Change, commit: str) -> bool:
-        if change.after.mode in FILE_MODES and self._oids.get(change.after.id) == EXTENDED:
-            reason = (
-                f"{safe_spelling(change.path)} was changed by an extension of git-lfs, which is not undone"
-            )
-            self._refused.append(Refused(safe_spelling(change.path), commit, reason))
-        return self._counts(change.before) or self._counts(change.after)
+        self._note_refused(change.path, change.after, commit)
+        return self._counts(change.path, change.before) or self._counts(change.path, change.after)

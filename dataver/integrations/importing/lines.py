@@ -62,12 +62,16 @@ def tags_on(git: Git, track: Track) -> Mapping[str, str]:
     return {name: commit for name, commit in git.refs("tags").items() if commit in own}
 
 
-def nearest(track: Track, changed: Sequence[str], tags: Mapping[str, str]) -> Mapping[str, str]:
-    """For each tag on a track, the last of the commits `changed`, oldest first, that it has behind it."""
+def nearest(track: Track, states: Sequence[tuple[str, str]], tags: Mapping[str, str]) -> Mapping[str, str]:
+    """For each tag on a track, the commit whose version is what the tag's commit has.
+
+    `states`, oldest first, are commits from which on that of the second commit is there, or, where it is
+    empty, none. A tag of a commit that has none is left out.
+    """
     places = {commit: at for at, (commit, _) in enumerate(track.commits)}
     found = {}
     for name, commit in tags.items():
-        before = [one for one in changed if places[one] <= places[commit]]
-        if before:
+        before = [made for since, made in states if places[since] <= places[commit]]
+        if before and before[-1]:
             found[name] = before[-1]
     return found

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from dataver.errors import BadInputError
 from dataver.refs import MAIN, check_dataset_name, check_ref_name
 
-__all__ = ["dataset_name", "ref_names"]
+__all__ = ["dataset_name", "mark", "ref_names"]
 
 _OTHERS = re.compile(r"[^A-Za-z0-9_.-]+")
 NAME_CHARACTERS_MAX = 180

@@ -14,7 +14,7 @@ from mlflow.tracking import MlflowClient
 from dataver.errors import BadInputError, NotPermittedError, RefNotFoundError, StoreError
 from dataver.format.run_record import Tracker
 from dataver.lineage.masking import mask_text
-from dataver.store.clients import public_url
+from dataver.store.clients import public_url, without_password
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -36,13 +36,21 @@ def tracker_name(run_id: str) -> str:
 
 
 def client_of() -> MlflowClient:
-    """A client of the server that MLflow's settings name. `BadInputError` where they name none.
+    """A client of the server that MLflow's settings name. `BadInputError` where they name none, or no such.
 
-    MLflow would make a database of its own in the current folder then.
+    MLflow would make a database of its own in the current folder where they name none.
     """
     if not mlflow.is_tracking_uri_set() and not any(map(os.path.exists, ("mlruns", "mlflow.db"))):
         raise BadInputError("it is not known where MLflow has its runs; say it with MLFLOW_TRACKING_URI")
-    return MlflowClient()
+    try:
+        return MlflowClient()
+    except Exception as error:  # noqa: BLE001 - of MLflow, of the library of a database, or of a plug-in
+        reason = _reason(error)
+        if getattr(error, "orig", None) is not None:  # A database was asked.
+            raise StoreError(f"{place()} cannot be opened: {reason}") from None
+        raise BadInputError(
+            f"{place()}, as MLFLOW_TRACKING_URI or MLFLOW_REGISTRY_URI says, cannot be used: {reason}"
+        ) from None
 
 
 def client_at(uri: str) -> MlflowClient:
@@ -57,14 +65,19 @@ def foreign(what: str) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        reason = mask_text(str(error).strip().partition("\n")[0][:300])
+        reason = _reason(error)
         if error.error_code in _ABSENT:
             raise RefNotFoundError(f"{what} is not at {place()}: {reason}") from None
         if error.error_code in _REFUSED:
             raise NotPermittedError(f"{place()} refuses {what}: {reason}") from None
         if error.error_code == "INVALID_PARAMETER_VALUE":
             raise BadInputError(f"{place()} does not take {what}: {reason}") from None
-        raise StoreError(f"{place()} gave no {what}: {reason}") from None
+        raise StoreError(f"{place()} did not give {what}: {reason}") from None
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what it says, without secrets."""
+    return without_password(mask_text(str(error).strip().partition("\n")[0][:300]))
 
 
 def place() -> str:

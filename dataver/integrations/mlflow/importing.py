@@ -14,7 +14,7 @@ import mlflow
 
 from dataver.errors import BadInputError, ConflictError, DataverError, RefNotFoundError
 from dataver.format.run_record import Code, RunInput, RunModel, RunRecord
-from dataver.integrations.importing.names import dataset_name
+from dataver.integrations.importing.names import dataset_name, mark
 from dataver.integrations.importing.report import RunReport, TakenModel, TakenRun
 from dataver.integrations.mlflow.client import client_of, foreign, tracker_name
 from dataver.integrations.mlflow.import_data import RunData
@@ -26,6 +26,7 @@ from dataver.lineage.masking import mask_text
 from dataver.lineage.publishing import amend_run
 from dataver.lineage.records import Records
 from dataver.log.run_state import RunState, models_of_run, run_named, tracked
+from dataver.log.run_state import models as model_states
 from dataver.paths import safe_spelling
 from dataver.progress import Progress, Silent
 from dataver.provenance import shown_url
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 __all__ = ["RunsAsked", "import_mlflow"]
 
 PAGE = 1000
+NAME = "mlflow.name"
+"""The key in the metadata of a model that has MLflow's name of it."""
 _MODEL = re.compile(r"models:/([^/@]+)(?:/([^/@]+))?")
 
 
@@ -110,7 +113,8 @@ def _asked(client: MlflowClient, asked: RunsAsked) -> tuple[list[ModelVersion], 
     if not named:
         known = set(wanted)
         models = [one for one in _versions(client, "") if one.run_id in known]
-    models.sort(key=lambda one: (one.name, int(one.version)))
+    # Those that keep their name here come first, so that it is theirs.
+    models.sort(key=lambda one: (dataset_name(one.name) != one.name, one.name, int(one.version)))
     return list({(one.name, one.version): one for one in models}.values()), wanted
 
 
@@ -224,24 +228,45 @@ def _take_model(repository: Repository, model: ModelVersion, report: RunReport) 
 
     if not run_id:
         return left("MLflow does not know which run made it")
-    if report.dry_run:
-        return left("")
     id = _known(repository, run_id)
     known = None if id is None else run_named(repository.session.newest(), id)
     if known is None or known.end is None:
+        if report.dry_run and run_id in [one.tracker_run for one in report.runs]:
+            return left("")
         return left("the run that made it is not recorded, or has not ended")
     record = Records(repository.session, repository.session.state()).of(known)
     if any(made.uri in (uri, model.source) for made in record.models):
         return None
+    if report.dry_run:
+        return left("")
     try:
         with _downloaded(uri) as found:
-            meta = {"mlflow.name": model.name, "mlflow.version": str(model.version)}
-            made = RunModel(dataset_name(model.name), found.trees[-1], found.unlinked, uri, meta)
+            meta = {NAME: model.name, "mlflow.version": str(model.version)}
+            made = RunModel(_name_here(repository, model.name), found.trees[-1], found.unlinked, uri, meta)
             node = _amended(repository, known, record, made)
     except DataverError as error:
         return left(str(error))
     report.models.append(TakenModel(node, uri, run_id))
     return None
+
+
+def _name_here(repository: Repository, name: str) -> str:
+    """The name here of a model of MLflow: with a mark where one that MLflow calls otherwise has it."""
+    plain = dataset_name(name)
+    marked = f"{plain}-{mark(name)}"
+    if name in _names_there(repository, marked):
+        return marked
+    names = _names_there(repository, plain)
+    return plain if name in names or not names else marked
+
+
+def _names_there(repository: Repository, name: str) -> set[str]:
+    """What MLflow calls those versions of a model that were imported under this name."""
+    state = repository.session.state()
+    records = Records(repository.session, state)
+    recorded = {one.record for one in model_states(state, name.encode() + b"\0")}
+    made = [one for record in recorded for one in records.record(record).models if one.name == name]
+    return {str(one.meta[NAME]) for one in made if NAME in one.meta}
 
 
 def _amended(repository: Repository, known: RunState, record: RunRecord, made: RunModel) -> str:

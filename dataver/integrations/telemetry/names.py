@@ -42,7 +42,7 @@ METRICS = {
 """Metric -> its kind, unit and meaning."""
 
 EVENTS = {
-    "version.committed": "a version was made, by a commit, a merge or a revert",
+    "version.committed": "a version was made, by a commit, a merge, a revert or an import",
     "version.resolved": "a version was looked up to be read",
     "run.input": "a run that ended had read a version: one event for each",
     "run.output": "a run that ended had made a version: one event for each",
