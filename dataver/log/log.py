@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from dataver.chunk_index import MapsObjects
+from dataver.config import no_repository
 from dataver.digest import Digest
 from dataver.errors import (
     AlreadyExistsError,
@@ -24,7 +25,6 @@ from dataver.errors import (
     NewerFormatError,
     NotPermittedError,
     ObjectMissingError,
-    RepositoryNotFoundError,
     RollbackError,
     StoreError,
 )
@@ -123,9 +123,7 @@ class Log:
                 first = self._recall() or self.entry(0)
             except ObjectMissingError:
                 self.refuse_headless()
-                raise RepositoryNotFoundError(
-                    f"there is no repository at {self.store.url}; make one with `dataver init`"
-                ) from None
+                raise no_repository(self.store.url) from None
             operations = first.entry.operations
             if len(operations) == 0 or not isinstance(operations[0], Genesis):
                 raise DamagedError(f"{entry_key(0)} does not begin a repository; run `dataver verify`")

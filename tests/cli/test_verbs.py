@@ -157,6 +157,9 @@ def test_doctor_without_a_repository_says_so(run: Run) -> None:
     (check,) = json.loads(run("doctor", "--json").stdout)["checks"]
     assert (check["name"], check["ok"]) == ("repository", False)
     assert check["advice"]
+    run("init", "held/.dataver")
+    (check, *_) = json.loads(run("-R", "held", "doctor", "--json").stdout)["checks"]
+    assert "holds one" in check["detail"]
 
 
 def test_delete_tells_the_way_back(ok: Ok, iris: Path) -> None:
