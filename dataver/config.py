@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from dataver.errors import BadInputError, EnvironmentFaultError, RepositoryNotFoundError
@@ -218,6 +219,9 @@ def absence(place: str) -> tuple[str, str]:
     """What to say of a place that is no repository, and what to do. `place` is a store's URL or a path."""
     inside = repository_inside(place)
     if inside is not None:
+        # As it can be typed here: a store's URL is absolute, however it was named.
+        with suppress(FileNotFoundError):  # the current folder may be gone
+            inside = inside.removeprefix(os.path.join(os.getcwd(), ""))
         return f"{place} is no repository, but holds one", f"name {inside}"
     import shlex
 

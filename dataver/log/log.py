@@ -23,6 +23,7 @@ from dataver.errors import (
     ConflictError,
     DamagedError,
     NewerFormatError,
+    NotFoundError,
     NotPermittedError,
     ObjectMissingError,
     RollbackError,
@@ -170,7 +171,7 @@ class Log:
         """The state after entry `number`."""
         tail = self.tail()
         if not 0 <= number <= tail.entry.number:
-            raise BadInputError(f"there is no log entry {number}; the newest is {tail.entry.number}")
+            raise NotFoundError(f"there is no log entry {number}; the newest is {tail.entry.number}")
         return self.state_of(tail if number == tail.entry.number else self.entry(number))
 
     def number_at(self, time_us: int) -> int:
