@@ -144,7 +144,7 @@ def test_checkout_says_what_it_wrote(ok: Ok, iris: Path) -> None:
 
 
 def test_verify_and_doctor_speak_plainly(ok: Ok, iris: Path) -> None:
-    assert re.fullmatch(r"\d+ objects, .*: all whole\n", ok("verify"))
+    assert re.fullmatch(r"\d+ objects, .* read: all whole\n", ok("verify"))
     lines = ok("doctor").splitlines()
     assert lines
     assert all(line.startswith("ok ") for line in lines)
