@@ -15,7 +15,14 @@ from dataclasses import field
 
 from dataver.config import require_place
 from dataver.erased import Erasures, erasures, files_of
-from dataver.errors import BadInputError, DamagedError, DataverError, ErasedError, WouldOverwriteError
+from dataver.errors import (
+    BadInputError,
+    DamagedError,
+    DataverError,
+    ErasedError,
+    NotPermittedError,
+    WouldOverwriteError,
+)
 from dataver.folding import check_folding
 from dataver.globs import path_filter
 from dataver.noting import reads_of
@@ -107,6 +114,7 @@ class Checkout:
         self._jobs = session.readers()
         self._writer = EntryWriter(self._root, self._jobs, self._progress)
         self._leftovers: list[SourceFile] = []
+        self._closed: list[bytes] = []
 
     def run(self) -> CheckoutResult:
         """Do it. `WouldOverwriteError` comes before anything is written."""
@@ -181,8 +189,9 @@ class Checkout:
 
     def _plan(self, every: list[Entry], wanted: list[Entry], cache: StatCache) -> Plan:
         plan = Plan()
-        there = self._there()
-        if not there:
+        owned = {row.file.path: row.digest for row in cache.owned()}
+        there = self._there(wanted, owned.keys() - {entry.path for entry in every})
+        if not there and not self._closed:
             for entry in wanted:
                 if entry.kind == FOLDER:
                     plan.folders.append(entry.path)
@@ -190,7 +199,6 @@ class Checkout:
                     plan.write.append(entry)
             return plan
         known = dict(zip(there, cache.lookup(list(there.values())), strict=True))
-        owned = {row.file.path: row.digest for row in cache.owned()}
         self._hash_unknown(wanted, there, known, owned)
 
         def ours(path: bytes) -> bool:
@@ -203,6 +211,7 @@ class Checkout:
                 plan.remove.append(path)
         leaving = set(plan.remove)
         occupied = {folder for path in there if path not in leaving for folder in _folders(path)}
+        occupied.update(folder for path in self._closed for folder in (path, *_folders(path)))
         for entry in wanted:
             self._decide(
                 entry, there.get(entry.path), known.get(entry.path), entry.path in occupied, ours, plan
@@ -249,16 +258,40 @@ class Checkout:
         else:
             plan.theirs.append(entry.path)
 
-    def _there(self) -> dict[bytes, SourceFile]:
+    def _there(self, wanted: list[Entry], forsaken: set[bytes]) -> dict[bytes, SourceFile]:
+        """What is in the target, without the folders that may not be read and are none of the checkout's."""
         if not os.path.isdir(self._root):
             return {}
         there = {}
-        for file in LocalSource(self._root, ignore=False).files():
+
+        def refused(folder: bytes) -> None:
+            self._pass_over(folder, wanted, forsaken)
+
+        for file in LocalSource(self._root, ignore=False, refused=refused).files():
             if file.path.rpartition(b"/")[2].startswith(PART_PREFIX):
                 self._leftovers.append(file)
             else:
                 there[file.path] = file
         return there
+
+    def _pass_over(self, folder: bytes, wanted: list[Entry], forsaken: set[bytes]) -> None:
+        """Leave a folder that may not be read as it is; `NotPermittedError` where something in it counts."""
+        below = folder + b"/" if folder else b""
+        what = safe_spelling(os.path.join(self._root, folder).rstrip(b"/"))
+        refusal = f"{what} cannot be read: permission denied; nothing was written. "
+        for entry in wanted:
+            if entry.path.startswith(below) or (entry.path == folder and entry.kind == FOLDER):
+                advice = "name another target" if not folder else "leave it out with --exclude"
+                raise NotPermittedError(
+                    f"{refusal}{safe_spelling(entry.path)} belongs there: change its permissions, or {advice}"
+                )
+        for path in forsaken:
+            if path.startswith(below):
+                raise NotPermittedError(
+                    f"{refusal}An earlier checkout wrote {safe_spelling(path)} there, which this version "
+                    "lacks: change its permissions"
+                )
+        self._closed.append(folder)
 
     def _hash_unknown(
         self,

@@ -52,7 +52,8 @@ class Comparisons:
         """The rows of Parquet files that were added, removed or changed from `a` to `b`, by their key.
 
         Columns: `change`, those of `key`, `columns` (the names of what differs), `before`, `after`.
-        Row groups that differ are read, at `path` if given. `BadInputError` for a key that is none.
+        Row groups that differ are read, at `path` if given. `BadInputError` for a key that is none, and for
+        a `path` that names a changed file that is not Parquet; below a folder such files are left out.
         """
         from dataver.tabular import diff_rows
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
-from dataver.errors import BadInputError, EnvironmentFaultError
+from dataver.errors import BadInputError, EnvironmentFaultError, RepositoryNotFoundError
 
 __all__ = [
     "author",
@@ -20,6 +21,7 @@ __all__ = [
     "default_jobs",
     "find_repository",
     "machine_id",
+    "no_repository",
     "offline",
     "signatures_required",
     "spool_folder",
@@ -205,6 +207,31 @@ def find_repository(start: str | os.PathLike[str] | None = None) -> str | None:
         if above == folder:
             return None
         folder = above
+
+
+def repository_inside(place: str) -> str | None:
+    """The `.dataver` folder in a folder, which people name where they mean what is in it; None for a URL."""
+    inside = os.path.join(place, ".dataver")
+    return inside if "://" not in place and os.path.isdir(inside) else None
+
+
+def absence(place: str) -> tuple[str, str]:
+    """What to say of a place that is no repository, and what to do. `place` is a store's URL or a path."""
+    inside = repository_inside(place)
+    if inside is not None:
+        # As it can be typed here: a store's URL is absolute, however it was named.
+        with suppress(FileNotFoundError):  # the current folder may be gone
+            inside = inside.removeprefix(os.path.join(os.getcwd(), ""))
+        return f"{place} is no repository, but holds one", f"name {inside}"
+    import shlex
+
+    made = f"make one with `dataver init {shlex.quote(place)}`"
+    return f"there is no repository at {place}", f"{made}, or name another place"
+
+
+def no_repository(place: str) -> RepositoryNotFoundError:
+    """The error for a place that is no repository."""
+    return RepositoryNotFoundError("; ".join(absence(place)))
 
 
 def new_place(url: str | os.PathLike[str] | None) -> str:

@@ -208,13 +208,13 @@ def _tell_waiting(count: int) -> str:
 
 
 def _reachable(session: Session) -> str:
+    from dataver.config import absence
+
     started = time.perf_counter()
     try:
         session.store.get(entry_key(0))
     except ObjectMissingError:
-        raise _NotOkError(
-            f"there is no repository at {session.store.url}", "make one with `dataver init`, or check the URL"
-        ) from None
+        raise _NotOkError(*absence(session.store.url)) from None
     took_ms = 1000 * (time.perf_counter() - started)
     return f"{session.store.url}, {took_ms:.0f} ms a request"
 

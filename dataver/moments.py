@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from dataver.errors import BadInputError
+from dataver.errors import BadInputError, NotFoundError
 from dataver.format.limits import TIME_US_MAX, TIME_US_MIN
 from dataver.history import to_microseconds
 from dataver.log.log import Log
@@ -33,6 +33,6 @@ def entry_number(log: Log, at: str) -> int:
         newest = log.tail().entry.number
         # Python refuses to read numbers of thousands of digits.
         if len(at) > 20 or int(at) > newest:
-            raise BadInputError(f"there is no log entry {at[:40]}; the newest is {newest}")
+            raise NotFoundError(f"there is no log entry {at[:40]}; the newest is {newest}")
         return int(at)
     return log.number_at(microseconds(at))

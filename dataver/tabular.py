@@ -271,15 +271,41 @@ def diff_rows(
     befores: list[pa.Table] = []
     afters: list[pa.Table] = []
     place = path.strip("/")
+    if place in not_compared(old, new, changes, place):
+        version = old if place in changes.deleted else new
+        raise _no_table(version, place, "it is not Parquet")
     for before, after in pairs:
         name = before or after or ""
-        inside = not place or name == place or name.startswith(f"{place}/")
-        if inside and name.lower().endswith(PARQUET_SUFFIXES):
+        if _inside(name, place) and name.lower().endswith(PARQUET_SUFFIXES):
             for tables, found in zip((befores, afters), _differing(old, new, before, after), strict=True):
                 tables += found
     if place and not befores and not afters:
         _check_place(old, new, place)
     return compare_rows(befores, afters, key, (old.name, new.name))
+
+
+def not_compared(old: Version, new: Version, changes: Changes, path: str = "") -> list[str]:
+    """The files at a path whose bytes changed and that are not Parquet: `diff_rows` leaves them out."""
+    place = path.strip("/")
+    return sorted(
+        name
+        for name in (*changes.added, *changes.modified, *changes.deleted)
+        if _inside(name, place)
+        and not name.lower().endswith(PARQUET_SUFFIXES)
+        and _content(old, name) != _content(new, name)
+    )
+
+
+def _inside(name: str, place: str) -> bool:
+    return not place or name == place or name.startswith(f"{place}/")
+
+
+def _content(version: Version, path: str) -> bytes | None:
+    """The digest of a file's bytes; None where there is no file, as for an empty folder."""
+    try:
+        return version.entry(path).digest
+    except (BadInputError, PathNotFoundError):
+        return None
 
 
 def _check_place(old: Version, new: Version, place: str) -> None:

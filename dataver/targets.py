@@ -307,6 +307,13 @@ def target_fault(error: OSError, root: bytes) -> Exception:
             f"{what} cannot be written: {reason}; check its permissions and those of its folder, then "
             "repeat the checkout"
         )
-    return StoreError(
-        f"{what} cannot be written: {reason}; what is complete stays, repeat the checkout to go on"
-    )
+    if error.errno == errno.ENOTDIR:
+        return WouldOverwriteError(
+            f"{what} cannot be made: what is above it is no folder; move that away, or name another target"
+        )
+    start = f"{what} cannot be written: {reason}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreError(
+            f"{start}; free space or raise the quota, then repeat the checkout: what is complete stays"
+        )
+    return StoreError(f"{start}; what is complete stays, repeat the checkout to go on")

@@ -1,6 +1,6 @@
 """`python -m dataver.cli` is the `dataver` program."""
 
-from dataver.cli import main
+from dataver.cli import start
 
 if __name__ == "__main__":
-    main()
+    start()

@@ -11,12 +11,14 @@ from dataver.cli import output
 from dataver.cli.options import CHANGES_DOCUMENT, verb
 from dataver.cli.session import Session, name_list
 from dataver.cli.types import REF
+from dataver.paths import safe_spelling
 
 if TYPE_CHECKING:
     from dataver.repository import Repository
     from dataver.tables.changes import TableChange
 
 ROWS_SHOWN = 1000
+FILES_SHOWN = 5
 CELL_CHARACTERS_MAX = 60
 
 DOCUMENT = (
@@ -24,7 +26,8 @@ DOCUMENT = (
     + ',\n "tables": [{"path", "rows": [before, after], "columns": {"added", "dropped", "retyped"},\n'
     '   "moved": [{"column", "what", "before", "after"}…] or null}…] (only with --tables)}\n'
     'With --rows: {"rows": [{"change": "added", "removed" or "changed", "key": {…}, "columns": [name…],\n'
-    '   "before": {…} or null, "after": {…} or null}…]}'
+    '   "before": {…} or null, "after": {…} or null}…],\n'
+    ' "left_out": [path…]} (changed files that are not Parquet, whose rows were not compared)'
 )
 
 
@@ -117,11 +120,15 @@ def share_text(share: float) -> str:
 def show_rows(
     session: Session, repository: Repository, old: str, new: str, key: list[str], path: str
 ) -> None:
-    """Print the rows that differ."""
+    """Print the rows that differ, and name the changed files whose rows nobody compared."""
+    from dataver.tabular import not_compared
+
     table = repository.diff_rows(old, new, key=key, path=path)
+    sides = repository.version(old), repository.version(new)
+    left_out = not_compared(*sides, repository.diff(old, new), path)
 
     def document() -> dict[str, object]:
-        return {"rows": [row_json(row, key) for row in table.to_pylist()]}
+        return {"rows": [row_json(row, key) for row in table.to_pylist()], "left_out": left_out}
 
     def lines() -> Iterator[str]:
         shown = table.slice(0, ROWS_SHOWN).to_pylist()
@@ -132,9 +139,20 @@ def show_rows(
         if len(table) > ROWS_SHOWN:
             yield output.dim(f"… {len(table) - ROWS_SHOWN:,} more rows with --json")
         names = [f"{counts[what]:,} {what}" for what in ("added", "changed", "removed") if what in counts]
-        yield ", ".join(names) or "no row differs"
+        yield ", ".join(names) or ("no row of a Parquet file differs" if left_out else "no row differs")
 
     session.answer(document, lines)
+    if left_out:
+        output.note(left_out_text(left_out))
+
+
+def left_out_text(paths: list[str]) -> str:
+    """`1 changed file is not Parquet and was not compared: a.csv`."""
+    verbs = ("is", "was") if len(paths) == 1 else ("are", "were")
+    shown = ", ".join(safe_spelling(path) for path in paths[:FILES_SHOWN])
+    more = f" and {len(paths) - FILES_SHOWN:,} more" if len(paths) > FILES_SHOWN else ""
+    counted = output.amount(len(paths), "changed file")
+    return f"{counted} {verbs[0]} not Parquet and {verbs[1]} not compared: {shown}{more}"
 
 
 def row_json(row: dict[str, Any], key: list[str]) -> dict[str, Any]:

@@ -9,7 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-INTERRUPTED = 130
+from dataver.cli import INTERRUPTED, leave
+
+__all__ = ["INTERRUPTED", "end_quietly", "interruptible"]
+
+# What Ctrl-C does where nobody but Python or the start of this program has said what.
+NOBODYS = (signal.default_int_handler, leave)
 # How long work under way may take to stop and to clean up after itself.
 GRACE_S = 5.0
 STANDARD_ERROR = 2
@@ -26,7 +31,7 @@ def interruptible() -> Iterator[None]:
     Ctrl-C still ignores it.
     """
     before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+    if before not in NOBODYS or threading.current_thread() is not threading.main_thread():
         yield
         return
     signal.signal(signal.SIGINT, _first)
@@ -39,7 +44,7 @@ def interruptible() -> Iterator[None]:
 
 def end_quietly() -> None:
     """From here on Ctrl-C just ends the process: while it shuts down, Python would print a traceback."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    if signal.getsignal(signal.SIGINT) in NOBODYS:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

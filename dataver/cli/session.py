@@ -39,26 +39,16 @@ class Session:
 
     def open(self) -> Repository:
         """Open the repository that the options, the environment or the folder name."""
-        import os
-
         import dataver
-        from dataver.errors import RepositoryNotFoundError
 
-        try:
-            return dataver.open(
-                self.repo,
-                storage_options=self.storage_options or None,
-                at=self.at,
-                accept_rollback=self.accept_rollback,
-                offline=self.offline,
-                require_signed=self.require_signed,
-            )
-        except RepositoryNotFoundError:
-            named = self.repo or os.environ.get("DATAVER_REPO")
-            inside = os.path.join(named, ".dataver") if named else ""
-            if not os.path.isdir(inside):
-                raise
-            raise RepositoryNotFoundError(f"{named} is no repository, but holds one: name {inside}") from None
+        return dataver.open(
+            self.repo,
+            storage_options=self.storage_options or None,
+            at=self.at,
+            accept_rollback=self.accept_rollback,
+            offline=self.offline,
+            require_signed=self.require_signed,
+        )
 
     def answer(self, document: Callable[[], dict[str, Any]], lines: Callable[[], Iterable[str]]) -> None:
         """Print the one JSON document with `--json`, else the lines for people; only one is made."""

@@ -105,8 +105,8 @@ def report_lines(report: VerifyReport) -> Iterator[str]:
         yield from output.columns([harm_row(harm) for harm in damage.harms])
     total = f"{output.amount(report.objects, 'object')}, {output.size_text(report.bytes)}"
     verdict = f"{len(report.damaged):,} damaged" if not report.ok else "all whole"
-    if report.part is not None:
-        total += f", part {report.part} read in full"
+    # With --deep what files are cut into is read twice: with its pack, and with its file.
+    total += " read" if report.part is None else f", part {report.part} read in full"
     if report.erased:
         yield f"{output.amount(report.erased, 'file')} erased on purpose, which is no damage"
     yield f"{total}: {click.style(verdict, fg='green' if report.ok else 'red')}"

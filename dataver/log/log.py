@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from dataver.chunk_index import MapsObjects
+from dataver.config import no_repository
 from dataver.digest import Digest
 from dataver.errors import (
     AlreadyExistsError,
@@ -22,9 +23,9 @@ from dataver.errors import (
     ConflictError,
     DamagedError,
     NewerFormatError,
+    NotFoundError,
     NotPermittedError,
     ObjectMissingError,
-    RepositoryNotFoundError,
     RollbackError,
     StoreError,
 )
@@ -124,9 +125,7 @@ class Log:
                 first = self._recall() or self.entry(0)
             except ObjectMissingError:
                 self.refuse_headless()
-                raise RepositoryNotFoundError(
-                    f"there is no repository at {self.store.url}; make one with `dataver init`"
-                ) from None
+                raise no_repository(self.store.url) from None
             operations = first.entry.operations
             if len(operations) == 0 or not isinstance(operations[0], Genesis):
                 raise DamagedError(f"{entry_key(0)} does not begin a repository; run `dataver verify`")
@@ -173,7 +172,7 @@ class Log:
         """The state after entry `number`."""
         tail = self.tail()
         if not 0 <= number <= tail.entry.number:
-            raise BadInputError(f"there is no log entry {number}; the newest is {tail.entry.number}")
+            raise NotFoundError(f"there is no log entry {number}; the newest is {tail.entry.number}")
         return self.state_of(tail if number == tail.entry.number else past(self, number))
 
     def number_at(self, time_us: int) -> int:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from dataver.config import find_repository
+from dataver.config import find_repository, no_repository, repository_inside
 from dataver.errors import BadInputError, RepositoryNotFoundError
 from dataver.refs import check_dataset_name
 from dataver.serving.bodies import Row, as_rows, parse
@@ -328,10 +328,10 @@ def _place(repo: str | os.PathLike[str] | None) -> str:
         )
     if "://" in url:
         return url
-    inside = os.path.join(os.path.abspath(url), ".dataver")
-    if os.path.isdir(inside):
-        raise RepositoryNotFoundError(f"{url} is no repository, but holds one: name {inside}")
-    return os.path.abspath(url)
+    place = os.path.abspath(url)
+    if repository_inside(place):
+        raise no_repository(place)
+    return place
 
 
 def _method(capture: Capture, name: str) -> Callable[[], None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from dataver.digest import DIGEST_BYTES
 from dataver.errors import BadInputError
@@ -50,14 +50,16 @@ class LocalSource:
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         ignore: bool = True,
+        refused: Callable[[bytes], None] | None = None,
     ) -> None:
         """Look at `source`, read nothing in it yet.
 
         `include`, `exclude`: see `dataver.globs.path_filter`. `ignore=False` is for looking at a
         folder, not for committing it: it lists what ignore files leave out, too, names that cannot
-        be in a version, and pipes, sockets and devices (as `SPECIAL`). Raises `PathNotFoundError`,
-        `NotPermittedError`, and `BadInputError` where it is a repository, or neither a folder nor a
-        regular file.
+        be in a version, and pipes, sockets and devices (as `SPECIAL`). `refused` is told the path of
+        each folder that may not be read, which is left out unless it raises; empty for `source` itself.
+        Raises `PathNotFoundError`, `NotPermittedError`, and `BadInputError` where it is a repository,
+        or neither a folder nor a regular file.
         """
         given = os.path.abspath(os.fsencode(source))
         self.name = safe_spelling(given)
@@ -65,6 +67,7 @@ class LocalSource:
         chosen = path_filter(include, exclude)
         self._filter = chosen if include or exclude else None
         self._ignore = ignore
+        self._refused = refused
         self._single: bytes | None = None
         try:
             mode = os.stat(self.key).st_mode
@@ -93,7 +96,7 @@ class LocalSource:
         if self._single is not None:
             found = self._stat_single(self._single)
             return Listing.of([found] if self._filter is None or self._filter(found.path) else [])
-        walk = Walk(self._prefix, self._filter, self._ignore)
+        walk = Walk(self._prefix, self._filter, self._ignore, self._refused)
         files = walk.run()
         if not self._ignore or not walk.is_suspect:
             return files

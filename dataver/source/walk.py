@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -49,8 +50,15 @@ class _Run(NamedTuple):
 class Walk:
     """One walk over the folder `prefix` (absolute, ending with `/`)."""
 
-    def __init__(self, prefix: bytes, chosen: PathFilter | None, ignore: bool) -> None:
+    def __init__(
+        self,
+        prefix: bytes,
+        chosen: PathFilter | None,
+        ignore: bool,
+        refused: Callable[[bytes], None] | None = None,
+    ) -> None:
         self._prefix = prefix
+        self._refused = refused
         self.is_suspect = False
         """Whether a path may break the rules of `dataver.paths` in a way that a folder can hold."""
         self._chosen = chosen
@@ -86,7 +94,9 @@ class Walk:
             if not relative:
                 raise source_fault(error, self._prefix) from error
         except OSError as error:
-            raise source_fault(error, self._prefix + relative) from error
+            if self._refused is None or error.errno not in (errno.EACCES, errno.EPERM):
+                raise source_fault(error, self._prefix + relative) from error
+            self._refused(relative[:-1])
 
     def _folder(self, relative: bytes, rules: IgnoreRules | None, descriptor: int) -> bool:
         """Take in one folder's entries. False where it holds nothing but what is ignored."""

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import field
 
+from dataver.config import no_repository
 from dataver.digest import DIGEST_BYTES, Digest
-from dataver.errors import DamagedError, NewerFormatError, ObjectMissingError, RepositoryNotFoundError
+from dataver.errors import DamagedError, NewerFormatError, ObjectMissingError
 from dataver.format.entry import (
     CHECKPOINT_EVERY,
     NO_ENTRY,
@@ -198,7 +199,7 @@ def entry_numbers(store: Store) -> set[int]:
         if digits.isascii() and digits.isdigit() and info.key == entry_key(int(digits)):
             found.add(int(digits))
     if not found:
-        raise RepositoryNotFoundError(f"there is no repository at {store.url}; make one with `dataver init`")
+        raise no_repository(store.url)
     return found
 
 

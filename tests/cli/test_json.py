@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from click.testing import Result
 
 Document = Callable[..., dict[str, Any]]
+Run = Callable[..., "Result"]
 
 ID = re.compile(r"[0-9a-f]{64}")
 COMMIT_FIELDS = {
@@ -325,7 +326,7 @@ def test_telemetry(document: Document) -> None:
         assert query["kql"].startswith(f"// {query['about']}\n")
 
 
-def test_at_answers_as_it_was(document: Document, iris: Path) -> None:
+def test_at_answers_as_it_was(document: Document, run: Run, iris: Path) -> None:
     one = document("show", "iris")["id"]
     (iris / "new").write_text("x")
     entries = [entry for entry in sorted(Path(".dataver/log").iterdir()) if entry.name.isdigit()]
@@ -335,5 +336,9 @@ def test_at_answers_as_it_was(document: Document, iris: Path) -> None:
     assert document("show", "iris", "--at", last)["id"] == one
     assert [v["id"] for v in document("log", "iris", "--at", last)["versions"]] == [one]
     assert document("list", "--at", last)["datasets"][0]["id"] == one
+    for arguments in (("log", "iris"), ("list",), ("show", "iris")):
+        missing = run(*arguments, "--at", "99999")
+        assert missing.exit_code == 3
+        assert "there is no log entry 99999; the newest is " in missing.stderr
     assert document("ls", "iris", "--at", last)["files"] == document("ls", "iris@v1")["files"]
     assert document("verify", "iris", "--at", last)["ok"] is True

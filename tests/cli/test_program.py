@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,6 +122,34 @@ def interrupted(arguments: list[str], started: Callable[[], bool]) -> tuple[int,
         process.send_signal(signal.SIGABRT)  # what every thread is waiting for then stands in `told`
         printed, told = process.communicate()
     return process.returncode, printed, told
+
+
+INTERRUPTED_AT = """
+import importlib.metadata, os, runpy, signal, sys
+where, how, *sys.argv[1:] = sys.argv[1:]
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == where:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+if how == "script":
+    sys.exit(importlib.metadata.EntryPoint(*SCRIPT).load()())
+runpy.run_module(how, run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize("how", ["script", "dataver", "dataver.cli"])
+@pytest.mark.parametrize("where", ["dataver.cli.root", "click", "dataver.cli.faults", "dataver.cli.list"])
+def test_an_early_ctrl_c_prints_no_traceback(where: str, how: str) -> None:
+    """While the program imports what it is made of, before the verb begins."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    script = ("dataver", project["scripts"]["dataver"], "console_scripts")
+    code = INTERRUPTED_AT.replace("SCRIPT", repr(script))
+    process = subprocess.run(
+        [sys.executable, "-c", code, where, how, "list"], capture_output=True, check=False, timeout=60
+    )
+    assert (process.returncode, process.stdout) == (130, b"")
+    assert b"Traceback" not in process.stderr
 
 
 @pytest.mark.parametrize("json_option", [[], ["--json"]])

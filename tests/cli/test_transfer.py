@@ -133,3 +133,18 @@ def test_progress_is_on_standard_error_alone(program: Program, ok: Ok, shared: s
     done = program("--progress", "push", "--to", shared, "--json")
     assert done.returncode == 0
     assert json.loads(done.stdout)["versions"] == 2
+
+
+def test_a_folder_that_holds_a_repository_is_told_from_one(run: Run, iris: Path) -> None:
+    run("-R", "other/.dataver", "init")
+    for arguments in (("push", "--to", "other"), ("pull", "--from", "other"), ("-R", "other", "list")):
+        result = run(*arguments)
+        assert result.exit_code == 3
+        assert "other is no repository, but holds one; name other/.dataver\n" in result.stderr
+
+
+def test_where_no_repository_is_the_advice_makes_one_there(run: Run, iris: Path, place: Path) -> None:
+    for arguments in (("push", "--to", "no where"), ("-R", "no where", "list"), ("-R", "no where", "verify")):
+        result = run(*arguments)
+        assert result.exit_code == 3
+        assert f"`dataver init '{place}/no where'`" in result.stderr

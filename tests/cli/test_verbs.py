@@ -144,7 +144,7 @@ def test_checkout_says_what_it_wrote(ok: Ok, iris: Path) -> None:
 
 
 def test_verify_and_doctor_speak_plainly(ok: Ok, iris: Path) -> None:
-    assert re.fullmatch(r"\d+ objects, .*: all whole\n", ok("verify"))
+    assert re.fullmatch(r"\d+ objects, .* read: all whole\n", ok("verify"))
     lines = ok("doctor").splitlines()
     assert lines
     assert all(line.startswith("ok ") for line in lines)
@@ -157,6 +157,9 @@ def test_doctor_without_a_repository_says_so(run: Run) -> None:
     (check,) = json.loads(run("doctor", "--json").stdout)["checks"]
     assert (check["name"], check["ok"]) == ("repository", False)
     assert check["advice"]
+    run("init", "held/.dataver")
+    (check, *_) = json.loads(run("-R", "held", "doctor", "--json").stdout)["checks"]
+    assert "holds one" in check["detail"]
 
 
 def test_delete_tells_the_way_back(ok: Ok, iris: Path) -> None:

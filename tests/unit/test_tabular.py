@@ -24,7 +24,7 @@ from dataver.config import cache_folder
 from dataver.errors import BadInputError, DamagedError, PathNotFoundError
 from dataver.format.table_statistics import FileStatistics, encode, statistics_key
 from dataver.keys import pack_key
-from dataver.repository import Repository, init
+from dataver.repository import Repository, init, open_repository
 from dataver.tables import cache
 from dataver.tables.rows import compare_rows
 from dataver.tables.statistics import file_statistics
@@ -604,3 +604,46 @@ def test_diff_rows_verb(place: str) -> None:
         assert run(*arguments, *wrong).exit_code == 2, wrong
     tables = run(*arguments, "--tables", "--compute").stdout
     assert "moved column    id: min 0 -> 1, max 999 -> 5000" in tables
+
+
+def test_rows_of_files_that_are_not_parquet_are_not_said_to_be_equal(place: str, folder: Path) -> None:
+    repository = open_repository(place)
+    (folder / "b").mkdir()
+    (folder / "b" / "x.csv").write_text("id,x\n1,2\n")
+    (folder / "b" / "mode.csv").write_text("id\n1\n")
+    repository.commit("t", folder)
+    (folder / "b" / "x.csv").write_text("id,x\n1,3\n")
+    (folder / "b" / "mode.csv").chmod(0o755)
+    (folder / "hollow").mkdir()
+    repository.commit("t", folder)
+    arguments = ("-R", place, "diff", "t@v3", "t@v4", "--rows", "--key", "id")
+    text = run(*arguments)
+    assert "no row differs" not in text.stdout
+    assert text.stdout.endswith("no row of a Parquet file differs\n")
+    assert text.stderr == "note: 1 changed file is not Parquet and was not compared: b/x.csv\n"
+    assert json.loads(run(*arguments, "--json").stdout) == {"rows": [], "left_out": ["b/x.csv"]}
+    assert run(*arguments, "--path", "b/").stdout.endswith("no row of a Parquet file differs\n")
+    one = run(*arguments, "--path", "b/x.csv")
+    assert (one.exit_code, one.stdout) == (2, "")
+    assert "b/x.csv in t@v4 is no table that can be read: it is not Parquet" in one.stderr
+    # Its bytes are the same.
+    assert run(*arguments, "--path", "b/mode.csv").stdout.endswith("no row differs\n")
+
+
+def test_files_that_are_not_parquet_are_named_beside_the_rows_that_differ(place: str, folder: Path) -> None:
+    repository = open_repository(place)
+    (folder / "old.csv").write_text("id\n-1\n")
+    repository.commit("t", folder)
+    (folder / "old.csv").unlink()
+    for number in range(6):
+        (folder / f"{number}.csv").write_text(f"id\n{number}\n")
+    put(folder, "a.parquet", table(2))
+    repository.commit("t", folder)
+    found = run("-R", place, "diff", "t@v3", "t@v4", "--rows", "--key", "id")
+    assert found.stdout.endswith("removed\n")
+    assert found.stderr == (
+        "note: 7 changed files are not Parquet and were not compared: "
+        "0.csv, 1.csv, 2.csv, 3.csv, 4.csv and 2 more\n"
+    )
+    gone = run("-R", place, "diff", "t@v3", "t@v4", "--rows", "--key", "id", "--path", "old.csv")
+    assert (gone.exit_code, "old.csv in t@v3 is no table" in gone.stderr) == (2, True)

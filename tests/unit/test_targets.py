@@ -17,12 +17,19 @@ from blake3 import blake3
 
 from dataver import targets
 from dataver.config import cache_folder
-from dataver.errors import NotPermittedError
+from dataver.errors import NotPermittedError, StoreError, WouldOverwriteError
 from dataver.native import native
 from dataver.repository import init, open_repository
 from dataver.source import LocalSource
 from dataver.source.columns import to_file
-from dataver.targets import OTHER_DIGEST, OtherBytesError, Target, WholeFile, write_files_plainly
+from dataver.targets import (
+    OTHER_DIGEST,
+    OtherBytesError,
+    Target,
+    WholeFile,
+    target_fault,
+    write_files_plainly,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -220,3 +227,23 @@ def test_a_folder_that_cannot_be_made_is_named(refusing: Path) -> None:
             repository.checkout("things@v1", refusing / "out" / "locked" / "new")
 
     as_anybody(refusing, made)
+
+
+@pytest.mark.parametrize("below", ["sub", "sub/deeper"])
+def test_a_target_below_a_file_would_overwrite_it(tmp_path: Path, below: str) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "a").write_text("a")
+    repository = init(tmp_path / "repository")
+    repository.commit("things", tmp_path / "source")
+    (tmp_path / "file").write_text("theirs")
+    with pytest.raises(WouldOverwriteError, match="/file/sub cannot be made: what is above it is no folder"):
+        repository.checkout("things", tmp_path / "file" / below)
+    assert (tmp_path / "file").read_text() == "theirs"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_target_says_what_to_do(number: int) -> None:
+    error = target_fault(OSError(number, os.strerror(number), "a"), b"/out")
+    assert isinstance(error, StoreError)
+    assert str(error).startswith(f"/out/a cannot be written: {os.strerror(number)}; free space or raise")
+    assert "repeat the checkout" in str(error)
