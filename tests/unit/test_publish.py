@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dataver.errors import BadInputError, ConflictError, DamagedError
+from dataver.errors import BadInputError, ConflictError, DamagedError, NotFoundError
 from dataver.format.limits import TIME_US_MAX, TIME_US_MIN, VERSION_TEXTS_BYTES_MAX
 from dataver.format.version import VersionRecord, decode_version
 from dataver.hashing import blake3_digest
@@ -116,12 +116,17 @@ def test_a_time_that_no_calendar_has_is_damage(time_us: int) -> None:
         decode_version(record.encode(), "it")
 
 
-@pytest.mark.parametrize(
-    "at", ["2", "9" * 30, "9" * 5_000, "-1", "\u00b2", "", "0001-01-01T00:00:00+23:59", "1e3"]
-)
-def test_moments_that_the_log_does_not_have(repository: Repository, data: Path, at: str) -> None:
+@pytest.mark.parametrize("at", ["-1", "\u00b2", "", "0001-01-01T00:00:00+23:59", "1e3"])
+def test_what_is_no_moment(repository: Repository, data: Path, at: str) -> None:
     repository.commit("d", data)
     with pytest.raises(BadInputError):
+        open_repository(repository.url, at=at)
+
+
+@pytest.mark.parametrize("at", ["2", "9" * 30, "9" * 5_000])
+def test_moments_that_the_log_does_not_have(repository: Repository, data: Path, at: str) -> None:
+    repository.commit("d", data)
+    with pytest.raises(NotFoundError, match="no log entry"):
         open_repository(repository.url, at=at)
 
 
