@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataver.digest import Digest
 from dataver.errors import BadInputError, ErasedDataError, ErasedError
 from dataver.format.canonical_json import canonical_json
-from dataver.format.pack import PackKind
-from dataver.format.table_statistics import statistics_key
 from dataver.log.state import State
 from dataver.paths import safe_spelling
+
+if TYPE_CHECKING:
+    from dataver.format.pack import PackKind
 
 __all__ = ["Erasures", "chunk_record", "erased_error", "erasures", "file_record", "files_of"]
 
@@ -56,6 +57,9 @@ class Erasures:
 
         No other metadata goes, whatever a record may name: versions and manifests stay as they are.
         """
+        from dataver.format.pack import PackKind
+        from dataver.format.table_statistics import statistics_key
+
         if kind == PackKind.DATA:
             return self.records.keys()
         if self._beside is None:

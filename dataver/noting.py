@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataver import recording
 from dataver.errors import DataverError, RefNotFoundError
@@ -13,8 +13,10 @@ from dataver.pins import same
 from dataver.progress import observed
 from dataver.recording import Asked, Reads, Recorder
 from dataver.refs import MAIN, Ref, Resolved, is_exact, parse_ref
-from dataver.reproduced import plan_of
 from dataver.session import Session
+
+if TYPE_CHECKING:
+    from dataver.reproduced import Plan
 
 __all__ = ["kept_apart", "note_made", "reads_of", "resolve_in_run"]
 
@@ -53,14 +55,21 @@ def resolve_in_run(
 
 def _then(session: Session, recorder: Recorder) -> State | None:
     """The state in which names are looked up by a run that repeats another: that when the other one began."""
-    plan = plan_of(recorder)
+    plan = _plan_of(recorder)
     entry = None if plan is None else plan.entries.get(session.repository)
     return None if entry is None else session.log.state_at(entry)
 
 
+def _plan_of(recorder: Recorder) -> Plan | None:
+    """What a run goes by that repeats another one; None for any other."""
+    from dataver.reproduced import plan_of
+
+    return plan_of(recorder)
+
+
 def kept_apart(branch: str, tags: Sequence[str]) -> tuple[str, Sequence[str]]:
     """Where a commit goes, and its tags: a run that repeats another one moves no names that others use."""
-    plan = None if recording.active is None else plan_of(recording.active)
+    plan = None if recording.active is None else _plan_of(recording.active)
     return (branch, tags) if plan is None else (plan.branch, ())
 
 
@@ -111,6 +120,6 @@ def note_made(
             "created": created,
         }
         recorder.made(made)
-        if plan_of(recorder) is not None:
+        if _plan_of(recorder) is not None:
             # It went to a branch of its own; who commits and reads back expects what was committed.
             recorder.pin(session.repository, dataset, str(Ref(dataset, MAIN)), str(version.id))

@@ -42,7 +42,6 @@ from dataver.format.operations import Erase, GcSweep, Genesis, Operation
 from dataver.keys import HINT_KEY, entry_key
 from dataver.log.apply import Applier
 from dataver.log.nodes import StateNodes, root_link
-from dataver.log.past import past
 from dataver.log.remembered import Remembered, Seen
 from dataver.log.state import State, value_row
 from dataver.packs import Nonce, random_nonce
@@ -59,7 +58,6 @@ _FINAL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOTDIR, errn
 
 Plan = Callable[[State], "tuple[Operation, ...] | None"]
 """Given the newest state: what to append, or None for nothing. Runs again after a lost race."""
-
 
 Forget = Callable[[list[bytes], list[bytes]], None]
 """Told the files and chunks that were erased, and the packs that were deleted: caches drop their bytes."""
@@ -118,6 +116,11 @@ class Log:
             raise DamagedError(f"{key} says that it is entry {entry.number}; run `dataver verify`")
         return Tail(entry, entry_digest(data), data)
 
+    def _past(self, number: int) -> Tail:
+        from dataver.log.past import past
+
+        return past(self, number)
+
     def genesis(self) -> Genesis:
         """What the repository is made of. `RepositoryNotFoundError` where there is none."""
         if self._genesis is None:
@@ -173,16 +176,16 @@ class Log:
         tail = self.tail()
         if not 0 <= number <= tail.entry.number:
             raise NotFoundError(f"there is no log entry {number}; the newest is {tail.entry.number}")
-        return self.state_of(tail if number == tail.entry.number else past(self, number))
+        return self.state_of(tail if number == tail.entry.number else self._past(number))
 
     def number_at(self, time_us: int) -> int:
         """The newest entry that was made at `time_us` or before. Times in the log never go back."""
-        if past(self, 0).entry.time_us > time_us:
+        if self._past(0).entry.time_us > time_us:
             raise BadInputError("the repository did not exist yet at that time")
         low, high = 0, self.tail().entry.number
         while low < high:
             middle = (low + high + 1) // 2
-            if past(self, middle).entry.time_us <= time_us:
+            if self._past(middle).entry.time_us <= time_us:
                 low = middle
             else:
                 high = middle - 1
@@ -384,7 +387,7 @@ class Log:
         while True:
             tail = self.tail()
             for number in range(state.number + 1, tail.entry.number + 1):
-                Applier(state, number, checked=False).apply(past(self, number).entry.operations)
+                Applier(state, number, checked=False).apply(self._past(number).entry.operations)
                 state.number = number
             whole = State(state.number, state.genesis, self.nodes, None, dict(state.items()))
             entry = self._next(tail, (), identity, whole)
