@@ -47,7 +47,7 @@ class Reader(Someone):
         left = None if known is None else known.left
         name = ref.split("@", maxsplit=1)[0]
         there = self.ledger.names.get(name)
-        gone = frozenset(self.ledger.gone)
+        gone = self._gone()
         try:
             version = self.repository.version(ref)
         except NotFoundError:
@@ -55,6 +55,11 @@ class Reader(Someone):
                 self.expect(known.left != left, f"that {ref} is not there")
             return
         self._compare(version, self._known(version), gone)
+
+    def _gone(self) -> frozenset[bytes]:
+        """What may not be read any more. A cache may have it from another repository, which did not erase it."""
+        has_others = self.cache is not None and self.ledger.twin is not self.ledger
+        return frozenset() if has_others else frozenset(self.ledger.gone)
 
     def _known(self, version: Version) -> Known:
         id = bytes.fromhex(self.dataset_id(version.dataset_name))
