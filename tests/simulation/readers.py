@@ -57,7 +57,7 @@ class Reader(Someone):
         self._compare(version, self._known(version), gone)
 
     def _gone(self) -> frozenset[bytes]:
-        """What may not be read any more. A cache may have it from another repository, which did not erase it."""
+        """What may not be read any more. A cache may have it from a repository that did not erase it."""
         has_others = self.cache is not None and self.ledger.twin is not self.ledger
         return frozenset() if has_others else frozenset(self.ledger.gone)
 
