@@ -8,6 +8,7 @@ somebody else's. `tmpfs`: FOLDER is a small file system of its own, which takes 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -89,6 +90,8 @@ class Mounted(Disk):
     @contextmanager
     def full(self, room_bytes: int) -> Iterator[None]:
         ballast = self.folder / "ballast"
+        # Maps of files that were deleted still take room, until what holds them is collected.
+        gc.collect()
         free = os.statvfs(self.folder).f_bavail * os.statvfs(self.folder).f_frsize
         ballast.write_bytes(b"b" * max(0, free - room_bytes))
         try:
