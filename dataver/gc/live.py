@@ -113,15 +113,21 @@ class Live:
 
     def digests_in(self, pack: bytes) -> set[bytes]:
         """The digests that are alive where this pack has them."""
+        return set[bytes]().union(*self.frames_in(pack).values())
+
+    def frames_in(self, pack: bytes) -> dict[int, set[bytes]]:
+        """The same by frame, known by its offset: a digest may be in several, and counts in one."""
         import numpy as np
 
-        found: set[bytes] = set()
+        found: dict[int, set[bytes]] = {}
         for rows in (*self._unmarked, *self._marked):
             if pack not in rows.packs:
                 continue
             here = rows.alive & (rows.pack_of[rows.frame_of] == rows.packs.index(pack))
             keys = np.frombuffer(rows.segment.keys(), dtype=np.uint8).reshape(-1, DIGEST_BYTES)[here]
-            found.update(bytes(key) for key in keys)
+            table = np.frombuffer(rows.segment.frame_table(), dtype="<u4").reshape(-1, 5)
+            for key, offset in zip(keys, table[rows.frame_of[here], 1].tolist(), strict=True):
+                found.setdefault(offset, set()).add(bytes(key))
         return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dataver.digest import DIGEST_BYTES, Digest
+from dataver.errors import DamagedError
 from dataver.format.operations import IndexAdd, Operation
 from dataver.format.pack import Footer, PackKind
 from dataver.gc.holding import Wanted
@@ -70,10 +71,9 @@ def repack(session: Session, live: Live, packs: list[Digest], gone: Wanted) -> R
 def _living_frames(session: Session, live: Live, name: Digest, gone: Wanted) -> Iterator[Verified]:
     """The frames of a pack in which something is alive, read one by one and verified."""
     footer, _ = read_footer(session.store, name)
-    alive = live.digests_in(name)
+    alive = live.frames_in(name)
     for found in frames_of(footer):
-        digests = {found.digests[i : i + DIGEST_BYTES] for i in range(0, len(found.digests), DIGEST_BYTES)}
-        wanted = digests & alive
+        wanted = alive.pop(found.frame.offset, None)
         if not wanted:
             continue
         place = found.frame.offset, found.frame.stored_bytes
@@ -82,6 +82,11 @@ def _living_frames(session: Session, live: Live, name: Digest, gone: Wanted) -> 
         frame = without(verify_frame(found, stored, wanted, what), gone(footer.kind), what)
         if frame is not None:
             yield frame
+    if alive:
+        raise DamagedError(
+            f"{pack_key(name)} has no frame at {min(alive)}, where an index segment says that something is "
+            "that is needed; nothing was collected. Run `dataver verify --deep`"
+        )
 
 
 def frames_of(footer: Footer) -> Iterator[PackFrame]:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from itertools import count
 
+import pytest
+
 from dataver.compression import Codec
+from dataver.errors import DamagedError
 from dataver.format.pack import PackKind
 from dataver.gc.live import Live, PackUse
+from dataver.gc.repack import repack
 from dataver.hashing import blake3_digest
+from dataver.log.log import Log
 from dataver.log.state import SegmentState
 from dataver.packs import PackWriter, StoredPack, write_segment
+from dataver.session import Session
 from dataver.store.memory import MemoryStore
 
 NAMES = count()
@@ -94,3 +100,56 @@ def test_what_is_swept_is_nowhere() -> None:
     assert live.mark([digest("shared"), digest("one")]) == [digest("shared")]
     assert live.missing == [digest("one")]
     assert [use.live_chunks for use in world.uses(live)] == [1, 0]
+
+
+def test_of_frames_that_have_the_same_chunk_one_counts() -> None:
+    """As in a copy that took frames of two packs: what is rewritten has the needed frames, and no other."""
+    world = World(["a bb", "a ccc dddd", "eeeee"])
+    session = Session(world.store, Log(world.store))
+    live = world.live()
+    live.mark([digest("a"), digest("bb")])
+    frames = live.frames_in(world.packs[0].name)
+    assert set().union(*frames.values()) == {digest("a"), digest("bb")}
+    done = repack(session, live, [world.packs[0].name], lambda _: ())
+    (new,) = done.new
+    assert len(new.frames) == len(frames)
+    written = write_segment(world.store, list(done.new))
+    again = Live(world.store, [SegmentState(written.name, written.keys, written.size_bytes)], set(), set())
+    assert again.mark([digest("a"), digest("bb")]) == [digest("a"), digest("bb")]
+    assert again.missing == []
+
+
+def test_a_rewritten_pack_is_not_rewritten_for_ever() -> None:
+    """A frame of which all that is needed is found in another one is dead, and does not come along."""
+    world = World(["a bb", "a ccc dddd"])
+    session = Session(world.store, Log(world.store))
+    live = world.live()
+    live.mark([digest("bb"), digest("a")])
+    for _ in range(3):
+        (name,) = [pack.name for pack in world.packs]
+        frames = live.frames_in(name)
+        done = repack(session, live, [name], lambda _: ())
+        written = write_segment(world.store, list(done.new))
+        world.packs = list(done.new)
+        world.segments = [SegmentState(written.name, written.keys, written.size_bytes)]
+        live = world.live()
+        live.mark([digest("bb"), digest("a")])
+        assert len(done.new[0].frames) == len(frames)
+    (use,) = world.uses(live)
+    assert use.live_bytes == use.stored_bytes
+
+
+class _Lying(Live):
+    """An index that names a frame which the pack does not have."""
+
+    def frames_in(self, pack: bytes) -> dict[int, set[bytes]]:
+        return {**super().frames_in(pack), 7: {digest("bb")}}
+
+
+def test_a_frame_that_the_index_alone_knows_is_damage() -> None:
+    world = World(["a bb", "ccc"])
+    session = Session(world.store, Log(world.store))
+    live = _Lying(world.store, world.segments, set(), set())
+    live.mark([digest("a"), digest("ccc")])
+    with pytest.raises(DamagedError, match="no frame at 7"):
+        repack(session, live, [world.packs[0].name], lambda _: ())
