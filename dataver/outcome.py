@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dataver.errors import BadInputError, ConflictError
+from dataver.errors import BadInputError, ConflictError, DamagedError
 from dataver.history import compare, merge, revert
+from dataver.log.state import VersionState
 from dataver.moments import Time, microseconds
 from dataver.noting import note_made
 from dataver.publish import Label, Published
@@ -55,7 +56,7 @@ def outcome(
     note_made(session, dataset, version, record, created=done.created)
     changed = ChangeCounts()
     if done.created:
-        changed = counts or compare(session, session.log.state(), done.parent, version).counts
+        changed = counts or _changes(session, dataset, done.parent, version)
     number = f"v{version.number}" if branch == MAIN and version.number else None
     return CommitResult(
         dataset=dataset,
@@ -71,6 +72,21 @@ def outcome(
         created=done.created,
         rebased_onto=None if done.rebased_onto is None else str(done.rebased_onto),
     )
+
+
+def _changes(
+    session: Session, dataset: str, parent: VersionState | None, version: VersionState
+) -> ChangeCounts:
+    """What a version that was recorded changed; nothing where somebody let it go and collected it since."""
+    try:
+        return compare(session, session.log.state(), parent, version).counts
+    except DamagedError:
+        state = session.newest()
+        id = state.dataset(dataset)
+        compared = [one for one in (parent, version) if one is not None]
+        if id is not None and all(state.version(id, one.id) is not None for one in compared):
+            raise
+        return ChangeCounts()
 
 
 def told(repository: Any, result: CommitResult) -> CommitResult:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,6 +20,9 @@ from dataver.repository import Repository, init, open_repository
 from dataver.store.base import ObjectInfo, Store, View, Wrapper
 from tests.repositories import over
 from tests.worlds import noise
+
+if TYPE_CHECKING:
+    from dataver.store.base import Data
 
 
 class _Once(Wrapper):
@@ -175,6 +179,37 @@ class _Chased(Wrapper):
     def get_suffix(self, key: str, length: int) -> tuple[View, int]:
         self._before(key)
         return self.inner.get_suffix(key, length)
+
+
+class _AfterEntry(Wrapper):
+    """A store far away in which somebody does something right after the next entry of the log, once."""
+
+    def __init__(self, inner: Store, do: Callable[[], object]) -> None:
+        super().__init__(inner)
+        self._do: Callable[[], object] | None = do
+
+    def put_new(self, key: str, data: Data, *, barrier: bool = True) -> bool:
+        made = self.inner.put_new(key, data, barrier=barrier)
+        if key.startswith("log/") and self._do is not None:
+            do, self._do = self._do, None
+            do()
+        return made
+
+
+def test_what_was_recorded_is_said_to_be_though_it_went_at_once(
+    repository: Repository, tmp_path: Path
+) -> None:
+    """The branch goes, and all that it led to, before its new version is compared with the one before."""
+    (tmp_path / "more").write_bytes(b"more")
+    repository.commit("d", tmp_path / "more", add=True)
+    store = _AfterEntry(repository.session.store, lambda: let_go_and_collect(repository))
+    done = over(store).merge("d@main", branch="side")
+    assert done.created
+    assert not done.changed
+    newest = open_repository(repository.url)
+    with pytest.raises(RefNotFoundError):
+        newest.version(f"d@{done.id}")
+    assert newest.verify(deep=True).ok
 
 
 def read_whole(repository: Repository, _: Path) -> bytes:
