@@ -71,7 +71,7 @@ def repack(session: Session, live: Live, packs: list[Digest], gone: Wanted) -> R
 def _living_frames(session: Session, live: Live, name: Digest, gone: Wanted) -> Iterator[Verified]:
     """The frames of a pack in which something is alive, read one by one and verified."""
     footer, _ = read_footer(session.store, name)
-    alive = live.frames_in(name)
+    alive, gone_here = live.frames_in(name), gone(footer.kind)
     for found in frames_of(footer):
         wanted = alive.pop(found.frame.offset, None)
         if not wanted:
@@ -79,7 +79,7 @@ def _living_frames(session: Session, live: Live, name: Digest, gone: Wanted) -> 
         place = found.frame.offset, found.frame.stored_bytes
         stored = bytes(session.store.get_ranges(pack_key(name), [place])[0])
         what = f"the frame at {found.frame.offset} of {pack_key(name)} in {session.store.url}"
-        frame = without(verify_frame(found, stored, wanted, what), gone(footer.kind), what)
+        frame = without(verify_frame(found, stored, wanted, what), gone_here, what)
         if frame is not None:
             yield frame
     if alive:

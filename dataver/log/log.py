@@ -117,7 +117,7 @@ class Log:
         return Tail(entry, entry_digest(data), data)
 
     def _past(self, number: int) -> Tail:
-        from dataver.log.past import past
+        from dataver.log.past import past  # few commands look back
 
         return past(self, number)
 
