@@ -1,35 +1,31 @@
-/* BLAKE3 of inputs that are whole in memory, plain mode, after the paper (O'Connor, Aumasson, Neves, Wilcox-O'Hearn,
- * "BLAKE3: one function, fast everywhere", 2021; the numbers in brackets are its sections). Several chunks of one
- * input are compressed side by side, one in each lane of vectors that the compiler maps to what the processor has. */
+/* BLAKE3 of many inputs that are whole in memory, plain mode, after the paper (O'Connor, Aumasson, Neves,
+ * Wilcox-O'Hearn, "BLAKE3: one function, fast everywhere", 2021; the numbers in brackets are its sections).
+ * An input is a tree: chunks of 1 KiB are its leaves, and each node above compresses the values of two. Nodes that do not need
+ * each other, of whichever input, are compressed side by side, one in each lane of vectors that the compiler maps to
+ * what the processor has. */
 
 #ifndef DATAVER_BLAKE3_H
 #define DATAVER_BLAKE3_H
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define BLAKE3_BYTES 32
 #define BLOCK_BYTES 64
 #define CHUNK_BYTES 1024
-#define LANES 8
-#define DEPTH_MAX 54 /* chunks of 1 KiB below 2^64 bytes */
-/* So many whole chunks are worth the work of all lanes. */
-#define LANES_WORTH 3
+#define LANES_MAX 16
 
 enum { CHUNK_START = 1, CHUNK_END = 2, PARENT = 4, ROOT = 8 }; /* [2.2] */
 
-typedef uint32_t Lanes __attribute__((vector_size(4 * LANES)));
-
-#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__has_attribute)
-#if __has_attribute(target_clones) && !defined(__clang__) && __GNUC__ >= 12
-#define FOR_EACH_PROCESSOR __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
-#elif __has_attribute(target_clones)
-#define FOR_EACH_PROCESSOR __attribute__((target_clones("avx2", "default")))
+#if defined(__x86_64__) && defined(__has_builtin) && defined(__has_attribute)
+#if __has_builtin(__builtin_shufflevector) && __has_attribute(target)
+#define KNOWS_PROCESSORS 1
 #endif
 #endif
-#ifndef FOR_EACH_PROCESSOR
-#define FOR_EACH_PROCESSOR
+#ifndef KNOWS_PROCESSORS
+#define KNOWS_PROCESSORS 0
 #endif
 
 static const uint32_t IV[8] = {0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A,
@@ -71,124 +67,142 @@ static inline uint32_t word(const unsigned char *at) {
     return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
 }
 
-/* One block into a chaining value, in place. [2.2] */
-static void compress(uint32_t value[8], const unsigned char block[BLOCK_BYTES], uint64_t counter, uint32_t bytes,
-                     uint32_t flags) {
-    uint32_t m[16], v[16];
-    for (int at = 0; at < 16; at++)
-        m[at] = word(block + 4 * at);
-    memcpy(v, value, 32);
-    memcpy(v + 8, IV, 16);
-    v[12] = (uint32_t)counter;
-    v[13] = (uint32_t)(counter >> 32);
-    v[14] = bytes;
-    v[15] = flags;
-#pragma GCC unroll 7
-    for (int round = 0; round < 7; round++)
-        ROUND(v, m, SCHEDULE[round]);
-    for (int at = 0; at < 8; at++)
-        value[at] = v[at] ^ v[at + 8];
+static inline void put_word(unsigned char *at, uint32_t value) {
+    for (int byte = 0; byte < 4; byte++)
+        at[byte] = (unsigned char)(value >> (8 * byte));
 }
 
-/* The chaining values of `count` whole chunks that follow each other, at most LANES of them. */
-FOR_EACH_PROCESSOR
-static void compress_chunks(const unsigned char *data, int count, uint64_t counter, uint32_t values[LANES][8]) {
-    Lanes h[8], low, high;
-    for (int at = 0; at < 8; at++)
-        for (int lane = 0; lane < LANES; lane++)
-            h[at][lane] = IV[at];
-    for (int lane = 0; lane < LANES; lane++) {
-        low[lane] = (uint32_t)(counter + lane);
-        high[lane] = (uint32_t)((counter + lane) >> 32);
+/* A chunk of at most 1,024 bytes, or two chaining values side by side; `value` is where its own goes. */
+typedef struct {
+    const unsigned char *data;
+    unsigned char *value;
+    uint64_t counter;
+    uint32_t bytes, first_flags, last_flags;
+} Node;
+
+#define LANES 8
+#define NAME compress_anywhere
+#define GATHER gather_anywhere
+#define TARGET
+#define SHUFFLES 0
+#include "_blake3_lanes.h"
+
+#if KNOWS_PROCESSORS
+#define LANES 8
+#define NAME compress_avx2
+#define GATHER gather_avx2
+#define TARGET __attribute__((target("avx2")))
+#define SHUFFLES 1
+#include "_blake3_lanes.h"
+
+#define LANES 16
+#define NAME compress_avx512
+#define GATHER gather_avx512
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
+#define SHUFFLES 1
+#include "_blake3_lanes.h"
+#endif
+
+typedef enum { ANYWHERE, AVX2, AVX512 } Processor;
+
+static Processor processor_here(void) {
+#if KNOWS_PROCESSORS
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        return AVX512;
+    if (__builtin_cpu_supports("avx2"))
+        return AVX2;
+#endif
+    return ANYWHERE;
+}
+
+/* Nodes that wait until all lanes are wanted. */
+typedef struct {
+    Node nodes[LANES_MAX];
+    int count;
+    Processor processor;
+} Queue;
+
+static void compress_queued(Queue *queue) {
+    int count = queue->count;
+    queue->count = 0;
+    if (!count)
+        return;
+#if KNOWS_PROCESSORS
+    if (queue->processor == AVX512 && count > 8) {
+        compress_avx512(queue->nodes, count);
+        return;
     }
-    for (int block = 0; block < CHUNK_BYTES / BLOCK_BYTES; block++) {
-        uint32_t words[16][LANES];
-        Lanes m[16], v[16];
-        for (int lane = 0; lane < LANES; lane++) {
-            /* Lanes that nobody needs look at the first chunk. */
-            const unsigned char *from = data + (lane < count ? lane : 0) * CHUNK_BYTES + block * BLOCK_BYTES;
-            for (int at = 0; at < 16; at++)
-                words[at][lane] = word(from + 4 * at);
+    if (queue->processor != ANYWHERE) {
+        compress_avx2(queue->nodes, count);
+        return;
+    }
+#endif
+    compress_anywhere(queue->nodes, count);
+}
+
+static inline void enqueue(Queue *queue, Node node) {
+    queue->nodes[queue->count++] = node;
+    if (queue->count == (queue->processor == AVX512 ? 16 : 8))
+        compress_queued(queue);
+}
+
+typedef struct {
+    const unsigned char *data;
+    size_t bytes;
+} Input;
+
+static inline size_t chunks_of(const Input *input) {
+    return input->bytes ? (input->bytes + CHUNK_BYTES - 1) / CHUNK_BYTES : 1;
+}
+
+/* The digests of all inputs, one after the other; -1 where there is no memory, of which it takes a 32nd of all bytes. */
+static int blake3_many(const Input *inputs, size_t count, unsigned char *digests) {
+    size_t chunks = 0, *nodes = malloc((count ? count : 1) * sizeof *nodes), most = 1;
+    for (size_t number = 0; number < count; number++)
+        chunks += nodes[number] = chunks_of(&inputs[number]);
+    unsigned char *values = malloc((chunks ? chunks : 1) * BLAKE3_BYTES), *at = values;
+    if (!nodes || !values) {
+        free(nodes);
+        free(values);
+        return -1;
+    }
+    Queue queue = {.count = 0, .processor = processor_here()};
+    for (size_t number = 0; number < count; number++) {
+        const Input *input = &inputs[number];
+        uint32_t root = nodes[number] == 1 ? ROOT : 0;
+        for (size_t chunk = 0; chunk < nodes[number]; chunk++, at += BLAKE3_BYTES) {
+            size_t left = input->bytes - chunk * CHUNK_BYTES;
+            uint32_t bytes = left < CHUNK_BYTES ? (uint32_t)left : CHUNK_BYTES;
+            enqueue(&queue, (Node){input->data + chunk * CHUNK_BYTES, at, chunk, bytes, CHUNK_START, CHUNK_END | root});
         }
-        memcpy(m, words, sizeof m);
-        uint32_t flags = (block == 0 ? CHUNK_START : 0) | (block == CHUNK_BYTES / BLOCK_BYTES - 1 ? CHUNK_END : 0);
-        for (int at = 0; at < 8; at++)
-            v[at] = h[at];
-        for (int at = 0; at < 4; at++)
-            v[8 + at] = (Lanes){0} + IV[at];
-        v[12] = low;
-        v[13] = high;
-        v[14] = (Lanes){0} + BLOCK_BYTES;
-        v[15] = (Lanes){0} + flags;
-#pragma GCC unroll 7
-        for (int round = 0; round < 7; round++)
-            ROUND(v, m, SCHEDULE[round]);
-        for (int at = 0; at < 8; at++)
-            h[at] = v[at] ^ v[at + 8];
+        if (nodes[number] > most)
+            most = nodes[number];
     }
-    for (int lane = 0; lane < count; lane++)
-        for (int at = 0; at < 8; at++)
-            values[lane][at] = h[at][lane];
-}
-
-/* The chaining value of one chunk, of 0 to 1,024 bytes; `root` where it is all there is. */
-static void compress_chunk(const unsigned char *data, size_t bytes, uint64_t counter, uint32_t root,
-                           uint32_t value[8]) {
-    uint32_t flags = CHUNK_START;
-    memcpy(value, IV, 32);
-    while (bytes > BLOCK_BYTES) {
-        compress(value, data, counter, BLOCK_BYTES, flags);
-        data += BLOCK_BYTES;
-        bytes -= BLOCK_BYTES;
-        flags = 0;
-    }
-    unsigned char last[BLOCK_BYTES] = {0};
-    if (bytes)
-        memcpy(last, data, bytes);
-    compress(value, last, counter, (uint32_t)bytes, flags | CHUNK_END | root);
-}
-
-static void compress_parent(const uint32_t left[8], const uint32_t right[8], uint32_t root, uint32_t value[8]) {
-    unsigned char block[BLOCK_BYTES];
-    for (int at = 0; at < 16; at++) {
-        uint32_t part = at < 8 ? left[at] : right[at - 8];
-        for (int byte = 0; byte < 4; byte++)
-            block[4 * at + byte] = (unsigned char)(part >> (8 * byte));
-    }
-    memcpy(value, IV, 32);
-    compress(value, block, 0, BLOCK_BYTES, PARENT | root);
-}
-
-static void blake3(const unsigned char *data, size_t bytes, unsigned char digest[BLAKE3_BYTES]) {
-    /* Whole subtrees that wait for a right neighbour, the largest first. [2.4] */
-    uint32_t waiting[DEPTH_MAX + 1][8], values[LANES][8], value[8];
-    size_t depth = 0;
-    uint64_t chunk = 0;
-    /* The last chunk, whole or not, stands apart: it closes the tree. */
-    size_t before_last = bytes ? (bytes - 1) / CHUNK_BYTES : 0;
-    while (chunk < before_last) {
-        int count = before_last - chunk < LANES ? (int)(before_last - chunk) : LANES;
-        const unsigned char *from = data + chunk * CHUNK_BYTES;
-        if (count >= LANES_WORTH)
-            compress_chunks(from, count, chunk, values);
-        else
-            for (int at = 0; at < count; at++)
-                compress_chunk(from + at * CHUNK_BYTES, CHUNK_BYTES, chunk + at, 0, values[at]);
-        for (int at = 0; at < count; at++) {
-            memcpy(value, values[at], sizeof value);
-            /* After chunk number n as many subtrees are complete as n has zeros at its end. */
-            for (uint64_t done = ++chunk; !(done & 1); done >>= 1)
-                compress_parent(waiting[--depth], value, 0, value);
-            memcpy(waiting[depth++], value, sizeof value);
+    compress_queued(&queue);
+    /* Neighbours become one, level by level in all trees at once; one without a neighbour moves up: [2.1] has whole
+     * subtrees on the left. A value is written where no node of its level that is still queued is read. */
+    for (; most > 1; most -= most / 2) {
+        at = values;
+        for (size_t number = 0; number < count; at += chunks_of(&inputs[number++]) * BLAKE3_BYTES)
+            for (size_t pair = 0; pair < nodes[number] / 2; pair++)
+                enqueue(&queue, (Node){at + 2 * pair * BLAKE3_BYTES, at + pair * BLAKE3_BYTES, 0, BLOCK_BYTES, PARENT,
+                                       nodes[number] == 2 ? ROOT : 0});
+        compress_queued(&queue);
+        at = values;
+        for (size_t number = 0; number < count; at += chunks_of(&inputs[number++]) * BLAKE3_BYTES) {
+            size_t pairs = nodes[number] / 2;
+            if (pairs && nodes[number] % 2)
+                memcpy(at + pairs * BLAKE3_BYTES, at + 2 * pairs * BLAKE3_BYTES, BLAKE3_BYTES);
+            nodes[number] -= pairs;
         }
     }
-    compress_chunk(data + chunk * CHUNK_BYTES, bytes - chunk * CHUNK_BYTES, chunk, depth ? 0 : ROOT, value);
-    while (depth) {
-        depth--;
-        compress_parent(waiting[depth], value, depth ? 0 : ROOT, value);
-    }
-    for (int at = 0; at < BLAKE3_BYTES; at++)
-        digest[at] = (unsigned char)(value[at / 4] >> (8 * (at % 4)));
+    at = values;
+    for (size_t number = 0; number < count; at += chunks_of(&inputs[number++]) * BLAKE3_BYTES)
+        memcpy(digests + number * BLAKE3_BYTES, at, BLAKE3_BYTES);
+    free(nodes);
+    free(values);
+    return 0;
 }
 
 #endif

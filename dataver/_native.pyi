@@ -1,9 +1,11 @@
-# The compiled part. What each function promises stands in `dataver.source.batch`.
+# The compiled part. What each function promises stands in `dataver.source.batch`, `dataver.targets`,
+# `dataver.chunking.fastcdc`, `dataver.format.segment` and `dataver.hashing`.
 
 from collections.abc import Sequence
 
 from typing_extensions import Buffer
 
+from dataver.digest import Digest
 from dataver.source.base import SourceFile
 
 def list_folder(descriptor: int, /) -> tuple[list[bytes], list[bytes], list[bytes], list[bytes]]: ...
@@ -11,4 +13,19 @@ def read_files(prefix: bytes, files: Sequence[SourceFile], buffer: memoryview, /
 def write_files(
     folder: int, part: bytes, files: Sequence[tuple[bytes, bool, bytes, Buffer]], unnamed: bool = True, /
 ) -> tuple[list[bytes], int]: ...
-def blake3(data: Buffer, /) -> bytes: ...
+def digests(buffers: Sequence[Buffer], /) -> bytes: ...
+def is_fast() -> bool: ...
+def find(keys: Buffer, fanout: Buffer, digests: Buffer, /) -> list[int]: ...
+def places(
+    rows: Buffer, frames: Buffer, packs: list[Digest], positions: list[int], /
+) -> list[tuple[bytes, int, int, int, int, int, int]]: ...
+def cut(
+    data: Buffer,
+    gear: Buffer,
+    bytes_min: int,
+    bytes_average: int,
+    bytes_max: int,
+    mask_strict: int,
+    mask_loose: int,
+    /,
+) -> list[int]: ...

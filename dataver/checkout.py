@@ -128,7 +128,7 @@ class Checkout:
         if erased and self._skip_erased:
             left = [entry for entry in every if not _is_erased(entry, erased)]
             every, skipped = left, len(every) - len(left)
-        wanted = [entry for entry in every if self._filter(entry.path)]
+        wanted = [entry for entry in every if self._filter(entry.path)] if self._filtered else every
         check_entries(wanted)
         if os.path.lexists(self._root) and not os.path.isdir(self._root):
             raise WouldOverwriteError(

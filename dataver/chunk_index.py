@@ -5,25 +5,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from dataver.compression import Codec
 from dataver.digest import DIGEST_BYTES
 from dataver.errors import DamagedError, DataverError, ObjectMissingError
 from dataver.format.limits import FRAME_BYTES_MAX
-from dataver.format.segment import Place, Segment
+from dataver.format.segment import FEW_LOOKUPS, Place, Segment
 from dataver.hashing import blake3_digest
 from dataver.keys import pack_key, segment_key
 from dataver.remote_segment import RemoteSegment
 from dataver.store.base import Store
 from dataver.store.cached import cache_of, get_named
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-FEW_LOOKUPS = 500
-"""Up to so many digests are looked up one by one: the import of numpy alone would take longer."""
 CHECK_WHOLE_BYTES_MAX = 1 << 20
 """Segments up to this size are hashed when they are opened; larger ones would cost too much."""
 READ_WHOLE_BYTES_MAX = 1 << 20
@@ -120,7 +114,7 @@ class ChunkIndex:
         """Where each of many digests (32 bytes each) is, or None."""
         count = len(digests) // DIGEST_BYTES
         self._prepare(count)
-        if count <= FEW_LOOKUPS:
+        if count <= FEW_LOOKUPS and self._far:
             return [
                 self._find(digests[at : at + DIGEST_BYTES]) for at in range(0, len(digests), DIGEST_BYTES)
             ]
@@ -206,26 +200,25 @@ class ChunkIndex:
             self._open[name] = require_segment(self._store, name)
 
     def _find_many(self, digests: bytes) -> list[Place | None]:
-        import numpy as np
-
         found: list[Place | None] = [None] * (len(digests) // DIGEST_BYTES)
-        missing = np.arange(len(found))
+        missing = list(range(len(found)))
         for name in self._names:
-            if not len(missing):
+            if not missing:
                 break
-            kept = np.ones(len(missing), dtype=bool)
             with self._tolerating(name):
                 segment = self.segment(name)
-                positions = segment.find_many(_select(digests, missing))
-                hits = np.flatnonzero(positions >= 0)
-                places = segment.places(positions[hits])
-                for hit, at, place in zip(hits.tolist(), missing[hits].tolist(), places, strict=True):
+                positions = segment.positions(_select(digests, missing))
+                hits = [
+                    (at, position) for at, position in zip(missing, positions, strict=True) if position >= 0
+                ]
+                places = segment.places([position for _, position in hits])
+                for (at, _), place in zip(hits, places, strict=True):
                     if place.pack not in self._skipped:
                         found[at] = place
-                        kept[hit] = False
                 if self.relied is not None:
                     self.relied.update({place.pack for place in places}.difference(self._skipped))
-            missing = missing[kept]
+                if hits:
+                    missing = [at for at in missing if found[at] is None]
         return found
 
     @contextmanager
@@ -272,12 +265,10 @@ def require_segment(store: Store, name: bytes) -> Segment:
         raise DamagedError(f"{segment_key(name)} is missing; run `dataver verify`") from error
 
 
-def _select(digests: bytes, indexes: npt.NDArray[np.int64]) -> bytes:
-    import numpy as np
-
-    if len(indexes) * DIGEST_BYTES == len(digests):
+def _select(digests: bytes, numbers: list[int]) -> bytes:
+    if len(numbers) * DIGEST_BYTES == len(digests):
         return digests
-    return np.frombuffer(digests, dtype=np.uint8).reshape(-1, DIGEST_BYTES)[indexes].tobytes()
+    return b"".join([digests[DIGEST_BYTES * number : DIGEST_BYTES * (number + 1)] for number in numbers])
 
 
 class Span(NamedTuple):

@@ -157,8 +157,8 @@ def _compiled() -> str:
     from dataver.native import native
 
     if native is not None:
-        return "there: small files are read and written in batches"
-    return "not built, so that small files take twice as long: install a C compiler, then dataver again"
+        return "there: files are read, cut, hashed and written in batches"
+    return "not built, so that commits take up to twice as long: install a C compiler, then dataver again"
 
 
 def _chunker() -> str:
@@ -168,7 +168,7 @@ def _chunker() -> str:
     parameters = ChunkerParameters()
     # The first call loads the kernel and compares its cuts with known ones.
     cuts(bytes(2 * parameters.max_bytes), parameters, final=True)
-    return f"pyfastcdc {importlib.metadata.version('pyfastcdc')}, compiled"
+    return f"as pyfastcdc {importlib.metadata.version('pyfastcdc')} does, compiled"
 
 
 def _cache() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Protocol
 
@@ -24,12 +24,14 @@ class Folds(Protocol):
         """Whether names that differ in how an accent is spelled are one."""
 
 
-def check_folding(target: Folds, paths: Iterable[bytes]) -> None:
+def check_folding(target: Folds, paths: Sequence[bytes]) -> None:
     """`BadInputError` for paths that the target's file system takes for one, or for a repository's folder.
 
     Folders count too: of `A/x` and `a/y` a checkout would make one folder. The file system is asked only
     where there are such names.
     """
+    if _are_apart(paths):
+        return
     folds_case, folds_composed = cache(target.folds_case), cache(target.folds_composed)
     known: dict[str, str] = {}
     above = ""
@@ -42,6 +44,25 @@ def check_folding(target: Folds, paths: Iterable[bytes]) -> None:
             while folder:
                 _add(folder, known, folds_case, folds_composed)
                 folder = folder.rpartition("/")[0]
+
+
+def _are_apart(paths: Sequence[bytes]) -> bool:
+    """Whether no two names could meet, told for all at once: False where that takes a closer look."""
+    joined = b"\0".join(paths)
+    if not joined.isascii():
+        return False
+    lowered = joined.lower()
+    if lowered == joined:
+        return True  # nothing to fold: what differs differs everywhere
+    if REPOSITORY_FOLDER in lowered:
+        return False
+    folders: set[bytes] = set()
+    for folder in {path.rpartition(b"/")[0] for path in paths}:
+        while folder and folder not in folders:
+            folders.add(folder)
+            folder = folder.rpartition(b"/")[0]
+    names, above = set(lowered.split(b"\0")), {folder.lower() for folder in folders}
+    return len(names) == len(paths) and len(above) == len(folders) and names.isdisjoint(above)
 
 
 def _add(

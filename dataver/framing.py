@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from dataver.compression import CompressionChooser, compress_frame
+from dataver.format.pack import frame_checksum
 from dataver.packs import FRAME_BYTES_TARGET
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ class NewFrame(NamedTuple):
     raw_bytes: int
     digests: bytes
     lengths: list[int]
+    checksum: int
 
 
 class Piece(NamedTuple):
@@ -64,7 +66,8 @@ class Framer:
         plain = [data[start:end] for data, start, end in self._runs]
         codec, stored = compress_frame(plain, chooser=self._chooser)
         parts = plain if stored is None else [stored]
-        self.frames.append(NewFrame(codec, parts, self._size, b"".join(self._digests), self._lengths))
+        digests = b"".join(self._digests)
+        self.frames.append(NewFrame(codec, parts, self._size, digests, self._lengths, frame_checksum(parts)))
         self.new_bytes += self._size
         self._clear()
 

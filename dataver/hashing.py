@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
+from functools import cache
 from typing import TYPE_CHECKING
 
 from blake3 import blake3
@@ -23,6 +24,8 @@ from xxhash import xxh3_64_intdigest
 from dataver.digest import Digest
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from typing_extensions import Buffer
 
 __all__ = [
@@ -72,8 +75,23 @@ def cache_key(name: Buffer) -> Digest:
 
 
 def digests(buffers: Sequence[Buffer]) -> bytes:
-    """The plain BLAKE3-256 of each buffer, 32 bytes each, one after the other in the order given."""
+    """The plain BLAKE3-256 of each buffer, 32 bytes each, one after the other in the order given.
+
+    For many short buffers in one call. A buffer of some MiB is faster by itself.
+    """
+    compiled = _compiled()
+    if compiled is not None:
+        together: bytes = compiled.digests(buffers)
+        return together
     return b"".join([blake3(buffer).digest() for buffer in buffers])
+
+
+@cache
+def _compiled() -> ModuleType | None:
+    """What hashes many buffers side by side and without the lock, where that is faster than one by one."""
+    from dataver.native import native
+
+    return native if native is not None and native.is_fast() else None
 
 
 class FileHasher:

@@ -21,13 +21,13 @@ from dataver.chunking import ChunkerParameters
 from dataver.chunking.fastcdc import cuts
 from dataver.chunking.parquet import forced_cuts
 from dataver.chunking.stream import Cutter
-from dataver.compression import looks_incompressible
+from dataver.compression import Codec, looks_incompressible
 from dataver.digest import DIGEST_BYTES
 from dataver.erased import Erasures
 from dataver.errors import SourceChangedError
 from dataver.format.chunk_list import ListRow
 from dataver.framing import Framer, NewFrame, Piece
-from dataver.hashing import EMPTY_DIGEST, FileHasher, blake3_digest
+from dataver.hashing import EMPTY_DIGEST, FileHasher, blake3_digest, digests
 from dataver.progress import Progress, Silent
 from dataver.refusals import refuse_chunks, refuse_files
 from dataver.source import EMPTY_FOLDER, FILE, NOISY, Source, SourceFile, SourceReader, pauses
@@ -45,7 +45,7 @@ SMALL_BYTES_MAX = 1 << 20
 BATCH_BYTES = 4 << 20
 BATCH_FILES = 256
 WINDOW_BYTES = 4 << 20
-WINDOWS_WAITING = 2
+BUFFERS_WAITING = 4
 """So many windows wait while the workers have one each. More would keep nobody busier, and the first touch
 of memory costs more than the hashing of what is read into it."""
 
@@ -56,9 +56,22 @@ class FrameSink(Protocol):
     """Where frames go: a pack writer, or a counter for a dry run."""
 
     def add(
-        self, codec: int, parts: Sequence[Buffer], raw_bytes: int, digests: Buffer, lengths: Sequence[int]
+        self,
+        codec: int,
+        parts: Sequence[Buffer],
+        raw_bytes: int,
+        digests: Buffer,
+        lengths: Sequence[int],
+        checksum: int | None = None,
     ) -> None:
-        """Take one frame."""
+        """Take one frame. Its buffers are in use until `settle` says that they are not."""
+
+    @property
+    def frames(self) -> int:
+        """How many frames were taken."""
+
+    def settle(self, frames: int, *, wait: bool) -> bool:
+        """Whether the buffers of the first `frames` frames are free again; with `wait`, once they are."""
 
 
 @dataclass(slots=True)
@@ -93,7 +106,7 @@ def ingest(
     garbage that nothing names.
     """
     known = _Known(index)
-    return _Ingest(source, sink, known, parameters, progress or Silent(), erased).run(files, jobs)
+    return _Ingest(source, sink, known, parameters, progress or Silent(), erased, jobs).run(files)
 
 
 def digest_files(
@@ -151,6 +164,14 @@ class _Known:
         return [own and place is None for own, place in zip(mine, places, strict=True)]
 
 
+class _GivenUpError(Exception):
+    """Ends the work, since a file never held still."""
+
+    def __init__(self, reason: SourceChangedError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
 class _Result(NamedTuple):
     """What a worker made of a batch of small files or of a window of a large one.
 
@@ -166,25 +187,42 @@ class _Result(NamedTuple):
     new_bytes: int
     buffer: bytearray | None
 
+    @property
+    def is_in_frames(self) -> bool:
+        """Whether bytes that were read are in the frames as they are, and not as zstd made them."""
+        return any(frame.codec == Codec.RAW for frame in self.frames)
+
 
 class _Buffers:
-    """Buffers of one size that are used again and again. For several threads.
+    """Buffers of one size that are used again and again, at most `limit` of them. For one thread.
 
     The first touch of a page of memory costs more than what is done with its bytes.
     """
 
-    def __init__(self, size_bytes: int) -> None:
+    def __init__(self, size_bytes: int, limit: int, sink: FrameSink) -> None:
         self._size_bytes = size_bytes
-        self._free: deque[bytearray] = deque()
+        self._unmade = limit
+        self._sink = sink
+        self._free: list[bytearray] = []
+        self._lent: deque[tuple[int, bytearray]] = deque()
 
-    def take(self) -> bytearray:
-        try:
+    def take(self, *, wait: bool) -> bytearray | None:
+        """A buffer, or None where all are in use; with `wait`, the first that the sink gives back."""
+        while self._lent and self._sink.settle(self._lent[0][0], wait=wait and not self._free):
+            self._free.append(self._lent.popleft()[1])
+        if self._free:
             return self._free.pop()
-        except IndexError:
-            return bytearray(self._size_bytes)
+        if not self._unmade:
+            return None
+        self._unmade -= 1
+        return bytearray(self._size_bytes)
 
-    def give_back(self, buffer: bytearray) -> None:
-        self._free.append(buffer)
+    def give_back(self, buffer: bytearray, *, in_frames: bool) -> None:
+        """Free again, at once or, where frames have its bytes, when the sink has done with all it got."""
+        if in_frames:
+            self._lent.append((self._sink.frames, buffer))
+        else:
+            self._free.append(buffer)
 
 
 class _Ingest:
@@ -198,7 +236,9 @@ class _Ingest:
         parameters: ChunkerParameters,
         progress: Progress,
         erased: Erasures | None,
+        jobs: int,
     ) -> None:
+        self._jobs = jobs
         self._source = source
         self._erased = erased
         self._sink = sink
@@ -206,62 +246,69 @@ class _Ingest:
         self._parameters = parameters
         self._progress = progress
         self._done = Ingested()
-        self._waiting: deque[tuple[int, Future[_Result], Callable[[_Result], None]]] = deque()
-        self._in_flight = 0
+        self._waiting: deque[tuple[Future[_Result], Callable[[_Result], None]]] = deque()
         self._window_bytes = max(WINDOW_BYTES, 2 * parameters.max_bytes)
-        self._buffers = _Buffers(max(self._window_bytes, BATCH_BYTES + SMALL_BYTES_MAX))
-        self._in_flight_bytes_max = 0
+        size_bytes = max(self._window_bytes, BATCH_BYTES + SMALL_BYTES_MAX)
+        self._buffers = _Buffers(size_bytes, jobs + BUFFERS_WAITING, sink)
 
-    def run(self, files: Sequence[SourceFile], jobs: int) -> Ingested:
+    def run(self, files: Sequence[SourceFile]) -> Ingested:
         if not files:
             return self._done
         from concurrent.futures import ThreadPoolExecutor
 
-        self._in_flight_bytes_max = (jobs + WINDOWS_WAITING) * self._window_bytes
-        with ThreadPoolExecutor(jobs, thread_name_prefix="dataver-ingest") as pool:
+        with ThreadPoolExecutor(self._jobs, thread_name_prefix="dataver-ingest") as pool:
             try:
                 for batch in _batches(files):
                     if len(batch) == 1 and batch[0].kind == FILE and batch[0].size > SMALL_BYTES_MAX:
                         self._large(pool, batch[0])
                     else:
-                        weight = sum(file.size for file in batch)
-                        self._submit(weight, pool.submit(self._batch, batch), self._finish_batch)
-                self._drain(0)
-            except BaseException:
+                        work = pool.submit(self._batch, batch, self._buffer())
+                        self._submit(work, self._finish_batch)
+                while self._waiting:
+                    self._take()
+            except BaseException as error:
                 pool.shutdown(wait=True, cancel_futures=True)
+                if isinstance(error, _GivenUpError):
+                    raise error.reason from None
                 raise
         return self._done
 
-    def _submit(self, weight: int, future: Future[_Result], finish: Callable[[_Result], None]) -> None:
-        self._waiting.append((weight, future, finish))
-        self._in_flight += weight
-        self._drain(self._in_flight_bytes_max)
+    def _submit(self, future: Future[_Result], finish: Callable[[_Result], None]) -> None:
+        self._waiting.append((future, finish))
+        while self._waiting and self._waiting[0][0].done():
+            self._take()
 
-    def _drain(self, limit_bytes: int) -> None:
-        """Take results in order, waiting until no more than `limit_bytes` are under way."""
-        while self._waiting and (
-            self._in_flight > limit_bytes or not limit_bytes or self._waiting[0][1].done()
-        ):
-            weight, future, finish = self._waiting.popleft()
-            self._in_flight -= weight
+    def _take(self) -> None:
+        """Take the next result in order, once it is there."""
+        future, finish = self._waiting.popleft()
+        try:
             result = future.result()
-            for frame in result.frames:
-                self._sink.add(*frame)
-            if result.buffer is not None:
-                self._buffers.give_back(result.buffer)
-            self._done.new_bytes += result.new_bytes
-            finish(result)
+        except SourceChangedError as error:
+            # It names a file of its own, which was read as often as it may be. Who reads a large file
+            # meanwhile would take it for one about that, and go on without all that stood in the result.
+            raise _GivenUpError(error) from None
+        for frame in result.frames:
+            self._sink.add(*frame)
+        if result.buffer is not None:
+            self._buffers.give_back(result.buffer, in_frames=result.is_in_frames)
+        self._done.new_bytes += result.new_bytes
+        finish(result)
+
+    def _buffer(self) -> bytearray:
+        """A free buffer. Takes results until there is one: what is under way is bounded by this."""
+        while (buffer := self._buffers.take(wait=not self._waiting)) is None:
+            self._take()
+        return buffer
 
     # Small files
 
-    def _batch(self, batch: list[SourceFile]) -> _Result:
+    def _batch(self, batch: list[SourceFile], buffer: bytearray) -> _Result:
         """In a worker: read, hash, look up and compress a run of small files."""
         files: list[SourceFile] = []
         entries: list[Entry] = []
         pieces: list[Piece] = []
-        buffer = self._buffers.take()
         view, end = memoryview(buffer), 0
-        flags, digests = self._source.read_batch(batch, view)
+        flags, whole = self._source.read_batch(batch, view)
         single_bytes_max = self._parameters.min_bytes
         for number, file in enumerate(batch):
             path, kind, executable, size = file[:4]
@@ -272,7 +319,7 @@ class _Ingest:
             flag = flags[number]
             if flag:
                 start, end = end, end + size
-                digest = digests[DIGEST_BYTES * number : DIGEST_BYTES * (number + 1)]
+                digest = whole[DIGEST_BYTES * number : DIGEST_BYTES * (number + 1)]
                 if 0 < size <= single_bytes_max:
                     # Most files by far: one chunk, with nothing to look at.
                     pieces.append(Piece(digest, view, start, end, flag & NOISY != 0))
@@ -309,13 +356,9 @@ class _Ingest:
         if len(ends) == 1:
             pieces.append(whole)
             return [ListRow(digest, size)]
-        rows, begin = [], start
-        for end in ends:
-            digest = blake3_digest(data[begin : start + end])
-            rows.append(ListRow(digest, start + end - begin))
-            pieces.append(Piece(digest, data, begin, start + end, whole.noisy))
-            begin = start + end
-        return rows
+        cut = _chunks(data, [start + end for end in ends], noisy=whole.noisy, start=start)
+        pieces += cut
+        return [ListRow(piece.digest, piece.end - piece.start) for piece in cut]
 
     def _frames(self, pieces: list[Piece]) -> tuple[list[NewFrame], int]:
         """The frames of the pieces nobody has, and their plain bytes.
@@ -365,7 +408,7 @@ class _Ingest:
             self._done.entries.append(self._entry_of(file, digest, rows))
             self._progress.advance(1)
 
-        self._submit(0, _finished(), finish)
+        self._submit(_finished(), finish)
 
     def _stream(
         self, pool: ThreadPoolExecutor, file: SourceFile, rows: list[ListRow]
@@ -378,7 +421,7 @@ class _Ingest:
             rows.extend(result.rows)
             self._progress.advance(0, result.weight)
             hashed.result()
-            self._buffers.give_back(buffer)
+            self._buffers.give_back(buffer, in_frames=result.is_in_frames)
 
         # One thread hashes the file in order, while this one reads on and finds the cuts.
         with (
@@ -386,40 +429,48 @@ class _Ingest:
             ThreadPoolExecutor(1, thread_name_prefix="dataver-hash") as hashing,
         ):
             cutter = Cutter(self._parameters, _forced(reader, self._parameters))
-            buffer, start, final = self._buffers.take(), 0, False
+            buffer, start, final = self._buffer(), 0, False
             while not final:
                 window = memoryview(buffer)[: self._window_bytes]
-                filled, final = _fill(reader, window, start)
+                try:
+                    filled, final = _fill(reader, window, start)
+                except BaseException:
+                    self._buffers.give_back(buffer, in_frames=False)
+                    raise
                 window = window[:filled]
                 size += filled - start
                 hashed = hashing.submit(hasher.update, window[start:])
                 ends = cutter.cut(window, final=final)
                 end = ends[-1] if ends else 0
                 # Before the window is handed over: it can be in use for something else any moment then.
-                following, start = self._buffers.take(), filled - end
+                following, start = self._buffer(), filled - end
                 memoryview(following)[:start] = window[end:]
                 done = partial(finish, buffer=buffer, hashed=hashed)
-                self._submit(end, pool.submit(self._window, file, window, ends), done)
+                self._submit(pool.submit(self._window, file, window, ends), done)
                 buffer = following
-            self._buffers.give_back(buffer)
+            self._buffers.give_back(buffer, in_frames=False)
             hashing.shutdown(wait=True)
             reader.check()
             return reader.file, hasher.digest(), size
 
     def _window(self, file: SourceFile, window: memoryview, ends: list[int]) -> _Result:
         """In a worker: hash, look up and compress the chunks of a window."""
-        pieces: list[Piece] = []
-        rows: list[ListRow] = []
-        start = 0
-        for end in ends:
-            digest = blake3_digest(window[start:end])
-            pieces.append(Piece(digest, window, start, end, noisy=False))
-            rows.append(ListRow(digest, end - start))
-            start = end
+        pieces = _chunks(window, ends, noisy=False)
+        rows = [ListRow(piece.digest, piece.end - piece.start) for piece in pieces]
         if self._erased:
             refuse_chunks(self._erased, [row.digest for row in rows], [file.path])
         frames, new_bytes = self._frames(pieces)
-        return _Result(start, [], [], rows, frames, new_bytes, None)
+        return _Result(ends[-1] if ends else 0, [], [], rows, frames, new_bytes, None)
+
+
+def _chunks(data: memoryview, ends: Sequence[int], *, noisy: bool, start: int = 0) -> list[Piece]:
+    """The chunks that end there; the first begins at `start`."""
+    starts = [start, *ends[:-1]] if ends else []
+    found = digests([data[begin:end] for begin, end in zip(starts, ends, strict=True)])
+    return [
+        Piece(found[DIGEST_BYTES * number : DIGEST_BYTES * (number + 1)], data, begin, end, noisy)
+        for number, (begin, end) in enumerate(zip(starts, ends, strict=True))
+    ]
 
 
 def _finished() -> Future[_Result]:

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from dataver.chunk_index import FEW_LOOKUPS, ChunkIndex
+from dataver.chunk_index import ChunkIndex
 from dataver.config import cache_folder
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.erased import erasures
@@ -226,16 +226,11 @@ class ResumedIndex(ChunkIndex):
         if not missing:
             return found
         wanted = [digests[DIGEST_BYTES * number : DIGEST_BYTES * (number + 1)] for number in missing]
-        for number, position in zip(missing, self._positions(wanted), strict=True):
+        for number, position in zip(missing, self._segment.positions(b"".join(wanted)), strict=True):
             if position >= 0:
                 found[number] = self._segment.place(position)
                 self._asked[position] = 1
         return found
-
-    def _positions(self, digests: list[bytes]) -> list[int]:
-        if len(digests) <= FEW_LOOKUPS:
-            return [self._segment.position(digest) for digest in digests]
-        return list(self._segment.find_many(b"".join(digests)).tolist())
 
     def _places(self) -> Iterator[Place]:
         return (self._segment.place(position) for position, asked in enumerate(self._asked) if asked)

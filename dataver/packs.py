@@ -6,9 +6,8 @@ import os
 import sys
 from array import array
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from dataver.compression import compress_frame
@@ -41,9 +40,10 @@ if TYPE_CHECKING:
 FRAME_BYTES_TARGET = 128 << 10
 PACKS_IN_FLIGHT_MAX = 2
 BLOCK_BYTES = 1 << 20
-BLOCKS = 4
-"""Bytes on their way to the store wait in so many blocks, which are used again and again: the first touch of
-a page of memory costs more than what is done with it."""
+"""So many bytes are hashed and then written: they are still in the processor's cache."""
+HANDED_BYTES = 2 << 20
+"""So many go to the thread that does both at once: to wake it costs as much as hashing a tenth of them."""
+WRITES_WAITING_MAX = 3
 
 Nonce = Callable[[], bytes]
 
@@ -67,7 +67,7 @@ class StoredPack:
 class _Pack:
     """One pack on its way into the store.
 
-    Its bytes are hashed in order, by one thread at a time, and written in order, by another one at a time.
+    Its bytes are hashed and written in order, by one thread at a time.
     """
 
     def __init__(self, store: Store, kind: PackKind, nonce: bytes) -> None:
@@ -81,20 +81,17 @@ class _Pack:
         self._hasher = FileHasher()
         self._fault: BaseException | None = None
 
-    def hash(self, data: Buffer) -> None:
-        """Append to what the name is made of."""
-        self._hasher.update(data)
-
-    def write(self, data: Buffer, hashed: Future[None] | None = None) -> None:
-        """Append to what is stored, and wait until it is hashed."""
+    def append(self, parts: Sequence[Buffer]) -> None:
+        """Hash and write the next bytes of the pack."""
         if self._fault is not None:  # what follows a gap must not be taken for the pack
             raise self._fault
         try:
             if self._upload is None:
                 self._upload = begin_upload(self._store, PACK_FOLDER)
-            self._upload.write(data)
-            if hashed is not None:
-                hashed.result()
+            for some in _runs(parts):
+                for part in some:
+                    self._hasher.update(part)
+                self._upload.write(some)
         except BaseException as error:
             self._fault = error
             raise
@@ -116,13 +113,27 @@ class _Pack:
             self._upload.abandon()
 
 
+def _runs(parts: Sequence[Buffer]) -> Iterator[list[Buffer]]:
+    """The parts in runs of about `BLOCK_BYTES`."""
+    run: list[Buffer] = []
+    size_bytes = 0
+    for part in parts:
+        run.append(part)
+        size_bytes += len(part)
+        if size_bytes >= BLOCK_BYTES:
+            yield run
+            run, size_bytes = [], 0
+    if run:
+        yield run
+
+
 class PackWriter:
     """Fills packs with frames, which go to the store as they come. For one thread.
 
-    Nothing it wrote counts before a log entry names an index segment over it. Bytes are copied into
-    a few blocks, which two other threads hash and write; at most `PACKS_IN_FLIGHT_MAX` packs wait
-    for their end to be durable. `add` blocks while no block is free. `stored` is told the name of
-    each pack as soon as it was put, from whichever thread put it.
+    Nothing it wrote counts before a log entry names an index segment over it. Frames are not copied:
+    another thread hashes and writes them, `HANDED_BYTES` at a time, and `settle` waits for it; `add` blocks
+    while `WRITES_WAITING_MAX` times as many wait. At most `PACKS_IN_FLIGHT_MAX` packs wait for their end
+    to be durable. `stored` is told the name of each pack as soon as it was put, from whichever thread put it.
     """
 
     def __init__(
@@ -140,31 +151,50 @@ class PackWriter:
         self._size_bytes_max = size_bytes_max or pack_bytes_max(store)
         self._tell = stored
         self._pack = _Pack(store, kind, nonce())
-        self._block = bytearray()
-        self._filled = 0
-        self._blocks: SimpleQueue[bytearray] = SimpleQueue()
-        self._blocks_made = 0
-        self._writes: deque[Future[None]] = deque()
+        self._frames = self._settled = 0
+        self._parts_bytes = 0
+        self._writes: deque[tuple[int, Future[None]]] = deque()
         self._writer: ThreadPoolExecutor | None = None
-        self._hasher: ThreadPoolExecutor | None = None
         self._finisher: ThreadPoolExecutor | None = None
         self._open = [self._pack]
         self._waiting: deque[Future[StoredPack]] = deque()
         self._stored: list[StoredPack] = []
 
     def add(
-        self, codec: int, parts: Sequence[Buffer], raw_bytes: int, digests: Buffer, lengths: Sequence[int]
+        self,
+        codec: int,
+        parts: Sequence[Buffer],
+        raw_bytes: int,
+        digests: Buffer,
+        lengths: Sequence[int],
+        checksum: int | None = None,
     ) -> None:
-        """Append a frame. The buffers may change afterwards, save `digests`."""
+        """Append a frame, as `PackBuilder.add` does. Its buffers are in use until `settle` or `close`."""
         weight = sum(map(len, parts)) + 64 + (DIGEST_BYTES + 4) * len(lengths)
         builder = self._pack.builder
         if builder.frame_count and builder.size_bytes + weight > self._size_bytes_max:
             self._seal(background=True)
         pack = self._pack
-        pack.frames.append(pack.builder.add(codec, parts, raw_bytes, digests, lengths))
+        pack.frames.append(pack.builder.add(codec, parts, raw_bytes, digests, lengths, checksum))
         pack.lengths.extend(lengths)
         pack.digests.append(digests)
-        self._copy(pack)
+        self._frames += 1
+        self._parts_bytes += weight
+        if self._parts_bytes >= HANDED_BYTES:
+            self._hand_over(pack)
+
+    @property
+    def frames(self) -> int:
+        """How many frames were added."""
+        return self._frames
+
+    def settle(self, frames: int, *, wait: bool) -> bool:
+        """Whether the buffers of the first `frames` frames are free again; with `wait`, once they are."""
+        if wait and frames > (self._writes[-1][0] if self._writes else self._settled):
+            self._hand_over(self._pack)
+        while self._writes and (self._writes[0][1].done() or (wait and self._settled < frames)):
+            self._take_write()
+        return frames <= self._settled
 
     def close(self) -> list[StoredPack]:
         """Put what is left; every pack that was written. Raises what a put raised."""
@@ -179,67 +209,43 @@ class PackWriter:
 
     def abandon(self) -> None:
         """Wait for what is under way and write nothing more. What was put is garbage."""
-        for pool in (self._hasher, self._writer, self._finisher):
+        for pool in (self._writer, self._finisher):
             if pool is not None:
                 pool.shutdown(wait=True, cancel_futures=True)
         for pack in self._open:
             pack.abandon()
-        self._hasher = self._writer = self._finisher = None
+        self._writer = self._finisher = None
         self._open = []
         self._waiting.clear()
 
-    def _copy(self, pack: _Pack) -> None:
-        """Copy what the pack has grown by into blocks."""
-        for part in pack.builder.take():
-            view = memoryview(part).cast("B")
-            start, size = 0, view.nbytes
-            while start < size:
-                if self._filled == len(self._block):
-                    self._hand_over(pack)
-                count = min(size - start, len(self._block) - self._filled)
-                self._block[self._filled : self._filled + count] = view[start : start + count]
-                self._filled += count
-                start += count
-
     def _hand_over(self, pack: _Pack) -> None:
-        """Have the filled block written, and take another one."""
-        if self._filled:
-            if self._writer is None or self._hasher is None:
-                from concurrent.futures import ThreadPoolExecutor
+        """Have what came since the last time hashed and written."""
+        parts = pack.builder.take()
+        self._parts_bytes = 0
+        if not parts:
+            return
+        if self._writer is None:
+            from concurrent.futures import ThreadPoolExecutor
 
-                self._writer = ThreadPoolExecutor(1, thread_name_prefix="dataver-write")
-                self._hasher = ThreadPoolExecutor(1, thread_name_prefix="dataver-name")
-            while self._writes and self._writes[0].done():
-                self._writes.popleft().result()
-            block = memoryview(self._block)[: self._filled]
-            hashed = self._hasher.submit(pack.hash, block)
-            pack.last_write = self._writer.submit(self._write, pack, self._block, block, hashed)
-            self._writes.append(pack.last_write)
-        if self._blocks_made < BLOCKS:
-            self._blocks_made += 1
-            self._block = bytearray(BLOCK_BYTES)
-        else:
-            self._block = self._blocks.get()
-        self._filled = 0
+            self._writer = ThreadPoolExecutor(1, thread_name_prefix="dataver-write")
+        while len(self._writes) >= WRITES_WAITING_MAX or (self._writes and self._writes[0][1].done()):
+            self._take_write()
+        pack.last_write = self._writer.submit(pack.append, parts)
+        self._writes.append((self._frames, pack.last_write))
 
-    def _write(self, pack: _Pack, block: bytearray, filled: memoryview, hashed: Future[None]) -> None:
-        """In the writing thread."""
-        try:
-            pack.write(filled, hashed)
-        finally:
-            self._blocks.put(block)
+    def _take_write(self) -> None:
+        """Take the oldest write, once it is done."""
+        self._settled, write = self._writes.popleft()
+        write.result()
 
     def _seal(self, *, background: bool) -> None:
         pack = self._pack
         pack.builder.end()
-        self._copy(pack)
         self._pack = _Pack(self._store, self._kind, self._nonce())
         self._open.append(self._pack)
         if not background:
-            block = memoryview(self._block)[: self._filled]
-            pack.hash(block)
-            pack.write(block)
-            self._filled = 0
+            parts = pack.builder.take()
+            pack.append(parts)
             self._stored.append(self._finish(pack))
             return
         self._hand_over(pack)
@@ -359,6 +365,7 @@ class Counter:
 
     def __init__(self, pack_bytes: int) -> None:
         self.stored_bytes = 0
+        self.frames = 0
         self._pack_bytes = pack_bytes
 
     @property
@@ -367,8 +374,20 @@ class Counter:
         return -(-self.stored_bytes // self._pack_bytes)
 
     def add(
-        self, codec: int, parts: Sequence[Buffer], raw_bytes: int, digests: Buffer, lengths: Sequence[int]
+        self,
+        codec: int,
+        parts: Sequence[Buffer],
+        raw_bytes: int,
+        digests: Buffer,
+        lengths: Sequence[int],
+        checksum: int | None = None,
     ) -> None:
         """Count one frame."""
-        del codec, raw_bytes
+        del codec, raw_bytes, checksum
+        self.frames += 1
         self.stored_bytes += sum(map(len, parts)) + len(digests) + 4 * len(lengths)
+
+    def settle(self, frames: int, *, wait: bool) -> bool:
+        """True: nothing is kept."""
+        del frames, wait
+        return True

@@ -61,8 +61,8 @@ class EntryWriter:
 
     def write(self, files: list[Entry], objects: Objects) -> None:
         """Write all of them, which are no folders. `OSError`s are of the folder, and what is done stays."""
-        small = [entry for entry in files if entry.kind != REFERENCE and entry.chunks is None]
         large = [entry for entry in files if entry.kind == REFERENCE or entry.chunks is not None]
+        small = [entry for entry in files if not (entry.kind == REFERENCE or entry.chunks is not None)]
         # Threads that write a file together have to wait for each other: only where some would be idle.
         long = sum(entry.size >= READ_BACK_BYTES_MIN for entry in large)
         helpers = self._jobs // long if 0 < long < self._jobs else 0

@@ -5,6 +5,7 @@ This imports next to nothing: `start` is there before all that a light command s
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 
@@ -17,12 +18,16 @@ if TYPE_CHECKING:
 __all__ = ["PROGRAM", "VERBS", "main", "start"]
 
 INTERRUPTED = 130
+GARBAGE = 100_000, 50, 100
+"""How many objects must have come before garbage is looked for, and so on: see `gc.set_threshold`."""
 
 
 def start() -> None:
     """Run the process's command line and end with its exit code. Ctrl-C is quiet from here on."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, leave)
+    # A command is short and makes few cycles: to look for them as often as Python does may be a tenth of it.
+    gc.set_threshold(*GARBAGE)
     from dataver.cli.root import main
 
     main()

@@ -88,6 +88,11 @@ class Footer:
                 chunk += 1
 
 
+def frame_checksum(parts: Sequence[Buffer]) -> int:
+    """The XXH3-64 of a frame's stored bytes."""
+    return xxh3_64(parts[0] if len(parts) == 1 else b"".join(parts))
+
+
 class PackBuilder:
     """Lays out one pack: frames in, the parts of its bytes out. Not safe for several threads.
 
@@ -117,11 +122,21 @@ class PackBuilder:
         return self._size_bytes + footer + TRAILER_BYTES
 
     def add(
-        self, codec: int, parts: Sequence[Buffer], raw_bytes: int, digests: Buffer, lengths: Sequence[int]
+        self,
+        codec: int,
+        parts: Sequence[Buffer],
+        raw_bytes: int,
+        digests: Buffer,
+        lengths: Sequence[int],
+        checksum: int | None = None,
     ) -> Frame:
-        """Append a frame. `parts` are its stored bytes, `digests` 32 bytes a chunk of `lengths`."""
+        """Append a frame. `parts` are its stored bytes, `digests` 32 bytes a chunk of `lengths`.
+
+        `checksum` is what `frame_checksum` says of `parts`, where the caller has it already.
+        """
         stored = sum(map(len, parts))
-        checksum = xxh3_64(parts[0]) if len(parts) == 1 else xxh3_64(b"".join(parts))
+        if checksum is None:
+            checksum = frame_checksum(parts)
         head = _FRAME.pack(FRAME_MAGIC, stored, raw_bytes, len(lengths) << 8 | codec)
         offset = self._size_bytes + FRAME_HEADER_BYTES
         frame = Frame(offset, stored, raw_bytes, len(lengths), codec, checksum)

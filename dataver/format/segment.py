@@ -35,6 +35,10 @@ FANOUT_BITS_MAX = 16
 KEYS_PER_FANOUT_VALUE = 16
 SCANNED_KEYS = 64
 """So many neighbouring keys are searched by one scan of their bytes, at the cost of one step in Python."""
+FEW_LOOKUPS = 500
+FEW_PLACES = 30_000
+"""Without the compiled part, up to so many keys are looked up, and places made, one by one: the import of
+numpy alone would take longer."""
 FEW_KEYS = 65_536
 """Up to so many keys are sorted without numpy, whose import would take longer."""
 
@@ -275,8 +279,31 @@ class Segment:
             found = keys.find(digest, found + 1)
         return found if found < 0 else low + found // DIGEST_BYTES
 
+    def positions(self, digests: bytes) -> list[int]:
+        """The position of each key (32 bytes each), or -1 where it is not here."""
+        from dataver.native import native
+
+        if native is not None:
+            found: list[int] = native.find(self.keys(), self._data[self._fanout_at : self._keys_at], digests)
+            if -2 in found:
+                Reader(b"", self.what).fail("its fan-out table is not in order")
+            return found
+        if len(digests) > FEW_LOOKUPS * DIGEST_BYTES:
+            return list(self._find_many(digests).tolist())
+        return [self.position(digests[at : at + DIGEST_BYTES]) for at in range(0, len(digests), DIGEST_BYTES)]
+
     def find_many(self, digests: bytes) -> npt.NDArray[np.int64]:
-        """The position of each of many keys (32 bytes each), or -1 where it is not here.
+        """`positions` as an array."""
+        import numpy as np
+
+        from dataver.native import native
+
+        if native is not None:
+            return np.array(self.positions(digests), dtype=np.int64)
+        return self._find_many(digests)
+
+    def _find_many(self, digests: bytes) -> npt.NDArray[np.int64]:
+        """The same in Python.
 
         All look-ups take each step of a binary search together; a step compares 8 bytes, and all
         32 are compared at the end.
@@ -334,8 +361,18 @@ class Segment:
         name = self._data[start : start + DIGEST_BYTES].tobytes()
         return Place(name, frame.offset, frame.stored_bytes, frame.raw_bytes, frame.codec, row[1], row[2])
 
-    def places(self, positions: npt.NDArray[np.int64]) -> list[Place]:
+    def places(self, positions: Sequence[int] | npt.NDArray[np.int64]) -> list[Place]:
         """The places in many rows at once: the same as `place` gives for each."""
+        from dataver.native import native
+
+        if native is not None:
+            try:
+                made = native.places(self.rows(), self.frame_table(), self.packs(), list(map(int, positions)))
+            except ValueError:
+                Reader(b"", self.what).fail("a row names a frame or a place that is not there")
+            return list(map(Place._make, made))
+        if len(positions) <= FEW_PLACES:
+            return [self.place(int(position)) for position in positions]
         import numpy as np
 
         rows = np.frombuffer(self.rows(), dtype="<u4").reshape(-1, 3)[positions]

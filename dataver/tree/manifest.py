@@ -48,6 +48,8 @@ class Entry(NamedTuple):
     @property
     def chunks(self) -> bytes | None:
         """The root of the list of chunks; None for a file of one chunk, whose digest is the chunk's."""
+        if not self.extras:  # most files by far
+            return None
         return next((value for tag, _, value in self.extras if tag == CHUNKS_TAG), None)
 
     @property

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyfastcdc.py import FastCDC as PlainPythonFastCDC
 
-from dataver.chunking import ChunkerParameters
+from dataver.chunking import ChunkerParameters, fastcdc
 from dataver.chunking.fastcdc import cuts
 from dataver.chunking.stream import Cutter
 
@@ -92,3 +92,21 @@ def test_any_windows_give_the_same_forced_cuts(
     for start, stop in zip([0, *inside], [*inside, len(data)], strict=True):
         expected += [start + end for end in cuts(data[start:stop], parameters, final=True)]
     assert cut_in_windows(data, parameters, forced, window_sizes) == expected
+
+
+@given(contents, parameters)
+def test_both_kernels_cut_alike(data: bytes, parameters: ChunkerParameters) -> None:
+    """The one in use is the compiled part, where it was built."""
+    assert fastcdc._kernel()(memoryview(data), parameters) == fastcdc._library()(memoryview(data), parameters)
+
+
+even = st.integers(32, 1 << 12).map(lambda half: 2 * half)
+
+
+@given(st.integers(0, 1000), st.integers(0, 1 << 18), st.lists(even, min_size=3, max_size=3).map(sorted))
+def test_both_kernels_cut_alike_at_any_sizes(seed: int, size_bytes: int, sizes: list[int]) -> None:
+    parameters = ChunkerParameters(
+        min_bytes=sizes[0], average_bytes=max(256, sizes[1]), max_bytes=max(1024, sizes[2])
+    )
+    data = memoryview(Random(seed).randbytes(size_bytes))
+    assert fastcdc._kernel()(data, parameters) == fastcdc._library()(data, parameters)

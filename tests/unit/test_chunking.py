@@ -13,6 +13,7 @@ from pyfastcdc.py import FastCDC as PlainPythonFastCDC
 from dataver.chunking import CHUNK_BYTES_MAX, ChunkerParameters, fastcdc
 from dataver.chunking.fastcdc import cuts
 from dataver.errors import BadInputError, EnvironmentFaultError, NewerFormatError
+from dataver.native import native
 
 DEFAULT = ChunkerParameters()
 SMALL = ChunkerParameters(min_bytes=256, average_bytes=4096, max_bytes=8192)
@@ -107,6 +108,11 @@ class TestCuts:
         assert cuts(data, parameters, final=True) == expected
 
     @pytest.mark.parametrize("name", GOLDEN)
+    def test_golden_by_the_package(self, name: str) -> None:
+        data, parameters, expected = GOLDEN[name]
+        assert fastcdc._library()(memoryview(data), parameters) == expected
+
+    @pytest.mark.parametrize("name", GOLDEN)
     def test_an_independent_kernel_agrees(self, name: str) -> None:
         data, parameters, _ = GOLDEN[name]
         data = data[:400_000]
@@ -160,7 +166,8 @@ class TestKernel:
     def test_the_fallback_to_plain_python_is_refused(self) -> None:
         # As on a machine where the compiled part does not load.
         script = (
-            "import sys, warnings; sys.modules['pyfastcdc.cy'] = None; warnings.simplefilter('ignore')\n"
+            "import sys, warnings; warnings.simplefilter('ignore')\n"
+            "sys.modules['pyfastcdc.cy'] = sys.modules['dataver._native'] = None\n"
             "from dataver.chunking import ChunkerParameters\n"
             "from dataver.chunking.fastcdc import cuts\n"
             "from dataver.errors import EnvironmentFaultError\n"
@@ -170,8 +177,31 @@ class TestKernel:
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
         assert "pyfastcdc runs without its compiled part" in done.stdout
 
+    @pytest.mark.skipif(native is None, reason="there is no compiler, so nothing compiled to be refused")
+    def test_a_compiled_part_that_cuts_elsewhere_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        other = fastcdc._gear()[::-1]
+        monkeypatch.setattr(fastcdc, "_gear", lambda: other)
+        with pytest.raises(EnvironmentFaultError, match="the compiled part of dataver cuts at other places"):
+            cuts(NOISE, DEFAULT, final=True)
+
+    @pytest.mark.skipif(native is None, reason="there is no compiler, so nothing compiled to be asked")
+    def test_the_compiled_part_refuses_what_is_no_table_or_no_sizes(self) -> None:
+        assert native is not None
+        gear = fastcdc._gear()
+        assert native.cut(b"", gear, 64, 256, 1024, 1, 1) == []
+        for table, sizes in (
+            (gear[1:], (64, 256, 1024)),
+            (gear, (0, 1, 2)),
+            (gear, (64, 32, 1024)),
+            (gear, (64, 256, 128)),
+        ):
+            with pytest.raises(ValueError, match="256 numbers"):
+                native.cut(NOISE, table, *sizes, 1, 1)
+
     def test_a_kernel_that_cuts_elsewhere_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         import pyfastcdc
+
+        monkeypatch.setattr(fastcdc, "native", None)
 
         compiled = pyfastcdc.FastCDC
 
@@ -182,7 +212,8 @@ class TestKernel:
                 super().__init__(average_bytes, min_size=min_size, max_size=max_size, seed=1)
 
         monkeypatch.setattr(pyfastcdc, "FastCDC", OtherSeed)
-        with pytest.raises(EnvironmentFaultError, match="other places"):
+        with pytest.raises(EnvironmentFaultError, match="pyfastcdc cuts at other places"):
             cuts(NOISE, DEFAULT, final=True)
         monkeypatch.undo()
+        fastcdc._kernel.cache_clear()
         assert cuts(NOISE, DEFAULT, final=True) == GOLDEN["noise"][2]

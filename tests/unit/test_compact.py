@@ -5,15 +5,16 @@ from __future__ import annotations
 import struct
 from itertools import count
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataver.chunk_index import FEW_LOOKUPS, ChunkIndex
+from dataver.chunk_index import ChunkIndex
 from dataver.compact import choose, merge
 from dataver.digest import Digest
 from dataver.format import segment as segment_format
-from dataver.format.segment import Segment, SegmentFrame
+from dataver.format.segment import FEW_LOOKUPS, Segment, SegmentFrame
 from dataver.hashing import blake3_digest
 from dataver.log.state import SegmentState
 from dataver.packs import put_segment
@@ -133,6 +134,17 @@ def test_find_and_find_many_agree(keys: list[bytes], others: list[bytes], data: 
     ordered = sorted(set(keys))
     assert positions == [ordered.index(key) if key in ordered else -1 for key in asked]
     assert positions == [opened.position(key) for key in asked]
+    assert positions == opened.positions(b"".join(asked)) == opened._find_many(b"".join(asked)).tolist()
+    hits = [position for position in positions if position >= 0]
+    assert opened.places(hits) == [opened.place(position) for position in hits]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dataver.native.native", None)
+        assert opened.positions(b"".join(asked)) == positions
+        assert opened.places(hits) == [opened.place(position) for position in hits]
+        patch.setattr(segment_format, "FEW_LOOKUPS", 0)
+        patch.setattr(segment_format, "FEW_PLACES", 0)
+        assert opened.positions(b"".join(asked)) == positions
+        assert opened.places(np.array(hits, dtype=np.int64)) == [opened.place(position) for position in hits]
     for key in ordered:
         place = opened.find(key)
         assert place is not None

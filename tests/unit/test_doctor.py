@@ -112,6 +112,7 @@ def test_a_chunker_that_fell_back_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         pass
 
     fastcdc._kernel.cache_clear()
+    monkeypatch.setattr(fastcdc, "native", None)
     monkeypatch.setattr(pyfastcdc, "FastCDC", Slow)
     check = by_name(doctor.checks(None))["pyfastcdc"]
     fastcdc._kernel.cache_clear()

@@ -6,7 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from dataver import folding
 from dataver.errors import BadInputError
 from dataver.folding import check_folding
 from dataver.targets import Target
@@ -56,6 +59,32 @@ def test_what_meets_there_is_refused_there(
 def test_what_is_apart_everywhere_is_written_anywhere(tmp_path: Path, paths: list[str]) -> None:
     with Folding(os.fsencode(tmp_path)) as target:
         check_folding(target, sorted(path.encode() for path in paths))
+
+
+segments = st.sampled_from(["a", "A", "b", "aB", "Ab", "ab", ".dataver", ".DataVer", COMPOSED, APART])
+
+
+@given(
+    st.sets(st.lists(segments, min_size=1, max_size=3).map("/".join), max_size=6),
+    st.booleans(),
+    st.booleans(),
+)
+def test_a_look_at_all_names_at_once_passes_nothing(paths: set[str], case: bool, composed: bool) -> None:
+    """What it lets pass is what a look at each of them lets pass."""
+    encoded = sorted(path.encode() for path in paths)
+    target = Folding.__new__(Folding)
+    target.case, target.composed = case, composed
+    outcomes = []
+    for at_once in (folding._are_apart, lambda _: False):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(folding, "_are_apart", at_once)
+            try:
+                check_folding(target, encoded)
+            except BadInputError as error:
+                outcomes.append(str(error))
+            else:
+                outcomes.append("")
+    assert outcomes[0] == outcomes[1]
 
 
 def test_a_file_system_is_asked_by_a_file_that_goes_again(tmp_path: Path) -> None:

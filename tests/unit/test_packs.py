@@ -34,9 +34,10 @@ from dataver.hashing import blake3_digest, xxh3_64
 from dataver.keys import PACK_PREFIX, SEGMENT_PREFIX, pack_key, segment_key
 from dataver.packs import (
     BLOCK_BYTES,
-    BLOCKS,
     FRAME_BYTES_TARGET,
+    HANDED_BYTES,
     PACKS_IN_FLIGHT_MAX,
+    WRITES_WAITING_MAX,
     Counter,
     PackWriter,
     RecordWriter,
@@ -359,14 +360,19 @@ def test_frames_of_any_size_go_into_packs_in_order(frame_bytes: int, size_bytes_
     store = fresh()
     told: list[Digest] = []
     writer = PackWriter(store, PackKind.DATA, size_bytes_max=size_bytes_max, stored=told.append)
-    frames = max(3, 2 * BLOCKS * BLOCK_BYTES // frame_bytes) if frame_bytes > 1_000 else 500
+    frames = max(3, 8 * BLOCK_BYTES // frame_bytes) if frame_bytes > 1_000 else 500
     buffer = bytearray(frame_bytes)
     expected = []
     for number in range(frames):
         buffer[:] = Random(number).randbytes(frame_bytes)
         expected.append(bytes(buffer))
         writer.add(Codec.RAW, [buffer], frame_bytes, blake3_digest(buffer), [frame_bytes])
-        buffer[:] = bytes(frame_bytes)  # It is the caller's again.
+        assert writer.frames == number + 1
+        if number % 3 == 0:
+            assert writer.settle(writer.frames, wait=True)
+            buffer[:] = bytes(frame_bytes)  # It is the caller's again.
+        else:
+            buffer = bytearray(frame_bytes)
     packs = writer.close()
     assert written(store, packs) == expected
     assert sorted(told) == sorted(pack.name for pack in packs)
@@ -519,8 +525,8 @@ def test_nothing_follows_a_gap_though_it_waits_already() -> None:
     store = _Uploads(1)
     store.may_go_on.clear()
     writer = PackWriter(store, PackKind.DATA)
-    for number in range(BLOCKS - 1):
-        add(writer, chunks_of(number, BLOCK_BYTES))
+    for number in range(WRITES_WAITING_MAX):
+        add(writer, chunks_of(number, HANDED_BYTES))
     store.may_go_on.set()
     with pytest.raises(StoreError, match="not taken"):
         writer.close()
@@ -540,7 +546,7 @@ def test_what_is_abandoned_is_not_there() -> None:
     store = _Uploads(0)
     writer = PackWriter(store, PackKind.DATA)
     for number in range(6):
-        add(writer, chunks_of(number, BLOCK_BYTES))
+        add(writer, chunks_of(number, HANDED_BYTES))
     writer.abandon()
     assert (store.finished, store.abandoned) == (0, store.began)
 
@@ -550,7 +556,7 @@ def test_what_is_under_way_ends_before_it_is_abandoned() -> None:
     store.may_go_on.clear()
     writer = PackWriter(store, PackKind.DATA)
     for number in range(2):
-        add(writer, chunks_of(number, BLOCK_BYTES))
+        add(writer, chunks_of(number, HANDED_BYTES))
     assert store.came.wait(60)
     Timer(0.2, store.may_go_on.set).start()
     writer.abandon()
@@ -565,11 +571,36 @@ def test_a_writer_waits_while_the_store_takes_no_more(waits_at_the_end: bool) ->
     store.may_go_on.clear()
     writer = PackWriter(store, PackKind.DATA, size_bytes_max=100 if waits_at_the_end else None)
     Timer(0.2, store.may_go_on.set).start()
-    for number in range(3 * BLOCKS):
-        add(writer, chunks_of(number, 100 if waits_at_the_end else BLOCK_BYTES))
+    for number in range(3 * WRITES_WAITING_MAX):
+        add(writer, chunks_of(number, 100 if waits_at_the_end else HANDED_BYTES))
         store.added += 1
     writer.close()
-    assert store.added_before[0] <= (1 + PACKS_IN_FLIGHT_MAX if waits_at_the_end else BLOCKS - 1)
+    assert store.added_before[0] <= (1 + PACKS_IN_FLIGHT_MAX if waits_at_the_end else WRITES_WAITING_MAX)
+
+
+def test_buffers_are_free_when_the_store_has_their_bytes() -> None:
+    store = _Uploads(0)
+    store.may_go_on.clear()
+    writer = PackWriter(store, PackKind.DATA)
+    add(writer, chunks_of(1, HANDED_BYTES))
+    add(writer, chunks_of(2, 100))
+    assert store.came.wait(60)
+    assert writer.settle(0, wait=False)
+    assert not writer.settle(1, wait=False)
+    store.may_go_on.set()
+    assert writer.settle(1, wait=True)
+    assert not writer.settle(2, wait=False)  # too little to be handed over by itself
+    assert writer.settle(2, wait=True)
+    assert store.pieces == 2
+    assert len(writer.close()) == 1
+
+
+def test_who_waits_for_buffers_is_told_that_a_write_failed() -> None:
+    writer = PackWriter(_Uploads(1), PackKind.DATA)
+    add(writer, chunks_of(1, HANDED_BYTES))
+    with pytest.raises(StoreError, match="not taken"):
+        writer.settle(1, wait=True)
+    writer.abandon()
 
 
 # Records

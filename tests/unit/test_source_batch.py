@@ -9,6 +9,7 @@ import stat
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from random import Random
 
 import pytest
 from blake3 import blake3
@@ -225,16 +226,32 @@ class TestBlake3:
     def test_of_sizes_around_blocks_chunks_and_lanes(self, size: int) -> None:
         assert batch.native is not None
         data = os.urandom(size)
-        assert batch.native.blake3(data) == blake3(data).digest()
-        assert batch.native.blake3(memoryview(b"x" + data)[1:]) == blake3(data).digest()
+        assert batch.native.digests([data]) == blake3(data).digest()
+        assert batch.native.digests([memoryview(b"x" + data)[1:]]) == blake3(data).digest()
 
     @given(st.integers(0, 150_000), st.integers(0, 255))
     def test_of_any_size(self, size: int, value: int) -> None:
         assert batch.native is not None
         data = bytes([value]) * size
-        assert batch.native.blake3(data) == blake3(data).digest()
+        assert batch.native.digests([data]) == blake3(data).digest()
 
     def test_of_every_size_up_to_five_chunks(self) -> None:
         assert batch.native is not None
         data = os.urandom(5_200)
-        assert all(batch.native.blake3(data[:n]) == blake3(data[:n]).digest() for n in range(5_200))
+        beginnings = [data[:size] for size in range(5_200)]
+        assert batch.native.digests(beginnings) == b"".join(blake3(one).digest() for one in beginnings)
+
+    @given(st.lists(st.integers(0, 9_000) | st.sampled_from(SIZES), max_size=40), st.randoms())
+    def test_of_many_side_by_side(self, sizes: list[int], random: Random) -> None:
+        """Lanes are shared by what is of different length, and at different heights of its tree."""
+        assert batch.native is not None
+        buffers = [random.randbytes(size) for size in sizes]
+        expected = b"".join(blake3(buffer).digest() for buffer in buffers)
+        assert batch.native.digests(buffers) == expected
+        assert batch.native.digests(tuple(buffers)) == expected
+
+    def test_of_what_is_no_list_of_buffers(self) -> None:
+        assert batch.native is not None
+        for wrong in (5, ["text"], [b"good", None]):
+            with pytest.raises(TypeError):
+                batch.native.digests(wrong)
