@@ -306,6 +306,18 @@ end:
     return digests;
 }
 
+PyDoc_STRVAR(same_doc, "same(a, b, /)\n--\n\nWhether two buffers have the same bytes. Keeps the lock: it is over before others had it.");
+
+static PyObject *same(PyObject *Py_UNUSED(module), PyObject *args) {
+    Py_buffer a, b;
+    if (!PyArg_ParseTuple(args, "y*y*:same", &a, &b))
+        return NULL;
+    int equal = a.len == b.len && (!a.len || memcmp(a.buf, b.buf, (size_t)a.len) == 0);
+    PyBuffer_Release(&a);
+    PyBuffer_Release(&b);
+    return PyBool_FromLong(equal);
+}
+
 typedef struct {
     const uint64_t *gear;
     size_t bytes_min, bytes_average, bytes_max;
@@ -451,8 +463,25 @@ end:
 
 PyDoc_STRVAR(places_doc, "places(rows, frames, packs, positions, /)\n--\n\nSee `dataver.format.segment`.");
 
+typedef struct {
+    Py_buffer rows, frames, packs;
+    /* The name that was made last: neighbours mostly lie in one pack. */
+    uint32_t number;
+    PyObject *name;
+} Places;
+
+static PyObject *name_of(Places *all, uint32_t number) {
+    if (!all->name || all->number != number) {
+        Py_XDECREF(all->name);
+        all->number = number;
+        all->name = PyBytes_FromStringAndSize((const char *)all->packs.buf + (Py_ssize_t)number * KEY_BYTES, KEY_BYTES);
+    }
+    return all->name;
+}
+
 /* A place as a tuple; NULL with no error set where the row or its frame names what is not there. */
-static PyObject *make_place(const Py_buffer *rows, const Py_buffer *frames, PyObject *packs, Py_ssize_t position) {
+static PyObject *make_place(Places *all, Py_ssize_t position) {
+    const Py_buffer *rows = &all->rows, *frames = &all->frames;
     if (position < 0 || position >= rows->len / ROW_BYTES)
         return NULL;
     const unsigned char *row = (const unsigned char *)rows->buf + position * ROW_BYTES;
@@ -461,28 +490,32 @@ static PyObject *make_place(const Py_buffer *rows, const Py_buffer *frames, PyOb
         return NULL;
     const unsigned char *frame = (const unsigned char *)frames->buf + (Py_ssize_t)number * FRAME_BYTES;
     uint32_t pack = number_at(frame), raw_bytes = number_at(frame + 12);
-    if ((Py_ssize_t)pack >= PyList_Size(packs) || (uint64_t)offset + length > raw_bytes)
+    if ((Py_ssize_t)pack >= all->packs.len / KEY_BYTES || (uint64_t)offset + length > raw_bytes)
         return NULL;
-    return Py_BuildValue("(OIIIIII)", PyList_GetItem(packs, pack), number_at(frame + 4), number_at(frame + 8), raw_bytes,
-                         number_at(frame + 16), offset, length);
+    PyObject *name = name_of(all, pack);
+    return name ? Py_BuildValue("(OIIIIII)", name, number_at(frame + 4), number_at(frame + 8), raw_bytes,
+                                number_at(frame + 16), offset, length)
+                : NULL;
 }
 
 static PyObject *places(PyObject *Py_UNUSED(module), PyObject *args) {
-    Py_buffer rows, frames;
-    PyObject *packs, *positions, *list;
-    if (!PyArg_ParseTuple(args, "y*y*O!O!:places", &rows, &frames, &PyList_Type, &packs, &PyList_Type, &positions))
+    Places all = {.name = NULL};
+    PyObject *positions, *list;
+    if (!PyArg_ParseTuple(args, "y*y*y*O!:places", &all.rows, &all.frames, &all.packs, &PyList_Type, &positions))
         return NULL;
     list = PyList_New(0);
     for (Py_ssize_t number = 0; list && number < PyList_Size(positions); number++) {
         Py_ssize_t position = PyLong_AsSsize_t(PyList_GetItem(positions, number));
-        PyObject *place = PyErr_Occurred() ? NULL : make_place(&rows, &frames, packs, position);
+        PyObject *place = PyErr_Occurred() ? NULL : make_place(&all, position);
         if (!place && !PyErr_Occurred())
             PyErr_SetString(PyExc_ValueError, "a row names what is not there");
         if (append_new(list, place) < 0)
             Py_CLEAR(list);
     }
-    PyBuffer_Release(&rows);
-    PyBuffer_Release(&frames);
+    Py_XDECREF(all.name);
+    PyBuffer_Release(&all.rows);
+    PyBuffer_Release(&all.frames);
+    PyBuffer_Release(&all.packs);
     return list;
 }
 
@@ -808,6 +841,7 @@ static PyMethodDef methods[] = {
     {"places", places, METH_VARARGS, places_doc},
     {"find", find, METH_VARARGS, find_doc},
     {"digests", digests_of, METH_O, digests_doc},
+    {"same", same, METH_VARARGS, same_doc},
     {"is_fast", is_fast, METH_NOARGS, is_fast_doc},
     {"list_folder", list_folder, METH_VARARGS, list_folder_doc},
     {"read_files", read_files, METH_VARARGS, read_files_doc},

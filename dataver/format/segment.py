@@ -367,7 +367,8 @@ class Segment:
 
         if native is not None:
             try:
-                made = native.places(self.rows(), self.frame_table(), self.packs(), list(map(int, positions)))
+                tables = self.rows(), self.frame_table(), self._data[HEADER_BYTES : self._frames_at]
+                made = native.places(*tables, list(map(int, positions)))
             except ValueError:
                 Reader(b"", self.what).fail("a row names a frame or a place that is not there")
             return list(map(Place._make, made))
