@@ -1,4 +1,4 @@
-"""What the compiled part refuses. That it gives what Python gives is tested where each function has its place."""
+"""What the compiled part refuses. That it gives what Python gives is tested where each function belongs."""
 
 from __future__ import annotations
 
