@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from dataver.compression import CompressionChooser, compress_frame
 from dataver.format.pack import frame_checksum
@@ -22,6 +22,28 @@ class NewFrame(NamedTuple):
     digests: bytes
     lengths: list[int]
     checksum: int
+
+
+class FrameSink(Protocol):
+    """Where frames go: a pack writer, or a counter for a dry run."""
+
+    def add(
+        self,
+        codec: int,
+        parts: Sequence[Buffer],
+        raw_bytes: int,
+        digests: Buffer,
+        lengths: Sequence[int],
+        checksum: int | None = None,
+    ) -> None:
+        """Take one frame. Its buffers are in use until `settle` says that they are not."""
+
+    @property
+    def frames(self) -> int:
+        """How many frames were taken."""
+
+    def settle(self, frames: int, *, wait: bool) -> bool:
+        """Whether the buffers of the first `frames` frames are free again; with `wait`, once they are."""
 
 
 class Piece(NamedTuple):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import field
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from dataver.chunk_index import ChunkIndex
 from dataver.chunking import ChunkerParameters
@@ -26,7 +26,7 @@ from dataver.digest import DIGEST_BYTES
 from dataver.erased import Erasures
 from dataver.errors import SourceChangedError
 from dataver.format.chunk_list import ListRow
-from dataver.framing import Framer, NewFrame, Piece
+from dataver.framing import Framer, FrameSink, NewFrame, Piece
 from dataver.hashing import EMPTY_DIGEST, FileHasher, blake3_digest, digests
 from dataver.progress import Progress, Silent
 from dataver.refusals import refuse_chunks, refuse_files
@@ -39,8 +39,6 @@ from dataver.values import dataclass
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
-    from dataver.format.binary import Buffer
-
 SMALL_BYTES_MAX = 1 << 20
 BATCH_BYTES = 4 << 20
 BATCH_FILES = 256
@@ -50,28 +48,6 @@ BUFFERS_WAITING = 4
 of memory costs more than the hashing of what is read into it."""
 
 _PARQUET_MAGIC = b"PAR1"
-
-
-class FrameSink(Protocol):
-    """Where frames go: a pack writer, or a counter for a dry run."""
-
-    def add(
-        self,
-        codec: int,
-        parts: Sequence[Buffer],
-        raw_bytes: int,
-        digests: Buffer,
-        lengths: Sequence[int],
-        checksum: int | None = None,
-    ) -> None:
-        """Take one frame. Its buffers are in use until `settle` says that they are not."""
-
-    @property
-    def frames(self) -> int:
-        """How many frames were taken."""
-
-    def settle(self, frames: int, *, wait: bool) -> bool:
-        """Whether the buffers of the first `frames` frames are free again; with `wait`, once they are."""
 
 
 @dataclass(slots=True)

@@ -81,7 +81,7 @@ def _kernel() -> Kernel:
 
 
 def _compiled(data: memoryview, parameters: ChunkerParameters) -> list[int]:
-    """The cuts by the compiled part, which keeps the lock of the interpreter to nobody meanwhile."""
+    """The cuts by the compiled part, in one call without the interpreter's lock."""
     assert native is not None
     bits = floor(log2(parameters.average_bytes) + 0.5)
     strict, loose = _MASKS[bits + _NORMALIZATION], _MASKS[bits - _NORMALIZATION]
