@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from dataver.compression import CompressionChooser, compress_frame
 from dataver.format.pack import frame_checksum
-from dataver.packs import FRAME_BYTES_TARGET
+from dataver.packs import FRAME_BYTES_TARGET, NewFrame
 
 if TYPE_CHECKING:
-    from dataver.format.binary import Buffer
-
-
-class NewFrame(NamedTuple):
-    """A frame of chunks that were not known."""
-
-    codec: int
-    parts: Sequence[Buffer]
-    raw_bytes: int
-    digests: bytes
-    lengths: list[int]
-    checksum: int
+    pass
 
 
 class FrameSink(Protocol):
     """Where frames go: a pack writer, or a counter for a dry run."""
 
-    def add(
-        self,
-        codec: int,
-        parts: Sequence[Buffer],
-        raw_bytes: int,
-        digests: Buffer,
-        lengths: Sequence[int],
-        checksum: int | None = None,
-    ) -> None:
+    def take(self, frame: NewFrame) -> None:
         """Take one frame. Its buffers are in use until `settle` says that they are not."""
 
     @property

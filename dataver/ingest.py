@@ -26,8 +26,9 @@ from dataver.digest import DIGEST_BYTES
 from dataver.erased import Erasures
 from dataver.errors import SourceChangedError
 from dataver.format.chunk_list import ListRow
-from dataver.framing import Framer, FrameSink, NewFrame, Piece
+from dataver.framing import Framer, FrameSink, Piece
 from dataver.hashing import EMPTY_DIGEST, FileHasher, blake3_digest, digests
+from dataver.packs import NewFrame
 from dataver.progress import Progress, Silent
 from dataver.refusals import refuse_chunks, refuse_files
 from dataver.source import EMPTY_FOLDER, FILE, NOISY, Source, SourceFile, SourceReader, pauses
@@ -264,7 +265,7 @@ class _Ingest:
             # meanwhile would take it for one about that, and go on without all that stood in the result.
             raise _GivenUpError(error) from None
         for frame in result.frames:
-            self._sink.add(*frame)
+            self._sink.take(frame)
         if result.buffer is not None:
             self._buffers.give_back(result.buffer, in_frames=result.is_in_frames)
         self._done.new_bytes += result.new_bytes

@@ -8,7 +8,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dataver.compression import compress_frame
 from dataver.digest import DIGEST_BYTES, Digest
@@ -62,6 +62,17 @@ class StoredPack:
     frames: tuple[Frame, ...]
     lengths: tuple[int, ...]
     digests: bytes
+
+
+class NewFrame(NamedTuple):
+    """A frame of chunks that were not known."""
+
+    codec: int
+    parts: Sequence[Buffer]
+    raw_bytes: int
+    digests: bytes
+    lengths: list[int]
+    checksum: int
 
 
 class _Pack:
@@ -182,6 +193,10 @@ class PackWriter:
         self._parts_bytes += weight
         if self._parts_bytes >= HANDED_BYTES:
             self._hand_over(pack)
+
+    def take(self, frame: NewFrame) -> None:
+        """`add` a frame on its way in."""
+        self.add(*frame)
 
     @property
     def frames(self) -> int:
@@ -373,19 +388,10 @@ class Counter:
         """Packs of the size that is written."""
         return -(-self.stored_bytes // self._pack_bytes)
 
-    def add(
-        self,
-        codec: int,
-        parts: Sequence[Buffer],
-        raw_bytes: int,
-        digests: Buffer,
-        lengths: Sequence[int],
-        checksum: int | None = None,
-    ) -> None:
+    def take(self, frame: NewFrame) -> None:
         """Count one frame."""
-        del codec, raw_bytes, checksum
         self.frames += 1
-        self.stored_bytes += sum(map(len, parts)) + len(digests) + 4 * len(lengths)
+        self.stored_bytes += sum(map(len, frame.parts)) + len(frame.digests) + 4 * len(frame.lengths)
 
     def settle(self, frames: int, *, wait: bool) -> bool:
         """True: nothing is kept."""

@@ -11,13 +11,12 @@ from dataver.chunk_index import ChunkIndex
 from dataver.chunking import ChunkerParameters
 from dataver.digest import DIGEST_BYTES
 from dataver.errors import DamagedError, NewerFormatError, ObjectMissingError
-from dataver.format.binary import Buffer
 from dataver.format.pack import PackKind
 from dataver.format.segment import Place
 from dataver.gc.repack import frames_of
 from dataver.ingest import Ingested, ingest
 from dataver.keys import pack_key
-from dataver.packs import read_footer
+from dataver.packs import NewFrame, read_footer
 from dataver.progress import Progress
 from dataver.repair.lost import Lost
 from dataver.repair.salvage import packed
@@ -157,20 +156,13 @@ class _Sink:
         self._take = take
         self.frames = 0
 
-    def add(
-        self,
-        codec: int,
-        parts: Sequence[Buffer],
-        raw_bytes: int,
-        digests: Buffer,
-        lengths: Sequence[int],
-        checksum: int | None = None,
-    ) -> None:
+    def take(self, frame: NewFrame) -> None:
         """Take one frame."""
-        del checksum
         self.frames += 1
-        copies = [bytes(part) for part in parts]
-        self._take(Verified(PackKind.DATA, codec, copies, raw_bytes, bytes(digests), list(lengths)))
+        copies = [bytes(part) for part in frame.parts]
+        self._take(
+            Verified(PackKind.DATA, frame.codec, copies, frame.raw_bytes, frame.digests, frame.lengths)
+        )
 
     def settle(self, frames: int, *, wait: bool) -> bool:
         """True: frames are copied."""

@@ -39,6 +39,7 @@ from dataver.packs import (
     PACKS_IN_FLIGHT_MAX,
     WRITES_WAITING_MAX,
     Counter,
+    NewFrame,
     PackWriter,
     RecordWriter,
     StoredPack,
@@ -719,7 +720,7 @@ def test_a_segment_knows_the_place_of_each_chunk() -> None:
 def test_a_dry_run_counts_what_would_be_written() -> None:
     counter = Counter(1_000)
     assert (counter.packs, counter.stored_bytes) == (0, 0)
-    counter.add(0, [b"x" * 100, b"y" * 864], 0, bytes(32), [964])
+    counter.take(NewFrame(0, [b"x" * 100, b"y" * 864], 0, bytes(32), [964], 0))
     assert (counter.packs, counter.stored_bytes) == (1, 1_000)
-    counter.add(0, [b"zz"], 2, bytes(64), [1, 1])
+    counter.take(NewFrame(0, [b"zz"], 2, bytes(64), [1, 1], 0))
     assert (counter.packs, counter.stored_bytes) == (2, 1_074)
