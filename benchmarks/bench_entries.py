@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 
 import dataver
-from benchmarks.peers import Dataver, Timing, timed, tree_bytes
+from benchmarks.peer import Timing, timed, tree_bytes
+from benchmarks.peers import Dataver
 from benchmarks.run import FOLDER
 from benchmarks.workloads import SEED
 from dataver.digest import Digest

@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.drive import clear, settle, warn_if_busy
-from benchmarks.peers import Dataver, Timing
+from benchmarks.peer import Timing
+from benchmarks.peers import Dataver
 from benchmarks.run import FOLDER
 from benchmarks.trees import change_one, make_tree
 from benchmarks.workloads import SEED

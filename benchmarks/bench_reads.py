@@ -52,10 +52,10 @@ PART_BYTES = 64 << 10
 
 
 class Way(NamedTuple):
-    """One way to do the work: `run` does `count` things. Ratios are to the first way of its group."""
+    """One way to do the work: `run` does so many `things`. Ratios are to the first way of its group."""
 
     name: str
-    count: int
+    things: int
     run: Callable[[], object]
 
 
@@ -86,7 +86,7 @@ def table(title: str, ways: Sequence[Way], rounds: int, renew: Callable[[], obje
     print("|---|---:|---:|---:|---:|")
     for way, (processor_s, wall_s) in zip(ways, best, strict=True):
         ratio, wall_ratio = processor_s / best[0].processor_s, wall_s / best[0].wall_s
-        each = f"{way.count / processor_s:,.0f} | {processor_s / way.count * 1e6:,.0f}"
+        each = f"{way.things / processor_s:,.0f} | {processor_s / way.things * 1e6:,.0f}"
         print(f"| {way.name} | {each} | {ratio:.2f} | {wall_ratio:.2f} |", flush=True)
 
 

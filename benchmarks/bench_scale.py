@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 
 from benchmarks.drive import clear, settle, warn_if_busy
-from benchmarks.peers import Dataver, Floor, Timing, tree_bytes
+from benchmarks.peer import Timing, tree_bytes
+from benchmarks.peers import Dataver, Floor
 from benchmarks.run import FOLDER
 from benchmarks.trees import change_one, make_tree
 

@@ -125,9 +125,7 @@ def rows(options: argparse.Namespace) -> None:
     count = version.num_rows()
 
     def ours(**more: Any) -> Callable[[], object]:
-        return drained(
-            version.to_torch(iterable=True, columns=COLUMNS, batch_size=BATCH, **more)  # type: ignore[call-overload]
-        )
+        return drained(version.to_torch(iterable=True, columns=COLUMNS, batch_size=BATCH, **more))
 
     title = f"rows: {count:,} rows in batches of {BATCH:,}"
     for kind, shuffle in (("in order", False), ("shuffled", True)):

@@ -11,6 +11,7 @@ Run with the Python of `.venv-bench`. The import alone takes 0.2 s.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import oxen
 from oxen.user import config_user
@@ -43,5 +44,12 @@ def restore(project: str, name: str) -> None:
     oxen.Repo(project).restore(name)
 
 
+PHASES: dict[str, Callable[..., None]] = {
+    "init": init,
+    "commit": commit,
+    "status": status,
+    "restore": restore,
+}
+
 if __name__ == "__main__":
-    {"init": init, "commit": commit, "status": status, "restore": restore}[sys.argv[1]](*sys.argv[2:])
+    PHASES[sys.argv[1]](*sys.argv[2:])
