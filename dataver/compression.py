@@ -43,11 +43,11 @@ POOR_LEVEL = 1
 # Frames of 128 KiB on one core of a 2-core AMD EPYC, zstd 1.5.7: level 3 passes over random bytes at
 # 9 GB/s and over JPEG, PNG and woff2 files at 1.8; with a chooser it is 15 and 2.0. HTML is compressed
 # and proven at 0.85 GB/s, a shared library at 0.33.
-_KEEP_RAW_ABOVE = 0.97
+_KEEP_RAW_ABOVE = 0.95
 _SAMPLE_BYTES = 4 << 10
 _SAMPLE_LEVEL = 1
 # A sample of 4 KiB sees less redundancy than a frame, so it is believed only near no gain at all.
-_SAMPLE_RAW_ABOVE = 0.99
+_SAMPLE_RAW_ABOVE = 0.95
 _PROBE_SIZE_MIN = 1 << 10
 _PROBE_BYTES = 512
 _PROBE_VALUES_MIN = 200
@@ -114,7 +114,7 @@ def compress_frame(
     """Compress the concatenation of `parts` as one frame of at most 8 MiB.
 
     Returns `(Codec.ZSTD, stored)`, where `stored` was decoded again and found equal, or
-    `(Codec.RAW, None)` where the gain is under 3 %: the parts themselves are then what is to be
+    `(Codec.RAW, None)` where the gain is under 5 %: the parts themselves are then what is to be
     stored, and nothing was copied for the caller. Parts may be of any contiguous buffer type; no
     reference to them is kept. An encoder whose output does not decode to its input is a
     `DamagedError`: the memory or the library of this machine is not to be trusted.
@@ -201,6 +201,8 @@ def _sample(parts: Sequence[memoryview]) -> bytes:
     if total <= 3 * _SAMPLE_BYTES:
         return b"".join(parts)
     starts = (0, (total - _SAMPLE_BYTES) // 2, total - _SAMPLE_BYTES)
+    if len(parts) == 1:
+        return b"".join([parts[0][start : start + _SAMPLE_BYTES] for start in starts])
     pieces: list[memoryview] = []
     offset = 0
     for part in parts:

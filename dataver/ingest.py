@@ -1,20 +1,21 @@
 """The way in: files to cuts, digests, frames and packs.
 
-The caller's thread lists, reads large files and finds their cuts, and fills packs in file order.
-Worker threads read small files, hash chunks, look up which are known and compress the others. The
-bytes under way are bounded, whatever the sizes of files.
+Files are taken in pieces: batches of small ones, windows of large ones. Each worker thread takes the next
+piece into its one buffer and does with it all there is to do, while it is in the cache of its core: it reads
+and cuts, hashes, looks up what is known, compresses the rest, and hands it to the pack. One thread at a time
+reads a large file, and one fills the pack, in the order of the files. What is under way is bounded by the
+buffers, whatever the sizes of files.
 """
 
 from __future__ import annotations
 
 import io
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import field
-from functools import partial
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
+from queue import LifoQueue
+from typing import NamedTuple
 
 from dataver.chunk_index import ChunkIndex
 from dataver.chunking import ChunkerParameters
@@ -31,22 +32,19 @@ from dataver.hashing import EMPTY_DIGEST, FileHasher, blake3_digest, digests
 from dataver.packs import NewFrame
 from dataver.progress import Progress, Silent
 from dataver.refusals import refuse_chunks, refuse_files
-from dataver.source import EMPTY_FOLDER, FILE, NOISY, Source, SourceFile, SourceReader, pauses
+from dataver.source import EMPTY_FOLDER, FILE, NOISY, Source, SourceFile, pauses
 from dataver.source.faults import changed
 from dataver.tree import chunk_list
 from dataver.tree.manifest import Entry, chunks_extra
 from dataver.values import dataclass
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
+from dataver.windows import Attempt, Window, WindowReader
 
 SMALL_BYTES_MAX = 1 << 20
 BATCH_BYTES = 4 << 20
 BATCH_FILES = 256
 WINDOW_BYTES = 4 << 20
-BUFFERS_WAITING = 4
-"""So many windows wait while the workers have one each. More would keep nobody busier, and the first touch
-of memory costs more than the hashing of what is read into it."""
+PIECES_WAITING_MAX = 2
+"""So many may wait for their turn while the workers are at one each, as some take longer than others."""
 
 _PARQUET_MAGIC = b"PAR1"
 
@@ -141,69 +139,29 @@ class _Known:
         return [own and place is None for own, place in zip(mine, places, strict=True)]
 
 
-class _GivenUpError(Exception):
-    """Ends the work, since a file never held still."""
-
-    def __init__(self, reason: SourceChangedError) -> None:
-        super().__init__(str(reason))
-        self.reason = reason
-
-
 class _Result(NamedTuple):
-    """What a worker made of a batch of small files or of a window of a large one.
+    """What was made of a batch of small files or of a window of a large one.
 
-    A batch has its files and their entries, a window the rows of its chunks. `buffer` is what was read
-    into, free again when the frames have been handed on.
+    A batch has its files and their entries, a window the rows of its chunks.
     """
 
-    weight: int
     files: list[SourceFile]
     entries: list[Entry]
     rows: list[ListRow]
     frames: list[NewFrame]
     new_bytes: int
-    buffer: bytearray | None
-
-    @property
-    def is_in_frames(self) -> bool:
-        """Whether bytes that were read are in the frames as they are, and not as zstd made them."""
-        return any(frame.codec == Codec.RAW for frame in self.frames)
 
 
-class _Buffers:
-    """Buffers of one size that are used again and again, at most `limit` of them. For one thread.
+class _Piece(NamedTuple):
+    """The files of a batch, or a window of a file, and the buffer for what is read."""
 
-    The first touch of a page of memory costs more than what is done with its bytes.
-    """
-
-    def __init__(self, size_bytes: int, limit: int, sink: FrameSink) -> None:
-        self._size_bytes = size_bytes
-        self._unmade = limit
-        self._sink = sink
-        self._free: list[bytearray] = []
-        self._lent: deque[tuple[int, bytearray]] = deque()
-
-    def take(self, *, wait: bool) -> bytearray | None:
-        """A buffer, or None where all are in use; with `wait`, the first that the sink gives back."""
-        while self._lent and self._sink.settle(self._lent[0][0], wait=wait and not self._free):
-            self._free.append(self._lent.popleft()[1])
-        if self._free:
-            return self._free.pop()
-        if not self._unmade:
-            return None
-        self._unmade -= 1
-        return bytearray(self._size_bytes)
-
-    def give_back(self, buffer: bytearray, *, in_frames: bool) -> None:
-        """Free again, at once or, where frames have its bytes, when the sink has done with all it got."""
-        if in_frames:
-            self._lent.append((self._sink.frames, buffer))
-        else:
-            self._free.append(buffer)
+    number: int
+    work: list[SourceFile] | Window
+    buffer: memoryview
 
 
 class _Ingest:
-    """One run: the pool, what is under way, and what came of it."""
+    """One run: workers that each take the next piece, and what came of it."""
 
     def __init__(
         self,
@@ -223,68 +181,145 @@ class _Ingest:
         self._parameters = parameters
         self._progress = progress
         self._done = Ingested()
-        self._waiting: deque[tuple[Future[_Result], Callable[[_Result], None]]] = deque()
         self._window_bytes = max(WINDOW_BYTES, 2 * parameters.max_bytes)
-        size_bytes = max(self._window_bytes, BATCH_BYTES + SMALL_BYTES_MAX)
-        self._buffers = _Buffers(size_bytes, jobs + BUFFERS_WAITING, sink)
+        self._buffers: LifoQueue[memoryview | None] = LifoQueue()
+        self._taking = threading.Lock()
+        self._batches: Iterator[list[SourceFile]] = iter(())
+        self._file: WindowReader | None = None
+        self._taken = 0
+        self._finishing = threading.Lock()
+        self._finished: dict[int, tuple[_Piece, _Result]] = {}
+        self._handed_on = 0
+        self._is_handing = False
+        self._fault: tuple[int, BaseException] | None = None
 
     def run(self, files: Sequence[SourceFile]) -> Ingested:
         if not files:
             return self._done
         from concurrent.futures import ThreadPoolExecutor
 
-        with ThreadPoolExecutor(self._jobs, thread_name_prefix="dataver-ingest") as pool:
+        self._batches = _batches(files)
+        workers = min(self._jobs, _pieces(files))
+        size_bytes = max(self._window_bytes, BATCH_BYTES + SMALL_BYTES_MAX)
+        for _ in range(workers + PIECES_WAITING_MAX):
+            self._buffers.put(memoryview(bytearray(size_bytes)))
+        with ThreadPoolExecutor(workers, thread_name_prefix="dataver-ingest") as pool:
             try:
-                for batch in _batches(files):
-                    if len(batch) == 1 and batch[0].kind == FILE and batch[0].size > SMALL_BYTES_MAX:
-                        self._large(pool, batch[0])
-                    else:
-                        work = pool.submit(self._batch, batch, self._buffer())
-                        self._submit(work, self._finish_batch)
-                while self._waiting:
-                    self._take()
-            except BaseException as error:
-                pool.shutdown(wait=True, cancel_futures=True)
-                if isinstance(error, _GivenUpError):
-                    raise error.reason from None
-                raise
+                for worker in [pool.submit(self._work) for _ in range(workers)]:
+                    worker.result()
+            except BaseException as error:  # noqa: BLE001 - Ctrl-C; raised below, as what workers met
+                self._fail(-1, error)
+        if self._file is not None:
+            self._file.close()
+        if self._fault is not None:
+            raise self._fault[1]
         return self._done
 
-    def _submit(self, future: Future[_Result], finish: Callable[[_Result], None]) -> None:
-        self._waiting.append((future, finish))
-        while self._waiting and self._waiting[0][0].done():
-            self._take()
+    def _fail(self, number: int, error: BaseException) -> None:
+        """End the work. Of several errors that of the first piece is raised."""
+        with self._finishing:
+            if self._fault is None or number < self._fault[0]:
+                self._fault = number, error
+        for _ in range(self._jobs):
+            self._buffers.put(None)
 
-    def _take(self) -> None:
-        """Take the next result in order, once it is there."""
-        future, finish = self._waiting.popleft()
-        try:
-            result = future.result()
-        except SourceChangedError as error:
-            # It names a file of its own, which was read as often as it may be. Who reads a large file
-            # meanwhile would take it for one about that, and go on without all that stood in the result.
-            raise _GivenUpError(error) from None
+    def _work(self) -> None:
+        """In each worker: take pieces, one after the other, until there are no more.
+
+        What a piece needs is done by one thread, with one buffer, while its bytes are in the cache of a core.
+        """
+        while (piece := self._take()) is not None:
+            try:
+                if isinstance(piece.work, Window):
+                    result = self._window(piece.work)
+                else:
+                    result = self._batch(piece.work, piece.buffer)
+                self._finish(piece, result)
+            except BaseException as error:  # noqa: BLE001 - raised by `run`
+                self._fail(piece.number, error)
+            finally:
+                if isinstance(piece.work, Window):
+                    piece.work.hashed.set()  # Whoever waits for it goes on, whatever became of it.
+
+    def _take(self) -> _Piece | None:
+        """The next piece in the order of the files; a window is read and cut."""
+        buffer = self._buffers.get()
+        if buffer is None:
+            return None
+        with self._taking:
+            try:
+                work = None if self._fault is not None else self._next(buffer)
+            except BaseException as error:  # noqa: BLE001 - raised by `run`
+                self._fail(self._taken, error)
+                return None
+            if work is None:
+                self._buffers.put(buffer)
+                return None
+            self._taken += 1
+            return _Piece(self._taken - 1, work, buffer)
+
+    def _next(self, buffer: memoryview) -> list[SourceFile] | Window | None:
+        if self._file is None:
+            batch = next(self._batches, None)
+            if batch is None or not _is_large(batch[0]):
+                return batch
+            self._file = WindowReader(self._source, batch[0], self._parameters)
+        window = self._file.read(buffer[: self._window_bytes])
+        if window.file is not None:
+            self._file.close()
+            self._file = None
+        return window
+
+    def _finish(self, piece: _Piece, result: _Result) -> None:
+        """Hand on what is next in the order of the files, unless another thread is at it: then it goes on."""
+        with self._finishing:
+            self._finished[piece.number] = piece, result
+            if self._is_handing:
+                return
+            self._is_handing = True
+        while True:
+            with self._finishing:
+                following = self._finished.pop(self._handed_on, None)
+                if following is None or self._fault is not None:
+                    self._is_handing = False
+                    return
+                self._handed_on += 1
+            try:
+                self._hand_on(following[0].work, following[1])
+            except BaseException as error:  # noqa: BLE001 - raised by `run`
+                self._fail(following[0].number, error)
+                return
+            self._buffers.put(following[0].buffer)
+
+    def _hand_on(self, work: list[SourceFile] | Window, result: _Result) -> None:
         for frame in result.frames:
             self._sink.take(frame)
-        if result.buffer is not None:
-            self._buffers.give_back(result.buffer, in_frames=result.is_in_frames)
+        if any(frame.codec == Codec.RAW for frame in result.frames):
+            self._sink.settle()  # They are parts of the buffer.
         self._done.new_bytes += result.new_bytes
-        finish(result)
+        if isinstance(work, Window):
+            work.attempt.rows.extend(result.rows)
+            self._progress.advance(0, work.ends[-1] if work.ends else 0)
+            if work.file is not None:
+                self._finish_file(work.file, work.attempt)
+            return
+        self._done.files += result.files
+        self._done.entries += result.entries
+        self._progress.advance(len(result.files), sum(file.size for file in result.files))
 
-    def _buffer(self) -> bytearray:
-        """A free buffer. Takes results until there is one: what is under way is bounded by this."""
-        while (buffer := self._buffers.take(wait=not self._waiting)) is None:
-            self._take()
-        return buffer
+    def _finish_file(self, file: SourceFile, attempt: Attempt) -> None:
+        self._done.files.append(file)
+        self._done.entries.append(self._entry_of(file, attempt.digest(), attempt.rows))
+        self._progress.advance(1)
 
     # Small files
 
-    def _batch(self, batch: list[SourceFile], buffer: bytearray) -> _Result:
-        """In a worker: read, hash, look up and compress a run of small files."""
+    def _batch(self, batch: list[SourceFile], view: memoryview) -> _Result:
+        """Read, hash, look up and compress a run of small files."""
         files: list[SourceFile] = []
         entries: list[Entry] = []
         pieces: list[Piece] = []
-        view, end = memoryview(buffer), 0
+        end = 0
         flags, whole = self._source.read_batch(batch, view)
         single_bytes_max = self._parameters.min_bytes
         for number, file in enumerate(batch):
@@ -313,7 +348,7 @@ class _Ingest:
             refuse_files(self._erased, entries)
             refuse_chunks(self._erased, [piece.digest for piece in pieces], [file.path for file in files])
         frames, new_bytes = self._frames(pieces)
-        return _Result(0, files, entries, [], frames, new_bytes, buffer)
+        return _Result(files, entries, [], frames, new_bytes)
 
     def _pieces(self, file: SourceFile, whole: Piece, pieces: list[Piece]) -> list[ListRow]:
         """Cut a small file into chunks."""
@@ -349,13 +384,8 @@ class _Ingest:
             if mine:
                 framers[piece.noisy].add(piece)
         for framer in framers:
-            framer.flush()
+            framer.close()
         return framers[0].frames + framers[1].frames, sum(framer.new_bytes for framer in framers)
-
-    def _finish_batch(self, result: _Result) -> None:
-        self._done.files += result.files
-        self._done.entries += result.entries
-        self._progress.advance(len(result.files), sum(file.size for file in result.files))
 
     def _entry_of(self, file: SourceFile, digest: bytes, rows: list[ListRow]) -> Entry:
         """The entry of a file, its list of chunks kept where it has several."""
@@ -366,78 +396,15 @@ class _Ingest:
 
     # Large files
 
-    def _large(self, pool: ThreadPoolExecutor, file: SourceFile) -> None:
-        """Read a file window by window; again from the start if it changed meanwhile."""
-        for _ in pauses():
-            rows: list[ListRow] = []
-            with suppress(SourceChangedError):
-                found, digest, size = self._stream(pool, file, rows)
-                if size == found.size:
-                    self._finish_later(found, digest, rows)
-                    return
-        raise changed(file)
-
-    def _finish_later(self, file: SourceFile, digest: bytes, rows: list[ListRow]) -> None:
-        """Its turn comes when all its windows are done: they stand before it in the queue."""
-
-        def finish(_: _Result) -> None:
-            self._done.files.append(file)
-            self._done.entries.append(self._entry_of(file, digest, rows))
-            self._progress.advance(1)
-
-        self._submit(_finished(), finish)
-
-    def _stream(
-        self, pool: ThreadPoolExecutor, file: SourceFile, rows: list[ListRow]
-    ) -> tuple[SourceFile, bytes, int]:
-        from concurrent.futures import ThreadPoolExecutor
-
-        hasher, size = FileHasher(), 0
-
-        def finish(result: _Result, buffer: bytearray, hashed: Future[None]) -> None:
-            rows.extend(result.rows)
-            self._progress.advance(0, result.weight)
-            hashed.result()
-            self._buffers.give_back(buffer, in_frames=result.is_in_frames)
-
-        # One thread hashes the file in order, while this one reads on and finds the cuts.
-        with (
-            self._source.open_stable(file) as reader,
-            ThreadPoolExecutor(1, thread_name_prefix="dataver-hash") as hashing,
-        ):
-            cutter = Cutter(self._parameters, _forced(reader, self._parameters))
-            buffer, start, final = self._buffer(), 0, False
-            while not final:
-                window = memoryview(buffer)[: self._window_bytes]
-                try:
-                    filled, final = _fill(reader, window, start)
-                except BaseException:
-                    self._buffers.give_back(buffer, in_frames=False)
-                    raise
-                window = window[:filled]
-                size += filled - start
-                hashed = hashing.submit(hasher.update, window[start:])
-                ends = cutter.cut(window, final=final)
-                end = ends[-1] if ends else 0
-                # Before the window is handed over: it can be in use for something else any moment then.
-                following, start = self._buffer(), filled - end
-                memoryview(following)[:start] = window[end:]
-                done = partial(finish, buffer=buffer, hashed=hashed)
-                self._submit(pool.submit(self._window, file, window, ends), done)
-                buffer = following
-            self._buffers.give_back(buffer, in_frames=False)
-            hashing.shutdown(wait=True)
-            reader.check()
-            return reader.file, hasher.digest(), size
-
-    def _window(self, file: SourceFile, window: memoryview, ends: list[int]) -> _Result:
-        """In a worker: hash, look up and compress the chunks of a window."""
-        pieces = _chunks(window, ends, noisy=False)
+    def _window(self, window: Window) -> _Result:
+        """Hash, look up and compress the chunks of a window."""
+        window.attempt.update(window)
+        pieces = _chunks(window.data, window.ends, noisy=False)
         rows = [ListRow(piece.digest, piece.end - piece.start) for piece in pieces]
         if self._erased:
-            refuse_chunks(self._erased, [row.digest for row in rows], [file.path])
+            refuse_chunks(self._erased, [row.digest for row in rows], [window.path])
         frames, new_bytes = self._frames(pieces)
-        return _Result(ends[-1] if ends else 0, [], [], rows, frames, new_bytes, None)
+        return _Result([], [], rows, frames, new_bytes)
 
 
 def _chunks(data: memoryview, ends: Sequence[int], *, noisy: bool, start: int = 0) -> list[Piece]:
@@ -450,33 +417,12 @@ def _chunks(data: memoryview, ends: Sequence[int], *, noisy: bool, start: int = 
     ]
 
 
-def _finished() -> Future[_Result]:
-    from concurrent.futures import Future
-
-    future: Future[_Result] = Future()
-    future.set_result(_Result(0, [], [], [], [], 0, None))
-    return future
-
-
-def _forced(reader: SourceReader, parameters: ChunkerParameters) -> list[int]:
-    size = reader.seek(0, io.SEEK_END)
-    reader.seek(0)
-    return forced_cuts(cast(BinaryIO, reader), size, parameters)
-
-
-def _fill(reader: SourceReader, window: memoryview, start: int) -> tuple[int, bool]:
-    """Read until the window is full or the file ends: (bytes in it, whether it ended)."""
-    filled = start
-    while filled < len(window):
-        count = reader.readinto(window[filled:])
-        if not count:
-            return filled, True
-        filled += count
-    return filled, False
-
-
 def _entry(file: SourceFile, digest: bytes) -> Entry:
     return Entry(file.path, file.kind, file.executable, file.size, digest)
+
+
+def _is_large(file: SourceFile) -> bool:
+    return file.kind == FILE and file.size > SMALL_BYTES_MAX
 
 
 def _batches(files: Sequence[SourceFile]) -> Iterator[list[SourceFile]]:
@@ -484,7 +430,7 @@ def _batches(files: Sequence[SourceFile]) -> Iterator[list[SourceFile]]:
     batch: list[SourceFile] = []
     size = 0
     for file in files:
-        if file.kind == FILE and file.size > SMALL_BYTES_MAX:
+        if _is_large(file):
             if batch:
                 yield batch
                 batch, size = [], 0
@@ -497,3 +443,8 @@ def _batches(files: Sequence[SourceFile]) -> Iterator[list[SourceFile]]:
             batch, size = [], 0
     if batch:
         yield batch
+
+
+def _pieces(files: Sequence[SourceFile]) -> int:
+    """How many pieces of work these are, by and large; at least one."""
+    return 1 + sum(file.size for file in files) // max(BATCH_BYTES, WINDOW_BYTES) + len(files) // BATCH_FILES

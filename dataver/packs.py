@@ -41,9 +41,6 @@ FRAME_BYTES_TARGET = 128 << 10
 PACKS_IN_FLIGHT_MAX = 2
 BLOCK_BYTES = 1 << 20
 """So many bytes are hashed and then written: they are still in the processor's cache."""
-HANDED_BYTES = 2 << 20
-"""So many go to the thread that does both at once: to wake it costs as much as hashing a tenth of them."""
-WRITES_WAITING_MAX = 3
 
 Nonce = Callable[[], bytes]
 
@@ -78,7 +75,7 @@ class NewFrame(NamedTuple):
 class _Pack:
     """One pack on its way into the store.
 
-    Its bytes are hashed and written in order, by one thread at a time.
+    Its bytes are hashed and written in order. After an error nothing more of it is.
     """
 
     def __init__(self, store: Store, kind: PackKind, nonce: bytes) -> None:
@@ -86,7 +83,6 @@ class _Pack:
         self.frames: list[Frame] = []
         self.lengths: list[int] = []
         self.digests: list[Buffer] = []
-        self.last_write: Future[None] | None = None
         self._store = store
         self._upload: Upload | None = None
         self._hasher = FileHasher()
@@ -108,9 +104,7 @@ class _Pack:
             raise
 
     def finish(self) -> StoredPack:
-        """Name the pack, once all of it is written."""
-        if self.last_write is not None:
-            self.last_write.result()
+        """Name the pack, all of which is written."""
         assert self._upload is not None
         name = self._hasher.digest()
         if not self._upload.finish(pack_key(name), barrier=False):
@@ -141,10 +135,10 @@ def _runs(parts: Sequence[Buffer]) -> Iterator[list[Buffer]]:
 class PackWriter:
     """Fills packs with frames, which go to the store as they come. For one thread.
 
-    Nothing it wrote counts before a log entry names an index segment over it. Frames are not copied:
-    another thread hashes and writes them, `HANDED_BYTES` at a time, and `settle` waits for it; `add` blocks
-    while `WRITES_WAITING_MAX` times as many wait. At most `PACKS_IN_FLIGHT_MAX` packs wait for their end
-    to be durable. `stored` is told the name of each pack as soon as it was put, from whichever thread put it.
+    Nothing it wrote counts before a log entry names an index segment over it. Frames are not copied: they
+    are hashed and written when there are `BLOCK_BYTES` of them, at `settle` and at the end. Other threads
+    make packs durable, of which at most `PACKS_IN_FLIGHT_MAX` wait for that. `stored` is told the name of
+    each pack as soon as it was put, from whichever thread put it.
     """
 
     def __init__(
@@ -162,10 +156,7 @@ class PackWriter:
         self._size_bytes_max = size_bytes_max or pack_bytes_max(store)
         self._tell = stored
         self._pack = _Pack(store, kind, nonce())
-        self._frames = self._settled = 0
         self._parts_bytes = 0
-        self._writes: deque[tuple[int, Future[None]]] = deque()
-        self._writer: ThreadPoolExecutor | None = None
         self._finisher: ThreadPoolExecutor | None = None
         self._open = [self._pack]
         self._waiting: deque[Future[StoredPack]] = deque()
@@ -189,33 +180,24 @@ class PackWriter:
         pack.frames.append(pack.builder.add(codec, parts, raw_bytes, digests, lengths, checksum))
         pack.lengths.extend(lengths)
         pack.digests.append(digests)
-        self._frames += 1
         self._parts_bytes += weight
-        if self._parts_bytes >= HANDED_BYTES:
-            self._hand_over(pack)
+        if self._parts_bytes >= BLOCK_BYTES:
+            self.settle()
 
     def take(self, frame: NewFrame) -> None:
         """`add` a frame on its way in."""
         self.add(*frame)
 
-    @property
-    def frames(self) -> int:
-        """How many frames were added."""
-        return self._frames
-
-    def settle(self, frames: int, *, wait: bool) -> bool:
-        """Whether the buffers of the first `frames` frames are free again; with `wait`, once they are."""
-        if wait and frames > (self._writes[-1][0] if self._writes else self._settled):
-            self._hand_over(self._pack)
-        while self._writes and (self._writes[0][1].done() or (wait and self._settled < frames)):
-            self._take_write()
-        return frames <= self._settled
+    def settle(self) -> None:
+        """Hash and write what was added: its buffers are free again."""
+        self._pack.append(self._pack.builder.take())
+        self._parts_bytes = 0
 
     def close(self) -> list[StoredPack]:
         """Put what is left; every pack that was written. Raises what a put raised."""
         try:
             if self._pack.builder.frame_count:
-                self._seal(background=bool(self._writer))
+                self._seal(background=self._finisher is not None)
             for future in self._waiting:
                 self._stored.append(future.result())
         finally:
@@ -224,46 +206,23 @@ class PackWriter:
 
     def abandon(self) -> None:
         """Wait for what is under way and write nothing more. What was put is garbage."""
-        for pool in (self._writer, self._finisher):
-            if pool is not None:
-                pool.shutdown(wait=True, cancel_futures=True)
+        if self._finisher is not None:
+            self._finisher.shutdown(wait=True, cancel_futures=True)
         for pack in self._open:
             pack.abandon()
-        self._writer = self._finisher = None
+        self._finisher = None
         self._open = []
         self._waiting.clear()
-
-    def _hand_over(self, pack: _Pack) -> None:
-        """Have what came since the last time hashed and written."""
-        parts = pack.builder.take()
-        self._parts_bytes = 0
-        if not parts:
-            return
-        if self._writer is None:
-            from concurrent.futures import ThreadPoolExecutor
-
-            self._writer = ThreadPoolExecutor(1, thread_name_prefix="dataver-write")
-        while len(self._writes) >= WRITES_WAITING_MAX or (self._writes and self._writes[0][1].done()):
-            self._take_write()
-        pack.last_write = self._writer.submit(pack.append, parts)
-        self._writes.append((self._frames, pack.last_write))
-
-    def _take_write(self) -> None:
-        """Take the oldest write, once it is done."""
-        self._settled, write = self._writes.popleft()
-        write.result()
 
     def _seal(self, *, background: bool) -> None:
         pack = self._pack
         pack.builder.end()
+        self.settle()
         self._pack = _Pack(self._store, self._kind, self._nonce())
         self._open.append(self._pack)
         if not background:
-            parts = pack.builder.take()
-            pack.append(parts)
             self._stored.append(self._finish(pack))
             return
-        self._hand_over(pack)
         if self._finisher is None:
             from concurrent.futures import ThreadPoolExecutor
 
@@ -393,7 +352,5 @@ class Counter:
         self.frames += 1
         self.stored_bytes += sum(map(len, frame.parts)) + len(frame.digests) + 4 * len(frame.lengths)
 
-    def settle(self, frames: int, *, wait: bool) -> bool:
-        """True: nothing is kept."""
-        del frames, wait
-        return True
+    def settle(self) -> None:
+        """Nothing is kept."""

@@ -106,12 +106,16 @@ def encode(
 def _arrange_few(keys: Buffer, rows: Buffer) -> tuple[bytes, bytes]:
     """Sorted keys and their rows, without the import of numpy, which takes longer than a small sort."""
     key_bytes, row_bytes = bytes(keys), bytes(rows)
-    found: dict[bytes, bytes] = {}
-    for number in range(len(key_bytes) // DIGEST_BYTES):
-        key = key_bytes[DIGEST_BYTES * number : DIGEST_BYTES * (number + 1)]
-        found.setdefault(key, row_bytes[_ROW.size * number : _ROW.size * (number + 1)])
-    ordered = sorted(found)
-    return b"".join(ordered), b"".join([found[key] for key in ordered])
+    found = [key_bytes[at : at + DIGEST_BYTES] for at in range(0, len(key_bytes), DIGEST_BYTES)]
+    order = sorted(range(len(found)), key=found.__getitem__)
+    if len(set(found)) < len(found):
+        first: dict[bytes, int] = {}
+        for number in order:
+            first.setdefault(found[number], number)
+        order = list(first.values())
+    width = _ROW.size
+    rows_in_order = [row_bytes[width * number : width * (number + 1)] for number in order]
+    return b"".join([found[number] for number in order]), b"".join(rows_in_order)
 
 
 def _arrange_many(keys: Buffer, rows: Buffer) -> tuple[bytes, bytes]:

@@ -154,20 +154,16 @@ class _Sink:
 
     def __init__(self, take: Take) -> None:
         self._take = take
-        self.frames = 0
 
     def take(self, frame: NewFrame) -> None:
         """Take one frame."""
-        self.frames += 1
         copies = [bytes(part) for part in frame.parts]
         self._take(
             Verified(PackKind.DATA, frame.codec, copies, frame.raw_bytes, frame.digests, frame.lengths)
         )
 
-    def settle(self, frames: int, *, wait: bool) -> bool:
-        """True: frames are copied."""
-        del frames, wait
-        return True
+    def settle(self) -> None:
+        """Frames are copied."""
 
 
 class _OnlyLost(ChunkIndex):

@@ -35,9 +35,7 @@ from dataver.keys import PACK_PREFIX, SEGMENT_PREFIX, pack_key, segment_key
 from dataver.packs import (
     BLOCK_BYTES,
     FRAME_BYTES_TARGET,
-    HANDED_BYTES,
     PACKS_IN_FLIGHT_MAX,
-    WRITES_WAITING_MAX,
     Counter,
     NewFrame,
     PackWriter,
@@ -368,9 +366,8 @@ def test_frames_of_any_size_go_into_packs_in_order(frame_bytes: int, size_bytes_
         buffer[:] = Random(number).randbytes(frame_bytes)
         expected.append(bytes(buffer))
         writer.add(Codec.RAW, [buffer], frame_bytes, blake3_digest(buffer), [frame_bytes])
-        assert writer.frames == number + 1
         if number % 3 == 0:
-            assert writer.settle(writer.frames, wait=True)
+            writer.settle()
             buffer[:] = bytes(frame_bytes)  # It is the caller's again.
         else:
             buffer = bytearray(frame_bytes)
@@ -428,7 +425,7 @@ def test_packs_of_the_same_frames_have_names_of_their_own() -> None:
     assert len(names) == 2
 
 
-@pytest.mark.parametrize("frame_bytes", [100, 3 * BLOCK_BYTES], ids=["at once", "in the background"])
+@pytest.mark.parametrize("frame_bytes", [100, 3 * BLOCK_BYTES], ids=["at the end", "as it comes"])
 def test_a_name_that_is_taken_is_told_and_nothing_replaced(frame_bytes: int) -> None:
     store = fresh()
     for number in range(2):
@@ -521,20 +518,19 @@ def test_a_pack_of_which_a_piece_was_not_taken_gets_no_name(fails_at: int) -> No
     assert store.pieces == fails_at  # What would follow a gap is not written.
 
 
-def test_nothing_follows_a_gap_though_it_waits_already() -> None:
+def test_nothing_follows_a_gap() -> None:
     """A pack that lacks a piece in the middle would have a name and a footer."""
     store = _Uploads(1)
-    store.may_go_on.clear()
     writer = PackWriter(store, PackKind.DATA)
-    for number in range(WRITES_WAITING_MAX):
-        add(writer, chunks_of(number, HANDED_BYTES))
-    store.may_go_on.set()
+    for number in range(2):
+        with pytest.raises(StoreError, match="not taken"):
+            add(writer, chunks_of(number, BLOCK_BYTES))
     with pytest.raises(StoreError, match="not taken"):
         writer.close()
     assert (store.pieces, store.finished, store.abandoned) == (1, 0, 1)
 
 
-@pytest.mark.parametrize("frame_bytes", [100, 3 * BLOCK_BYTES], ids=["at once", "in the background"])
+@pytest.mark.parametrize("frame_bytes", [100, 3 * BLOCK_BYTES], ids=["at the end", "as it comes"])
 def test_packs_and_segments_leave_it_to_the_entry_to_make_all_durable(frame_bytes: int) -> None:
     store = _Uploads(0)
     writer = PackWriter(store, PackKind.DATA)
@@ -547,60 +543,60 @@ def test_what_is_abandoned_is_not_there() -> None:
     store = _Uploads(0)
     writer = PackWriter(store, PackKind.DATA)
     for number in range(6):
-        add(writer, chunks_of(number, HANDED_BYTES))
+        add(writer, chunks_of(number, BLOCK_BYTES))
     writer.abandon()
     assert (store.finished, store.abandoned) == (0, store.began)
 
 
-def test_what_is_under_way_ends_before_it_is_abandoned() -> None:
+def slow_at_the_end() -> _Uploads:
+    """A store that makes no pack durable until it may go on."""
     store = _Uploads(0)
+    store.waits_at_the_end = True
     store.may_go_on.clear()
-    writer = PackWriter(store, PackKind.DATA)
+    return store
+
+
+def test_what_is_under_way_ends_before_the_rest_is_abandoned() -> None:
+    store = slow_at_the_end()
+    writer = PackWriter(store, PackKind.DATA, size_bytes_max=2 * BLOCK_BYTES)
     for number in range(2):
-        add(writer, chunks_of(number, HANDED_BYTES))
+        add(writer, chunks_of(number, BLOCK_BYTES))
     assert store.came.wait(60)
     Timer(0.2, store.may_go_on.set).start()
     writer.abandon()
-    assert store.abandoned == 1
+    assert (store.began, store.finished, store.abandoned) == (2, 1, 1)
 
 
-@pytest.mark.parametrize("waits_at_the_end", [False, True], ids=["blocks", "packs"])
-def test_a_writer_waits_while_the_store_takes_no_more(waits_at_the_end: bool) -> None:
-    """Whatever is on its way is in memory."""
-    store = _Uploads(0)
-    store.waits_at_the_end = waits_at_the_end
-    store.may_go_on.clear()
-    writer = PackWriter(store, PackKind.DATA, size_bytes_max=100 if waits_at_the_end else None)
+def test_a_writer_waits_while_the_store_takes_no_more() -> None:
+    """A store may keep packs in memory until they are at their end."""
+    store = slow_at_the_end()
+    writer = PackWriter(store, PackKind.DATA, size_bytes_max=100)
     Timer(0.2, store.may_go_on.set).start()
-    for number in range(3 * WRITES_WAITING_MAX):
-        add(writer, chunks_of(number, 100 if waits_at_the_end else HANDED_BYTES))
+    for number in range(9):
+        add(writer, chunks_of(number, 100))
         store.added += 1
     writer.close()
-    assert store.added_before[0] <= (1 + PACKS_IN_FLIGHT_MAX if waits_at_the_end else WRITES_WAITING_MAX)
+    assert store.added_before[0] <= 1 + PACKS_IN_FLIGHT_MAX
+    assert store.finished == 9
 
 
 def test_buffers_are_free_when_the_store_has_their_bytes() -> None:
     store = _Uploads(0)
-    store.may_go_on.clear()
     writer = PackWriter(store, PackKind.DATA)
-    add(writer, chunks_of(1, HANDED_BYTES))
+    add(writer, chunks_of(1, BLOCK_BYTES))
+    assert store.pieces == 1
     add(writer, chunks_of(2, 100))
-    assert store.came.wait(60)
-    assert writer.settle(0, wait=False)
-    assert not writer.settle(1, wait=False)
-    store.may_go_on.set()
-    assert writer.settle(1, wait=True)
-    assert not writer.settle(2, wait=False)  # too little to be handed over by itself
-    assert writer.settle(2, wait=True)
+    assert store.pieces == 1  # too little to be written by itself
+    writer.settle()
     assert store.pieces == 2
     assert len(writer.close()) == 1
 
 
-def test_who_waits_for_buffers_is_told_that_a_write_failed() -> None:
+def test_who_settles_is_told_that_a_write_failed() -> None:
     writer = PackWriter(_Uploads(1), PackKind.DATA)
-    add(writer, chunks_of(1, HANDED_BYTES))
+    add(writer, chunks_of(1, 100))
     with pytest.raises(StoreError, match="not taken"):
-        writer.settle(1, wait=True)
+        writer.settle()
     writer.abandon()
 
 
