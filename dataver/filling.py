@@ -1,10 +1,10 @@
 """Filling a file with the bytes of a stored one, and proving what then stands in it.
 
-What is stored as it is goes from the pack to the file without passing through this process, where
-the store can do that; what is compressed is decoded and written some frames at a time. The digest
-is taken over what is read back from the file, so it covers the bytes that the user gets, however
-they came there. Reading back costs less than it seems: the pages are there, and the buffer they
-are copied to stays in the processor's cache, where decoded frames waiting for their turn would not.
+What is stored as it is goes through one buffer of each thread, where the store can read into that; what is
+compressed is decoded and written some frames at a time. The digest is taken over what is read back
+from the file, so it covers the bytes that the user gets, however they came there. Reading back costs
+less than it seems: the pages are there, and the buffer they are copied to stays in the processor's
+cache, where decoded frames waiting for their turn would not.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from contextlib import closing
 from itertools import groupby, islice
 from typing import NamedTuple
 
+from dataver.chunk_index import joined, span_of
 from dataver.compression import Codec
 from dataver.digest import Digest
 from dataver.errors import DamagedError
@@ -110,7 +111,7 @@ class _Filler:
     def __init__(self, objects: Objects, fd: int) -> None:
         self._objects = objects
         self._fd = fd
-        self._copying = threading.Lock()
+        self._local = threading.local()
 
     def write_all(self, parts: Iterator[_Part]) -> Generator[int, None, None]:
         """Write part after part; gives up to where the file is written, some times in each."""
@@ -145,17 +146,30 @@ class _Filler:
         start = part.start
         for first, end, copied in _runs(places):
             run = places[first:end]
-            if not copied or not self._copy(run, start):
+            stop = start + sum(place.length for place in run)
+            done = start
+            if copied:
+                for done in self._copy(run, start):
+                    yield done
+            if done < stop:
                 digests = b"".join(row.digest for row in part.rows[first:end])
                 write_at(self._fd, self._objects.read(digests, run), start)
-            start += sum(place.length for place in run)
-            yield start
+                yield stop
+            start = stop
 
-    def _copy(self, run: Sequence[Place], start: int) -> bool:
-        """Have the store write the run. One at a time, as it writes from the file's position on."""
-        with self._copying:
-            os.lseek(self._fd, start, os.SEEK_SET)
-            return self._objects.copy(run, self._fd)
+    def _copy(self, run: Sequence[Place], start: int) -> Iterator[int]:
+        """Write a run of raw chunks of one pack; gives the end of each portion. Ends early if it cannot."""
+        buffer: memoryview | None = getattr(self._local, "buffer", None)
+        if buffer is None:
+            # Of each thread one: to touch memory for the first time costs more than to copy it.
+            buffer = self._local.buffer = memoryview(bytearray(RUN_BYTES_MAX))
+        for ranges in _portions(joined(map(span_of, run)), start):
+            portion = buffer[: sum(length for _, length in ranges)]
+            if not self._objects.read_into(run[0].pack, ranges, portion):
+                return
+            write_at(self._fd, [portion], start)
+            start += len(portion)
+            yield start
 
 
 def _done(part: tuple[int, Future[None]]) -> int:
@@ -195,3 +209,22 @@ def _frames(places: Sequence[Place], first: int, end: int) -> Iterator[_Run]:
         size += places[number].length
     if first < end:
         yield _Run(first, end, copied=False)
+
+
+def _portions(ranges: Sequence[tuple[int, int]], start: int) -> Iterator[list[tuple[int, int]]]:
+    """Ranges that go to the file from byte `start` on, up to each multiple of `RUN_BYTES_MAX` in it.
+
+    The kernel takes whole pages in large steps for less than it takes parts of them.
+    """
+    portion: list[tuple[int, int]] = []
+    room = RUN_BYTES_MAX - start % RUN_BYTES_MAX
+    for begin, length in ranges:
+        while length:
+            part = min(length, room)
+            portion.append((begin, part))
+            begin, length, room = begin + part, length - part, room - part
+            if not room:
+                yield portion
+                portion, room = [], RUN_BYTES_MAX
+    if portion:
+        yield portion

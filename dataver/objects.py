@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Protocol, runtime_checkable
 
-from dataver.chunk_index import ChunkIndex, MapsObjects, Span, groups, joined, merged, span_of
+from dataver.chunk_index import ChunkIndex, MapsObjects, Span, groups, merged, span_of
 from dataver.compression import Codec, decompress
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.errors import DamagedError, DataverError, NewerFormatError, ObjectMissingError
@@ -36,15 +36,14 @@ FEW_OF_FRAME = 8
 
 
 @runtime_checkable
-class CopiesRanges(Protocol):
-    """A store that can have the system copy parts of an object to a file, past this process."""
+class ReadsInto(Protocol):
+    """A store that can read parts of an object into memory that is there already."""
 
-    def copy_ranges(self, key: str, ranges: Sequence[tuple[int, int]], fd: int) -> int:
-        """Write parts of an object to the file open at `fd`, from its position on: how many bytes.
+    def read_into(self, key: str, ranges: Sequence[tuple[int, int]], buffer: memoryview) -> bool:
+        """Fill the buffer with parts of an object, side by side.
 
-        `ranges` are `(start, length)`, `start >= 0`. Fewer bytes than asked for, in whole or in
-        part: the system cannot do that here, or the object or the file is not well, which reading
-        and writing will tell.
+        `ranges` are `(start, length)`, `start >= 0`, together of the buffer's length. False where the object
+        does not have them, or cannot be read: `get_ranges` tells why.
         """
 
 
@@ -197,17 +196,12 @@ class Objects:
             found[number] = data
         return found
 
-    def copy(self, places: Sequence[Place], fd: int) -> bool:
-        """Have the store copy uncompressed chunks of one pack to the file open at `fd`, one after the other.
+    def read_into(self, pack: bytes, ranges: Sequence[tuple[int, int]], buffer: memoryview) -> bool:
+        """Fill the buffer with parts of a pack, side by side, not verified.
 
-        They are written from the file's position on, not verified. False where not all could be:
-        what is written by then means nothing, and `read` goes where this does not.
+        False where the store does not do that, or not this time: `read` goes where this does not.
         """
-        if not isinstance(self.store, CopiesRanges):
-            return False
-        ranges = joined(span_of(place) for place in places)
-        copied = self.store.copy_ranges(pack_key(places[0].pack), ranges, fd)
-        return copied == sum(length for _, length in ranges)
+        return isinstance(self.store, ReadsInto) and self.store.read_into(pack_key(pack), ranges, buffer)
 
     def _keep_if_right(self, digest: bytes, data: View) -> None:
         if self._passing:

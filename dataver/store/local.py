@@ -139,25 +139,20 @@ class LocalStore:
             finally:
                 os.close(fd)
 
-    def copy_ranges(self, key: str, ranges: Sequence[tuple[int, int]], fd: int) -> int:
-        """Have the kernel write parts of an object to the file open at `fd`, from its position on.
-
-        How many bytes: fewer than asked for where it cannot, or where object or file are not well.
-        """
-        copied = 0
-        try:
-            source, _ = self._open(key)
-        except OSError:
-            return 0
-        try:
-            for start, length in ranges:
-                count = posix.send(fd, source, start, length)
-                copied += count
-                if count < length:
-                    break
-        finally:
-            os.close(source)
-        return copied
+    def read_into(self, key: str, ranges: Sequence[tuple[int, int]], buffer: memoryview) -> bool:
+        """Fill the buffer with parts of an object, side by side; False where that fails, for any reason."""
+        with suppress(OSError):
+            fd, _ = self._open(key)
+            try:
+                end = 0
+                for start, length in ranges:
+                    if not posix.read_into(fd, start, buffer[end : end + length]):
+                        return False
+                    end += length
+                return end == len(buffer)
+            finally:
+                os.close(fd)
+        return False
 
     def put_new(self, key: str, data: Data, *, barrier: bool = True) -> bool:
         final = self._path(key)

@@ -61,24 +61,15 @@ def read_at(fd: int, start: int, length: int) -> bytes:
     return b"".join(parts)
 
 
-def send(target: int, source: int, start: int, length: int) -> int:
-    """Copy bytes of one file to the position of another inside the kernel: how many were copied.
-
-    Fewer than `length`: `source` ends before, the kernel cannot copy between these two, or either
-    of them failed. Which it was, reading and writing will say.
-    """
-    if not sys.platform.startswith("linux"):
-        return 0  # Elsewhere `sendfile` writes to sockets only.
-    copied = 0
-    while copied < length:
-        try:
-            count = os.sendfile(target, source, start + copied, length - copied)
-        except OSError:
-            break
+def read_into(fd: int, start: int, buffer: memoryview) -> bool:
+    """Fill the buffer from byte `start` of the file on; False where the file ends before."""
+    while buffer:
+        count = os.preadv(fd, [buffer], start)
         if not count:
-            break
-        copied += count
-    return copied
+            return False
+        buffer = buffer[count:]
+        start += count
+    return True
 
 
 def sync_file(fd: int) -> None:

@@ -94,11 +94,11 @@ class GuardedStore(Wrapper):
         mapped: Callable[[str], memoryview] | None = getattr(self.inner, "map", None)
         return memoryview(self.inner.get(key)) if mapped is None else mapped(key)
 
-    def copy_ranges(self, key: str, ranges: Sequence[tuple[int, int]], fd: int) -> int:
-        """Parts of an object to the file open at `fd`, as far as `inner` can do that past this process."""
-        copy: Callable[[str, Sequence[tuple[int, int]], int], int] | None
-        copy = getattr(self.inner, "copy_ranges", None)
-        return 0 if copy is None else copy(key, ranges, fd)
+    def read_into(self, key: str, ranges: Sequence[tuple[int, int]], buffer: memoryview) -> bool:
+        """Parts of an object into the buffer, where `inner` does that."""
+        read: Callable[[str, Sequence[tuple[int, int]], memoryview], bool] | None
+        read = getattr(self.inner, "read_into", None)
+        return read is not None and read(key, ranges, buffer)
 
     def ensure_safe(self) -> None:
         """Probe unless a passed probe is remembered. Raises as `probe` does."""

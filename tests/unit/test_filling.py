@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import random
 import signal
@@ -11,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import pytest
@@ -30,7 +29,7 @@ from dataver.progress import Silent
 from dataver.reading import file_rows
 from dataver.repository import Repository, init
 from dataver.store.local import LocalStore
-from dataver.store.posix import send
+from dataver.store.posix import read_into
 from dataver.targets import write_at
 from tests.damage import change, flip
 
@@ -39,7 +38,6 @@ NOISE = random.Random(1).randbytes(1_500_000)
 TEXT = b"".join(b"%d,%d\n" % (n, n * n) for n in range(120_000))
 MIXED = NOISE[:400_000] + TEXT[:900_000] + NOISE[:30_000] + TEXT[900_000:] + NOISE[400_000:]
 FILES = {"noise": NOISE, "text": TEXT, "mixed": MIXED}
-LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="copies in the kernel are of Linux")
 HELPERS = pytest.mark.parametrize("helpers", [0, 2])
 
 
@@ -90,8 +88,7 @@ def test_a_file_of_many_chunks(tmp_path: Path, url: str, name: str, helpers: int
     assert len(told) > 1
 
 
-@LINUX
-def test_raw_chunks_are_copied_past_this_process(
+def test_raw_chunks_go_through_one_buffer(
     repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []
@@ -110,38 +107,40 @@ def test_raw_chunks_are_copied_past_this_process(
     assert len(TEXT) <= sum(read) < len(TEXT) + 300_000
 
 
-@LINUX
 @HELPERS
-@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EIO, errno.ENOSPC, 0])
-def test_what_the_kernel_does_not_copy_is_read_and_written(
-    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, helpers: int
+@pytest.mark.parametrize("fails", ["is short", "cannot be opened"])
+def test_what_cannot_be_had_in_the_buffer_is_read_otherwise(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str, helpers: int
 ) -> None:
-    real, calls = os.sendfile, 0
+    monkeypatch.setattr(filling, "RUN_BYTES_MAX", 100_000)
+    real, calls = LocalStore.read_into, 0
 
-    def sendfile(target: int, source: int, start: int, length: int) -> int:
+    def read_into(store: LocalStore, key: str, ranges: Sequence[tuple[int, int]], buffer: memoryview) -> bool:
         nonlocal calls
         calls += 1
-        if calls % 5 == 0:
-            if code:
-                raise OSError(code, os.strerror(code))
-            return 0
-        return real(target, source, start, min(length, 5_000))
+        if calls % 3:
+            return real(store, key, ranges, buffer)
+        buffer[:] = bytes(len(buffer))
+        if fails == "is short":
+            return real(store, key, [*ranges[:-1], (len(MIXED) * 9, ranges[-1][1])], buffer)
+        return real(store, key + "0", ranges, buffer)
 
-    monkeypatch.setattr(os, "sendfile", sendfile)
-    filled(repository, "mixed", helpers, tmp_path / "out")
+    monkeypatch.setattr(LocalStore, "read_into", read_into)
+    told = filled(repository, "mixed", helpers, tmp_path / "out")
     assert calls >= 5
     assert (tmp_path / "out").read_bytes() == MIXED
+    assert sum(told) == len(MIXED)
 
 
-@LINUX
-def test_short_copies_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_reads_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "source").write_bytes(NOISE)
-    real = os.sendfile
-    monkeypatch.setattr(os, "sendfile", lambda to, of, at, n: real(to, of, at, min(n, 70_001)))
-    with open(tmp_path / "source", "rb") as source, open(tmp_path / "target", "wb") as target:
-        assert send(target.fileno(), source.fileno(), 5, 1_000_000) == 1_000_000
-        assert send(target.fileno(), source.fileno(), 1_400_000, 1_000_000) == 100_000
-    assert (tmp_path / "target").read_bytes() == NOISE[5:1_000_005] + NOISE[1_400_000:]
+    real: Callable[[int, list[memoryview], int], int] = os.preadv
+    monkeypatch.setattr(os, "preadv", lambda fd, views, at: real(fd, [views[0][:70_001]], at))
+    buffer = memoryview(bytearray(1_000_000))
+    with open(tmp_path / "source", "rb") as source:
+        assert read_into(source.fileno(), 5, buffer)
+        assert buffer == NOISE[5:1_000_005]
+        assert not read_into(source.fileno(), 1_400_000, buffer)
 
 
 @HELPERS
@@ -170,19 +169,15 @@ def test_a_pack_that_is_cut_short_or_gone(
         filled(repository, "noise", helpers, tmp_path / "out")
 
 
-@LINUX
 def test_what_stands_in_the_file_is_what_is_proven(
     repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = os.sendfile
+    def lying(fd: int, buffers: Sequence[memoryview], start: int) -> None:
+        write_at(fd, buffers, start)
+        end = start + sum(map(len, buffers))
+        assert os.pwrite(fd, b"?" if NOISE[end - 1] != 63 else b"!", end - 1) == 1
 
-    def lying(target: int, source: int, start: int, length: int) -> int:
-        count = real(target, source, start, length)
-        end = os.lseek(target, 0, os.SEEK_CUR)
-        assert os.pwrite(target, b"?" if NOISE[end - 1] != 63 else b"!", end - 1) == 1
-        return count
-
-    monkeypatch.setattr(os, "sendfile", lying)
+    monkeypatch.setattr(filling, "write_at", lying)
     with pytest.raises(DamagedError, match="noise as written does not match its digest"):
         repository.checkout("iris", tmp_path / "target", include=["noise"])
     assert not list((tmp_path / "target").iterdir())
@@ -308,27 +303,37 @@ def test_short_writes_at_a_place_lose_nothing(parts: list[bytes], start: int, st
         os.close(fd)
 
 
-@LINUX
-def test_the_local_store_copies_what_it_reads(tmp_path: Path) -> None:
+@given(
+    st.lists(st.tuples(st.integers(0, 99), st.integers(1, 400)), max_size=30),
+    st.integers(0, 500),
+    st.integers(1, 300),
+)
+def test_portions_are_all_of_the_ranges_and_end_at_multiples(
+    ranges: list[tuple[int, int]], start: int, multiple: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(filling, "RUN_BYTES_MAX", multiple)
+        portions = list(filling._portions(ranges, start))
+    taken = [at for portion in portions for begin, length in portion for at in range(begin, begin + length)]
+    assert taken == [at for begin, length in ranges for at in range(begin, begin + length)]
+    ends = list(accumulate([sum(length for _, length in portion) for portion in portions], initial=start))
+    assert all(end % multiple == 0 for end in ends[1:-1])
+    assert all(0 < end - begin <= multiple for begin, end in pairwise(ends))
+
+
+def test_the_local_store_reads_into_a_buffer(tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "store")
     store.put_new("packs/a", NOISE)
     ranges = [(10, 200_000), (0, 5), (len(NOISE) - 7, 7)]
-    with open(tmp_path / "out", "w+b") as file:
-        assert store.copy_ranges("packs/a", ranges, file.fileno()) == 200_012
-        assert store.copy_ranges("packs/a", [(len(NOISE) - 2, 3), (0, 9)], file.fileno()) == 2
-        assert store.copy_ranges("packs/none", [(0, 1)], file.fileno()) == 0
-        file.seek(0)
-        assert (
-            file.read() == b"".join(bytes(part) for part in store.get_ranges("packs/a", ranges)) + NOISE[-2:]
-        )
+    buffer = memoryview(bytearray(200_012))
+    assert store.read_into("packs/a", ranges, buffer)
+    assert buffer == b"".join(bytes(part) for part in store.get_ranges("packs/a", ranges))
+    assert not store.read_into("packs/a", [(len(NOISE) - 2, 3)], buffer[:3])
+    assert not store.read_into("packs/a", [(0, 3)], buffer[:4])
+    assert not store.read_into("packs/none", [(0, 1)], buffer[:1])
 
 
-def test_a_store_that_cannot_copy_says_so(tmp_path: Path) -> None:
+def test_a_store_that_cannot_read_into_a_buffer_says_so() -> None:
     store = init("memory://filling-none").session.store
-    with open(tmp_path / "out", "w+b") as file:
-        assert (
-            Objects(store, Repository("memory://filling-none").session.index()).copy(
-                [place(1, 0, 9, Codec.RAW)], file.fileno()
-            )
-            is False
-        )
+    objects = Objects(store, Repository("memory://filling-none").session.index())
+    assert not objects.read_into(bytes(32), [(0, 9)], memoryview(bytearray(9)))
