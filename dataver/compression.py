@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from dataver.errors import DamagedError
 from dataver.hashing import xxh3_64
@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     import zstandard
     from typing_extensions import Buffer
 
+    from dataver.format.binary import Buffer as Bytes
+
 __all__ = [
+    "FRAMES_TOGETHER",
     "FRAME_BYTES_MAX",
     "Codec",
-    "CompressionChooser",
+    "FrameCompressor",
     "compress_frame",
     "decompress",
     "looks_incompressible",
@@ -37,6 +40,7 @@ FRAME_BYTES_MAX = 8 << 20
 """Hard limit of the format: plain bytes of one frame."""
 
 LEVEL = 3
+FRAMES_TOGETHER = 4
 POOR_LEVEL = 1
 """The level for data that gains little, where a higher one gains no more."""
 
@@ -54,9 +58,12 @@ _PROBE_VALUES_MIN = 200
 _RUN_FRAMES_MIN = 4
 _POOR_ABOVE = 0.6
 _POOR_RUN_FRAMES_MIN = 2
-_RETRY_FRAMES = 16
+_SAMPLED_FRAMES_MAX = 12
 
 _local = threading.local()
+
+Stored: TypeAlias = bytes | memoryview
+"""A frame as it is stored, or what it decodes to."""
 
 
 class Codec(IntEnum):
@@ -66,51 +73,67 @@ class Codec(IntEnum):
     ZSTD = 1
 
 
-class CompressionChooser:
-    """Remembers how the last frames of one stream of data compressed, to spare work that gains nothing.
+class FrameCompressor:
+    """Compresses the frames of one stream of data, and spares work that gains nothing.
 
-    After four frames in a row that were not worth compressing, a frame is first sampled (three
-    slices of 4 KiB, level 1) and left raw if the sample does not shrink; every sixteenth is tried
-    in full all the same, as redundancy over long distances escapes a sample.
+    After four frames in a row that were not worth compressing, frames are first sampled (three
+    slices of 4 KiB, level 1) and left raw if the sample does not shrink; after twelve of these the
+    next are tried in full all the same, as redundancy over long distances escapes a sample.
 
-    After two frames in a row that kept more than 0.6 of their size, the next is encoded at level 1:
+    After two frames in a row that kept more than 0.6 of their size, the next are encoded at level 1:
     such data (Parquet pages that are compressed already) gains the same at either level, within a
     thousandth, while level 1 encodes and decodes it in 0.6 of the time.
 
     What is left raw, and at which level the rest is encoded, is decided by the bytes seen alone,
     never by time.
 
-    One for each file, or for each batch of small files. Not for several threads at once.
+    One for each window of a file, or for each batch of small files. Not for several threads at once.
     """
 
-    __slots__ = ("_incompressible_frames", "_poor_frames")
+    __slots__ = ("_poor_frames", "_raw_frames", "_sampled_frames")
 
     def __init__(self) -> None:
-        self._incompressible_frames = 0
+        self._raw_frames = 0
+        self._sampled_frames = 0
         self._poor_frames = 0
 
     @property
     def level(self) -> int:
-        """The level for the next frame."""
+        """The level for the next frames."""
         return POOR_LEVEL if self._poor_frames >= _POOR_RUN_FRAMES_MIN else LEVEL
 
-    def worth_trying(self, parts: Sequence[Buffer]) -> bool:
-        """Whether to spend a whole compression on this frame."""
-        run = self._incompressible_frames
-        if run < _RUN_FRAMES_MIN or run % _RETRY_FRAMES == 0:
-            return True
-        sample = _sample([memoryview(part).cast("B") for part in parts])
-        return len(_compressor(_SAMPLE_LEVEL).compress(sample)) < len(sample) * _SAMPLE_RAW_ABOVE
+    def compress(self, frames: Sequence[Sequence[Bytes]]) -> list[Stored | None]:
+        """Compress some frames, up to `FRAMES_TOGETHER`, each the concatenation of its parts.
 
-    def record(self, *, kept: float) -> None:
-        """Tell what part of a frame's size was left; 1.0 where it stays raw."""
-        self._incompressible_frames = 0 if kept < 1.0 else self._incompressible_frames + 1
+        For each what was decoded again and found equal, or None where the gain is under 5 %. See
+        `compress_frame`. They are encoded by one call, as each call waits for the interpreter's lock.
+        """
+        results: list[Stored | None] = [None] * len(frames)
+        tried = self._worth_trying(frames)
+        plain = [_one_buffer(frames[number]) for number in tried]
+        for number, stored in zip(tried, _compress(plain, self.level), strict=True):
+            results[number] = stored
+        for parts, stored in zip(frames, results, strict=True):
+            self._record(1.0 if stored is None else len(stored) / sum(map(len, parts)))
+        return results
+
+    def _worth_trying(self, frames: Sequence[Sequence[Bytes]]) -> list[int]:
+        """On which of the frames to spend a whole compression."""
+        if self._raw_frames < _RUN_FRAMES_MIN or self._sampled_frames >= _SAMPLED_FRAMES_MAX:
+            self._sampled_frames = 0
+            return list(range(len(frames)))
+        self._sampled_frames += len(frames)
+        samples = [_sample([memoryview(part).cast("B") for part in parts]) for parts in frames]
+        encoded = _encode(samples, _SAMPLE_LEVEL)
+        return [n for n, sample in enumerate(samples) if len(encoded[n]) < len(sample) * _SAMPLE_RAW_ABOVE]
+
+    def _record(self, kept: float) -> None:
+        """Note what part of a frame's size was left; 1.0 where it stays raw."""
+        self._raw_frames = self._raw_frames + 1 if kept == 1.0 else 0
         self._poor_frames = self._poor_frames + 1 if kept > _POOR_ABOVE else 0
 
 
-def compress_frame(
-    parts: Sequence[Buffer], *, level: int | None = None, chooser: CompressionChooser | None = None
-) -> tuple[Codec, bytes | None]:
+def compress_frame(parts: Sequence[Buffer], *, level: int = LEVEL) -> tuple[Codec, bytes | None]:
     """Compress the concatenation of `parts` as one frame of at most 8 MiB.
 
     Returns `(Codec.ZSTD, stored)`, where `stored` was decoded again and found equal, or
@@ -119,16 +142,8 @@ def compress_frame(
     reference to them is kept. An encoder whose output does not decode to its input is a
     `DamagedError`: the memory or the library of this machine is not to be trusted.
     """
-    if chooser is not None and not chooser.worth_trying(parts):
-        chooser.record(kept=1.0)
-        return Codec.RAW, None
-    plain = parts[0] if len(parts) == 1 else b"".join(parts)
-    if level is None:
-        level = LEVEL if chooser is None else chooser.level
-    stored = _compress(plain, level)
-    if chooser is not None:
-        chooser.record(kept=1.0 if stored is None else len(stored) / memoryview(plain).nbytes)
-    return (Codec.RAW, None) if stored is None else (Codec.ZSTD, stored)
+    (stored,) = _compress([_one_buffer(parts)], level)
+    return (Codec.RAW, None) if stored is None else (Codec.ZSTD, bytes(stored))
 
 
 def looks_incompressible(data: Buffer) -> bool:
@@ -154,15 +169,9 @@ def decompress(stored: Buffer, raw_bytes: int) -> bytes:
     """
     import zstandard
 
-    if not 0 < raw_bytes <= FRAME_BYTES_MAX:
-        raise DamagedError(f"a frame has 1 to {FRAME_BYTES_MAX} plain bytes, its pack states {raw_bytes}")
     view = memoryview(stored).cast("B")
     try:
-        header = zstandard.get_frame_parameters(view)
-        if header.content_size != raw_bytes:
-            raise DamagedError(f"a frame's header does not declare the {raw_bytes} bytes its pack states")
-        if header.dict_id or header.window_size > FRAME_BYTES_MAX:
-            raise DamagedError("a frame wants a dictionary or a window that the format does not have")
+        _check_header(view, raw_bytes)
         plain = _decompressor().decompress(view, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise DamagedError(f"a compressed frame does not decode: {error}") from error
@@ -171,21 +180,69 @@ def decompress(stored: Buffer, raw_bytes: int) -> bytes:
     return plain
 
 
-def _compress(plain: Buffer, level: int) -> bytes | None:
-    """The frame of these bytes, or None if it gains too little; checked by decoding it."""
-    view = memoryview(plain).cast("B")
-    stored = _compressor(level).compress(view)
-    if len(stored) > view.nbytes * _KEEP_RAW_ABOVE:
-        return None
-    if not _is_same(decompress(stored, view.nbytes), view):
-        raise DamagedError(
-            "zstd made a frame that decodes to other bytes than went in; nothing was stored. "
-            "Check this machine's memory and its zstandard package"
-        )
+def _check_header(view: memoryview, raw_bytes: int) -> None:
+    import zstandard
+
+    if not 0 < raw_bytes <= FRAME_BYTES_MAX:
+        raise DamagedError(f"a frame has 1 to {FRAME_BYTES_MAX} plain bytes, its pack states {raw_bytes}")
+    header = zstandard.get_frame_parameters(view)
+    if header.content_size != raw_bytes:
+        raise DamagedError(f"a frame's header does not declare the {raw_bytes} bytes its pack states")
+    if header.dict_id or header.window_size > FRAME_BYTES_MAX:
+        raise DamagedError("a frame wants a dictionary or a window that the format does not have")
+
+
+def _one_buffer(parts: Sequence[Buffer]) -> memoryview:
+    return memoryview(parts[0] if len(parts) == 1 else b"".join(parts)).cast("B")
+
+
+def _compress(plain: Sequence[memoryview], level: int) -> list[Stored | None]:
+    """The frame of each, or None where it gains too little; checked by decoding it."""
+    stored: list[Stored | None] = []
+    for frame, view in zip(_encode(plain, level), plain, strict=True):
+        stored.append(frame if len(frame) <= view.nbytes * _KEEP_RAW_ABOVE else None)
+    kept = [(frame, view) for frame, view in zip(stored, plain, strict=True) if frame is not None]
+    decoded = _decode([frame for frame, _ in kept], [view.nbytes for _, view in kept])
+    for found, (_, view) in zip(decoded, kept, strict=True):
+        if not _is_same(found, view):
+            raise DamagedError(
+                "zstd made a frame that decodes to other bytes than went in; nothing was stored. "
+                "Check this machine's memory and its zstandard package"
+            )
     return stored
 
 
-def _is_same(decoded: bytes, plain: memoryview) -> bool:
+def _encode(plain: Sequence[bytes | memoryview], level: int) -> list[Stored]:
+    """The zstd frame of each buffer."""
+    import zstandard
+
+    encoder = _compressor(level)
+    if len(plain) < 2 or "multi_compress_to_buffer" not in zstandard.backend_features:
+        return [encoder.compress(one) for one in plain]
+    return _segments(encoder.multi_compress_to_buffer(list(plain)))
+
+
+def _decode(frames: Sequence[Stored], sizes: Sequence[int]) -> list[Stored]:
+    """What frames of this process's own making decode to; `sizes` are the bytes of each, to be compared."""
+    import zstandard
+
+    if len(frames) < 2 or "multi_decompress_to_buffer" not in zstandard.backend_features:
+        return [decompress(frame, size) for frame, size in zip(frames, sizes, strict=True)]
+    try:
+        for frame, size in zip(frames, sizes, strict=True):
+            _check_header(memoryview(frame).cast("B"), size)
+        return [
+            memoryview(one) for one in _segments(_decompressor().multi_decompress_to_buffer(list(frames)))
+        ]
+    except zstandard.ZstdError as error:
+        raise DamagedError(f"a compressed frame does not decode: {error}") from error
+
+
+def _segments(found: zstandard.BufferWithSegmentsCollection) -> list[Stored]:
+    return [memoryview(cast("bytes", found[number])) for number in range(len(found))]
+
+
+def _is_same(decoded: Buffer, plain: memoryview) -> bool:
     from dataver.native import native  # Not before: light commands do without it.
 
     if native is not None:

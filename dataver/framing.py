@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from dataver.compression import Codec, CompressionChooser, compress_frame
+from dataver.compression import FRAMES_TOGETHER, Codec, FrameCompressor
 from dataver.format.pack import frame_checksum
 from dataver.packs import FRAME_BYTES_TARGET, NewFrame
 
@@ -48,44 +48,52 @@ class Framer:
     def __init__(self) -> None:
         self.frames: list[NewFrame] = []
         self.new_bytes = 0
-        self._chooser = CompressionChooser()
+        self._compressor = FrameCompressor()
         self._group = _Group()
+        self._groups: list[_Group] = []
         self._raw = _Group()
 
     def add(self, piece: Piece) -> None:
         """Take the next chunk."""
         group = self._group
         if group.size_bytes and group.size_bytes + piece.end - piece.start > FRAME_BYTES_TARGET:
-            self._compress()
+            self._end_group()
             group = self._group
         group.add(piece)
 
     def close(self) -> None:
         """Make the last frames of what was taken."""
+        if self._group.size_bytes:
+            self._end_group()
         self._compress()
         self._end_raw()
 
-    def _compress(self) -> None:
-        group = self._group
-        if not group.size_bytes:
-            return
+    def _end_group(self) -> None:
+        self.new_bytes += self._group.size_bytes
+        self._groups.append(self._group)
         self._group = _Group()
-        self.new_bytes += group.size_bytes
-        plain = group.parts()
-        codec, stored = compress_frame(plain, chooser=self._chooser)
-        if stored is None:
+        if len(self._groups) == FRAMES_TOGETHER:
+            self._compress()
+
+    def _compress(self) -> None:
+        groups, self._groups = self._groups, []
+        compressed = self._compressor.compress([group.parts() for group in groups])
+        for group, stored in zip(groups, compressed, strict=True):
+            if stored is not None:
+                self._end_raw()
+                self._append(Codec.ZSTD, [stored], group)
+                continue
             if self._raw.size_bytes + group.size_bytes > RAW_FRAME_BYTES_MAX:
                 self._end_raw()
             self._raw.extend(group)
-            return
-        self._end_raw()
-        self._append(codec, [stored], group)
 
     def _end_raw(self) -> None:
         group = self._raw
         if group.size_bytes:
             self._raw = _Group()
-            self._append(Codec.RAW, group.parts(), group)
+            parts = group.parts()
+            # Many small parts cost more to hash and to write than to copy together.
+            self._append(Codec.RAW, parts if len(parts) == 1 else [b"".join(parts)], group)
 
     def _append(self, codec: Codec, parts: Sequence[Buffer], group: _Group) -> None:
         digests = b"".join(group.digests)
@@ -96,33 +104,35 @@ class Framer:
 class _Group:
     """Chunks that follow each other, and where they are: in runs of one buffer each."""
 
-    __slots__ = ("_runs", "digests", "lengths", "size_bytes")
+    __slots__ = ("digests", "lengths", "runs", "size_bytes")
 
     def __init__(self) -> None:
         self.digests: list[bytes] = []
         self.lengths: list[int] = []
+        self.runs: list[tuple[memoryview, int, int]] = []
         self.size_bytes = 0
-        self._runs: list[tuple[memoryview, int, int]] = []
 
     def add(self, piece: Piece) -> None:
         digest, data, start, end, _ = piece
-        self._run(data, start, end)
+        runs = self.runs
+        if runs and runs[-1][2] == start and runs[-1][0] is data:
+            runs[-1] = (data, runs[-1][1], end)
+        else:
+            runs.append((data, start, end))
         self.digests.append(digest)
         self.lengths.append(end - start)
         self.size_bytes += end - start
 
     def extend(self, other: _Group) -> None:
-        for run in other._runs:
-            self._run(*run)
+        data, start, end = other.runs[0]
+        if self.runs and self.runs[-1][2] == start and self.runs[-1][0] is data:
+            self.runs[-1] = (data, self.runs[-1][1], end)
+            self.runs += other.runs[1:]
+        else:
+            self.runs += other.runs
         self.digests += other.digests
         self.lengths += other.lengths
         self.size_bytes += other.size_bytes
 
     def parts(self) -> list[memoryview]:
-        return [data[start:end] for data, start, end in self._runs]
-
-    def _run(self, data: memoryview, start: int, end: int) -> None:
-        if self._runs and self._runs[-1][0] is data and self._runs[-1][2] == start:
-            self._runs[-1] = (data, self._runs[-1][1], end)
-        else:
-            self._runs.append((data, start, end))
+        return [data[start:end] for data, start, end in self.runs]

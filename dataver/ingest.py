@@ -10,12 +10,13 @@ buffers, whatever the sizes of files.
 from __future__ import annotations
 
 import io
+import mmap
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import field
 from queue import LifoQueue
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from dataver.chunk_index import ChunkIndex
 from dataver.chunking import ChunkerParameters
@@ -37,7 +38,9 @@ from dataver.source.faults import changed
 from dataver.tree import chunk_list
 from dataver.tree.manifest import Entry, chunks_extra
 from dataver.values import dataclass
-from dataver.windows import Attempt, Window, WindowReader
+
+if TYPE_CHECKING:
+    from dataver.windows import Attempt, Window, WindowReader
 
 SMALL_BYTES_MAX = 1 << 20
 BATCH_BYTES = 4 << 20
@@ -202,7 +205,8 @@ class _Ingest:
         workers = min(self._jobs, _pieces(files))
         size_bytes = max(self._window_bytes, BATCH_BYTES + SMALL_BYTES_MAX)
         for _ in range(workers + PIECES_WAITING_MAX):
-            self._buffers.put(memoryview(bytearray(size_bytes)))
+            # Memory that is touched only as far as it is used.
+            self._buffers.put(memoryview(mmap.mmap(-1, size_bytes)))
         with ThreadPoolExecutor(workers, thread_name_prefix="dataver-ingest") as pool:
             try:
                 for worker in [pool.submit(self._work) for _ in range(workers)]:
@@ -230,15 +234,15 @@ class _Ingest:
         """
         while (piece := self._take()) is not None:
             try:
-                if isinstance(piece.work, Window):
-                    result = self._window(piece.work)
-                else:
+                if isinstance(piece.work, list):
                     result = self._batch(piece.work, piece.buffer)
+                else:
+                    result = self._window(piece.work)
                 self._finish(piece, result)
             except BaseException as error:  # noqa: BLE001 - raised by `run`
                 self._fail(piece.number, error)
             finally:
-                if isinstance(piece.work, Window):
+                if not isinstance(piece.work, list):
                     piece.work.hashed.set()  # Whoever waits for it goes on, whatever became of it.
 
     def _take(self) -> _Piece | None:
@@ -263,6 +267,8 @@ class _Ingest:
             batch = next(self._batches, None)
             if batch is None or not _is_large(batch[0]):
                 return batch
+            from dataver.windows import WindowReader  # Not before: most commits read small files alone.
+
             self._file = WindowReader(self._source, batch[0], self._parameters)
         window = self._file.read(buffer[: self._window_bytes])
         if window.file is not None:
@@ -297,15 +303,15 @@ class _Ingest:
         if any(frame.codec == Codec.RAW for frame in result.frames):
             self._sink.settle()  # They are parts of the buffer.
         self._done.new_bytes += result.new_bytes
-        if isinstance(work, Window):
-            work.attempt.rows.extend(result.rows)
-            self._progress.advance(0, work.ends[-1] if work.ends else 0)
-            if work.file is not None:
-                self._finish_file(work.file, work.attempt)
+        if isinstance(work, list):
+            self._done.files += result.files
+            self._done.entries += result.entries
+            self._progress.advance(len(result.files), sum(file.size for file in result.files))
             return
-        self._done.files += result.files
-        self._done.entries += result.entries
-        self._progress.advance(len(result.files), sum(file.size for file in result.files))
+        work.attempt.rows.extend(result.rows)
+        self._progress.advance(0, work.ends[-1] if work.ends else 0)
+        if work.file is not None:
+            self._finish_file(work.file, work.attempt)
 
     def _finish_file(self, file: SourceFile, attempt: Attempt) -> None:
         self._done.files.append(file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from array import array
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
@@ -13,8 +14,10 @@ import zstandard
 from dataver import compression
 from dataver.compression import (
     FRAME_BYTES_MAX,
+    FRAMES_TOGETHER,
     Codec,
-    CompressionChooser,
+    FrameCompressor,
+    Stored,
     compress_frame,
     decompress,
     looks_incompressible,
@@ -195,61 +198,110 @@ class TestDecompress:
         assert decompress(memoryview(b"xx" + stored)[2:], len(XML)) == XML
 
 
-class TestChooser:
-    def test_a_run_of_noise_is_only_sampled(self) -> None:
-        chooser = CompressionChooser()
-        tried = []
-        for seed in range(40):
-            frame = [noise(131_072, seed)]
-            tried.append(chooser.worth_trying(frame))
-            assert compress_frame(frame, chooser=chooser) == (Codec.RAW, None)
-        # The first four, and every sixteenth of the run for what a sample cannot see.
-        assert [i for i, spent in enumerate(tried) if spent] == [0, 1, 2, 3, 16, 32]
+class Encoded:
+    """Watches what is encoded: at which level, and of how many bytes."""
 
-    def test_compressible_data_ends_the_run(self) -> None:
-        chooser = CompressionChooser()
-        for seed in range(10):
-            compress_frame([noise(131_072, seed)], chooser=chooser)
-        assert not chooser.worth_trying([noise(131_072)])
-        assert compress_frame([XML], chooser=chooser)[0] is Codec.ZSTD
-        assert chooser.worth_trying([noise(131_072)])
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seen: list[tuple[int, list[int]]] = []
+        real = compression._encode
+
+        def encode(plain: Sequence[bytes], level: int) -> list[Stored]:
+            self.seen.append((level, [memoryview(one).nbytes for one in plain]))
+            return real(plain, level)
+
+        monkeypatch.setattr(compression, "_encode", encode)
+
+    def whole(self) -> int:
+        """How many frames, of 128 KiB each, were encoded since the last call."""
+        seen, self.seen = self.seen, []
+        return sum(size == 131_072 for _, sizes in seen for size in sizes)
+
+
+def after_noise(frames: int = 4) -> FrameCompressor:
+    compressor = FrameCompressor()
+    for seed in range(frames):
+        assert compressor.compress([[noise(131_072, seed)]]) == [None]
+    return compressor
+
+
+class TestFrameCompressor:
+    def test_frames_are_encoded_as_one_by_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Also where the library can only do one at a time."""
+        frames = [[XML], [noise(131_072)], [XML[:9_000], XML[20_000:]], [b"x" * 131_072]]
+        together = FrameCompressor().compress(frames)
+        alone = [compress_frame(parts)[1] for parts in frames]
+        monkeypatch.setattr(zstandard, "backend_features", frozenset())
+        assert together == alone == FrameCompressor().compress(frames)
+        assert together[1] is None
+        assert FrameCompressor().compress([]) == []
+
+    def test_an_encoder_that_lies_is_caught(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Lying:
+            def multi_compress_to_buffer(self, plain: list[memoryview]) -> object:
+                wrong = [bytearray(one) for one in plain]
+                wrong[-1][1234] ^= 1
+                return zstandard.ZstdCompressor().multi_compress_to_buffer([bytes(one) for one in wrong])
+
+        monkeypatch.setattr(compression, "_compressor", lambda level: Lying())
+        with pytest.raises(DamagedError, match="memory"):
+            FrameCompressor().compress([[XML]] * FRAMES_TOGETHER)
+
+    @pytest.mark.parametrize("together", [1, 2, 4])
+    def test_a_run_of_noise_is_only_sampled(self, monkeypatch: pytest.MonkeyPatch, together: int) -> None:
+        compressor, encoded = FrameCompressor(), Encoded(monkeypatch)
+        tried = []
+        for first in range(0, 40, together):
+            frames = [[noise(131_072, first + number)] for number in range(together)]
+            assert compressor.compress(frames) == [None] * together
+            tried += [encoded.whole() > 0] * together
+        # The first four, and some after every twelve that were sampled, for what a sample cannot see.
+        again = [first + number for first in (16, 28 + together) for number in range(together)]
+        assert [i for i, spent in enumerate(tried) if spent] == [0, 1, 2, 3, *again]
+
+    def test_compressible_data_ends_the_run(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        compressor, encoded = after_noise(10), Encoded(monkeypatch)
+        assert compressor.compress([[noise(131_072)]]) == [None]
+        assert encoded.whole() == 0
+        found = compressor.compress([[noise(131_072)], [XML], [noise(131_072)]])
+        assert [stored is None for stored in found] == [True, False, True]
+        assert encoded.whole() == 0
+        assert compressor.compress([[noise(131_072)]]) == [None]
+        assert encoded.whole() == 1
 
     @pytest.mark.parametrize("where", [0, 1, 2, 3])
     @pytest.mark.parametrize("part_bytes", [131_072, 5_000, 1_000])
-    def test_samples_are_of_start_middle_and_end(self, where: int, part_bytes: int) -> None:
-        chooser = CompressionChooser()
-        for _ in range(4):
-            chooser.record(kept=1.0)
+    def test_samples_are_of_start_middle_and_end(
+        self, monkeypatch: pytest.MonkeyPatch, where: int, part_bytes: int
+    ) -> None:
+        compressor, encoded = after_noise(), Encoded(monkeypatch)
         starts = [0, 65_536 - 4096, 131_072 - 8192, 30_000]
         frame = bytearray(noise(131_072))
         frame[starts[where] : starts[where] + 8192] = bytes(8192)
         parts = [frame[i : i + part_bytes] for i in range(0, len(frame), part_bytes)]
-        assert chooser.worth_trying(parts) is (where < 3)
+        assert (compressor.compress([parts]) != [None]) is (where < 3)
+        assert encoded.whole() == (where < 3)
 
     @pytest.mark.parametrize("size_bytes", [0, 1, 4096, 12_288, 12_289])
-    def test_small_frames_are_sampled_too(self, size_bytes: int) -> None:
-        chooser = CompressionChooser()
-        for _ in range(4):
-            chooser.record(kept=1.0)
-        assert not chooser.worth_trying([noise(size_bytes)])
-        assert compress_frame([noise(size_bytes)], chooser=chooser) == (Codec.RAW, None)
+    def test_small_frames_are_sampled_too(self, monkeypatch: pytest.MonkeyPatch, size_bytes: int) -> None:
+        compressor, encoded = after_noise(), Encoded(monkeypatch)
+        assert compressor.compress([[noise(size_bytes)]]) == [None]
+        assert encoded.seen[0] == (1, [min(size_bytes, 12_288)])
 
     def test_the_same_frames_give_the_same_choices(self) -> None:
-        frames = [XML if seed % 7 == 6 else noise(20_000, seed) for seed in range(60)]
-        first, second = CompressionChooser(), CompressionChooser()
-        assert [compress_frame([f], chooser=first) for f in frames] == [
-            compress_frame([f], chooser=second) for f in frames
-        ]
+        frames = [[XML if seed % 7 == 6 else noise(20_000, seed)] for seed in range(60)]
+        first, second = FrameCompressor(), FrameCompressor()
+        for at in range(0, 60, 4):
+            assert first.compress(frames[at : at + 4]) == second.compress(frames[at : at + 4])
 
 
 def test_data_that_gains_little_is_encoded_at_the_fast_level_until_a_frame_gains_much() -> None:
-    chooser = CompressionChooser()
+    compressor = FrameCompressor()
     poor = b"".join(noise(100_000)[n : n + 3] + b"." for n in range(0, 99_000, 3))
     rich = b"the same words again and again " * 3_000
     levels = []
     for frame in (poor, poor, poor, rich, rich):
-        levels.append(chooser.level)
-        assert compress_frame([frame], chooser=chooser)[0] is Codec.ZSTD
+        levels.append(compressor.level)
+        assert compressor.compress([[frame]]) != [None]
     assert levels == [3, 3, 1, 1, 3]
 
 
