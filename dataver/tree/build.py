@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from dataver.format.node import Row
 from dataver.tree.schema import Link, LinkedNode, NodeStore
 from dataver.tree.split import Splitter
+
+ROWS_TOGETHER = 1024
 
 
 def build(nodes: NodeStore, rows: Iterable[Row]) -> Link:
@@ -29,10 +32,13 @@ def split(nodes: NodeStore, level: int, rows: Iterable[Row]) -> Iterator[LinkedN
     splitter = Splitter(level)
     weigh = nodes.schema.weigh
     pending: list[Row] = []
-    for row in rows:
-        pending.append(row)
-        if splitter.ends_after(row.key, weigh(row)):
-            yield LinkedNode(row.key, nodes.save(level, pending))
-            pending = []
+    rows = iter(rows)
+    while some := list(islice(rows, ROWS_TOGETHER)):
+        start = 0
+        for end in splitter.ends([row.key for row in some], list(map(weigh, some))):
+            pending += some[start:end]
+            yield LinkedNode(pending[-1].key, nodes.save(level, pending))
+            pending, start = [], end
+        pending += some[start:]
     if pending:
         yield LinkedNode(pending[-1].key, nodes.save(level, pending))

@@ -48,14 +48,14 @@ class Node(NamedTuple):
 class TreeSchema:
     """What the nodes of one kind of tree hold, and how they are hashed.
 
-    `measure` gives a leaf row's share of the counts that inner nodes keep: (rows, bytes).
+    `measure` gives the share of leaf rows in the counts that inner nodes keep: (rows, bytes).
     """
 
     leaf: NodeSchema
     inner: NodeSchema
     stored_kind: Kind
     identity_kind: Kind
-    measure: Callable[[Row], tuple[int, int]]
+    measure: Callable[[Sequence[Row]], tuple[int, int]]
     weigh: Callable[[Row], int]
     inner_record: struct.Struct
 
@@ -66,8 +66,7 @@ class TreeSchema:
             links = [self.link(row) for row in rows]
             counts = sum(link.rows for link in links), sum(link.size_bytes for link in links)
         else:
-            measured = [self.measure(row) for row in rows]
-            counts = sum(count for count, _ in measured), sum(size for _, size in measured)
+            counts = self.measure(rows)
         digest = kind_digest(self.stored_kind, stored)
         return stored, Link(digest, kind_digest(self.identity_kind, identity), *counts)
 
@@ -127,17 +126,18 @@ def _state_weight(row: Row) -> int:
     return len(row.key) + sum(len(value) for _, _, value in row.extras)
 
 
-def _state_measure(row: Row) -> tuple[int, int]:
-    return 1, len(row.extras[0][2]) if row.extras else 0
+def _state_measure(rows: Sequence[Row]) -> tuple[int, int]:
+    return len(rows), sum(len(row.extras[0][2]) for row in rows if row.extras)
 
 
 KIND_FOLDER = 2
-_LEAF_RECORD = struct.Struct("<32sBQ")
+_LEAF_RECORD = struct.Struct("<32xBQ")
 
 
-def _file_measure(row: Row) -> tuple[int, int]:
-    _, kind, size = _LEAF_RECORD.unpack(row.fixed)
-    return (0, 0) if kind & 0x0F == KIND_FOLDER else (1, size)
+def _file_measure(rows: Sequence[Row]) -> tuple[int, int]:
+    records = _LEAF_RECORD.iter_unpack(b"".join([row.fixed for row in rows]))
+    sizes = [size for kind, size in records if kind & 0x0F != KIND_FOLDER]
+    return len(sizes), sum(sizes)
 
 
 MANIFEST = TreeSchema(

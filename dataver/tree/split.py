@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from dataver.hashing import xxh3_64
@@ -50,3 +51,23 @@ class Splitter:
             return False
         self._rows = self._weight = 0
         return True
+
+    def ends(self, keys: Sequence[bytes], weights: Sequence[int]) -> list[int]:
+        """Count many rows in: after how many of them a node ends, each time. The same as one by one."""
+        weight = sum(weights)
+        if self._weight + weight >= WEIGHT_MAX:
+            return [n for n, key in enumerate(keys, 1) if self.ends_after(key, weights[n - 1])]
+        found: list[int] = []
+        start, count = -self._rows, len(keys)
+        while True:
+            last = start + self._max - 1  # It ends there whatever its hash is.
+            stop = min(last, count)
+            could = range(max(start + self._min - 1, 0), stop)
+            end = next((n for n in could if not xxh3_64(keys[n], self._level) & self._mask), stop)
+            if end == count:
+                break
+            start = end + 1
+            found.append(start)
+        self._rows = count - start
+        self._weight = sum(weights[start:]) if found else self._weight + weight
+        return found

@@ -9,7 +9,7 @@ result is the very tree that a build from all rows gives.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from dataver.format.node import Row
 from dataver.tree.build import empty, split
@@ -51,26 +51,20 @@ def _crown(nodes: NodeStore, level: int, top: list[LinkedNode]) -> Link:
     return link
 
 
-def _merge(rows: Sequence[Row], edits: Edits) -> Iterator[Row]:
-    keys = sorted(edits)
-    at = 0
-    for row in rows:
-        while at < len(keys) and keys[at] < row.key:
-            edited = edits[keys[at]]
-            at += 1
-            if edited is not None:
-                yield edited
-        if at < len(keys) and keys[at] == row.key:
-            edited = edits[keys[at]]
-            at += 1
-            if edited is not None:
-                yield edited
-        else:
-            yield row
-    for key in keys[at:]:
+def _merge(rows: Iterable[Row], edits: Edits) -> list[Row]:
+    old, merged, at = list(rows), list[Row](), 0
+    for key in sorted(edits):
+        here = bisect_left(old, key, at, key=_key)
+        merged += old[at:here]
         edited = edits[key]
         if edited is not None:
-            yield edited
+            merged.append(edited)
+        at = here + 1 if here < len(old) and old[here].key == key else here
+    return merged + old[at:]
+
+
+def _key(row: Row) -> bytes:
+    return row.key
 
 
 @dataclass(slots=True)
@@ -113,11 +107,12 @@ class _Level:
             end = len(keys) if following is None else bisect_left(keys, old.last_key, at)
             if following is not None and end < len(keys) and keys[end] == old.last_key:
                 end += 1
-            for row in _merge(rows, {key: edits[key] for key in keys[at:end]}):
-                pending.append(row)
-                if splitter.ends_after(row.key, weigh(row)):
-                    self._close(pending, above)
-                    pending = []
+            merged, start = _merge(rows, {key: edits[key] for key in keys[at:end]}), 0
+            for stop in splitter.ends([row.key for row in merged], list(map(weigh, merged))):
+                pending += merged[start:stop]
+                self._close(pending, above)
+                pending, start = [], stop
+            pending += merged[start:]
             at = end
             if not pending:
                 return at

@@ -17,7 +17,7 @@ from dataver.tree.diff import diff
 from dataver.tree.manifest import Entry, reference_extra, to_row
 from dataver.tree.prove import prove
 from dataver.tree.schema import MANIFEST, Link, LinkedNode, MemoryNodes, Node
-from dataver.tree.split import INNER_RULE, LEAF_RULE, WEIGHT_MAX, SplitRule, Splitter
+from dataver.tree.split import INNER_RULE, LEAF_RULE, LIST_RULE, WEIGHT_MAX, SplitRule, Splitter
 from dataver.tree.update import update
 from dataver.tree.walk import find, links, prefix_stop, scan
 from tests.property.test_tree import CountedNodes
@@ -69,6 +69,22 @@ def test_a_node_ends_with_the_row_that_makes_it_weigh_a_mebibyte() -> None:
         True,
         False,
     ]
+
+
+@pytest.mark.parametrize("rule", [LEAF_RULE, LIST_RULE, SplitRule(1, 3, 1), SplitRule(5, 5, 0)])
+@pytest.mark.parametrize("together", [1, 7, 500, 9_000])
+@pytest.mark.parametrize("weight", [0, 9, 40_000])
+def test_many_rows_end_nodes_where_they_do_one_by_one(rule: SplitRule, together: int, weight: int) -> None:
+    keys = [key(number) for number in range(9_000)]
+    one, many = Splitter(1, rule), Splitter(1, rule)
+    expected = [number + 1 for number, name in enumerate(keys) if one.ends_after(name, weight)]
+    found = [
+        start + end
+        for start in range(0, len(keys), together)
+        for end in many.ends(keys[start : start + together], [weight] * len(keys[start : start + together]))
+    ]
+    assert found == expected
+    assert len(expected) > 3
 
 
 def test_an_edit_reads_and_writes_a_node_or_two_a_level(large: tuple[MemoryNodes, Link]) -> None:
