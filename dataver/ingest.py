@@ -199,20 +199,23 @@ class _Ingest:
     def run(self, files: Sequence[SourceFile]) -> Ingested:
         if not files:
             return self._done
-        from concurrent.futures import ThreadPoolExecutor
-
         self._batches = _batches(files)
-        workers = min(self._jobs, _pieces(files))
+        count = min(self._jobs, _pieces(files))
         size_bytes = max(self._window_bytes, BATCH_BYTES + SMALL_BYTES_MAX)
-        for _ in range(workers + PIECES_WAITING_MAX):
+        for _ in range(count + PIECES_WAITING_MAX):
             # Memory that is touched only as far as it is used.
             self._buffers.put(memoryview(mmap.mmap(-1, size_bytes)))
-        with ThreadPoolExecutor(workers, thread_name_prefix="dataver-ingest") as pool:
-            try:
-                for worker in [pool.submit(self._work) for _ in range(workers)]:
-                    worker.result()
-            except BaseException as error:  # noqa: BLE001 - Ctrl-C; raised below, as what workers met
-                self._fail(-1, error)
+        workers = [threading.Thread(target=self._work, name=f"dataver-ingest-{n}") for n in range(count)]
+        try:
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+        except BaseException as error:  # noqa: BLE001 - Ctrl-C; raised below, as what workers met
+            self._fail(-1, error)
+            for worker in workers:
+                if worker.ident is not None:
+                    worker.join()
         if self._file is not None:
             self._file.close()
         if self._fault is not None:

@@ -23,6 +23,7 @@ from dataver.errors import (
     StoreError,
     UnsafeStoreError,
 )
+from dataver.hashing import cache_key
 from dataver.private import make_folder, opener
 from dataver.store.base import Store, Wrapper, begin_upload
 
@@ -187,7 +188,6 @@ def _refusal(store: Store, why: str) -> UnsafeStoreError:
 
 
 def _record(subject: str) -> tuple[str, dict[str, object]]:
-    import hashlib
     import platform
 
     content: dict[str, object] = {
@@ -195,8 +195,8 @@ def _record(subject: str) -> tuple[str, dict[str, object]]:
         "revision": PROBE_REVISION,
         "subject": subject,
     }
-    name = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    return str(config.cache_folder() / "probes" / f"{name}.json"), content
+    name = cache_key(json.dumps(content, sort_keys=True).encode())
+    return str(config.cache_folder() / "probes" / f"{name.hex()}.json"), content
 
 
 def _is_remembered(subject: str) -> bool:
