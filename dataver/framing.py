@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from dataver.format.binary import Buffer
 
 RAW_FRAME_BYTES_MAX = 512 << 10
-"""What is stored raw is read chunk by chunk, so its frames may be larger. But copies between repositories
-and collections read whole frames."""
+"""Chunks of large files that are stored raw are read one by one, so their frames may be larger. But copies
+between repositories, and collections, read whole frames."""
 
 
 class FrameSink(Protocol):
@@ -42,10 +42,11 @@ class Framer:
 
     Chunks that follow each other in one buffer become one part, so that nothing is copied to
     compress them. What is tried together is some `FRAME_BYTES_TARGET`; neighbours that are stored as they are
-    become one frame of up to `RAW_FRAME_BYTES_MAX`.
+    become one frame of up to `raw_bytes_max`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, raw_bytes_max: int = FRAME_BYTES_TARGET) -> None:
+        self._raw_bytes_max = raw_bytes_max
         self.frames: list[NewFrame] = []
         self.new_bytes = 0
         self._compressor = FrameCompressor()
@@ -83,7 +84,7 @@ class Framer:
                 self._end_raw()
                 self._append(Codec.ZSTD, [stored], group)
                 continue
-            if self._raw.size_bytes + group.size_bytes > RAW_FRAME_BYTES_MAX:
+            if self._raw.size_bytes + group.size_bytes > self._raw_bytes_max:
                 self._end_raw()
             self._raw.extend(group)
 

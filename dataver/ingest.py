@@ -28,7 +28,7 @@ from dataver.digest import DIGEST_BYTES
 from dataver.erased import Erasures
 from dataver.errors import SourceChangedError
 from dataver.format.chunk_list import ListRow
-from dataver.framing import Framer, FrameSink, Piece
+from dataver.framing import RAW_FRAME_BYTES_MAX, Framer, FrameSink, Piece
 from dataver.hashing import EMPTY_DIGEST, FileHasher, blake3_digest, digests
 from dataver.packs import NewFrame
 from dataver.progress import Progress, Silent
@@ -356,7 +356,8 @@ class _Ingest:
         if self._erased:
             refuse_files(self._erased, entries)
             refuse_chunks(self._erased, [piece.digest for piece in pieces], [file.path for file in files])
-        frames, new_bytes = self._frames(pieces)
+        # What compresses and what does not: neighbouring files may be labels and images.
+        frames, new_bytes = self._frames(pieces, Framer(), Framer())
         return _Result(files, entries, [], frames, new_bytes)
 
     def _pieces(self, file: SourceFile, whole: Piece, pieces: list[Piece]) -> list[ListRow]:
@@ -381,20 +382,16 @@ class _Ingest:
         pieces += cut
         return [ListRow(piece.digest, piece.end - piece.start) for piece in cut]
 
-    def _frames(self, pieces: list[Piece]) -> tuple[list[NewFrame], int]:
-        """The frames of the pieces nobody has, and their plain bytes.
-
-        What compresses and what does not go to frames of their own: neighbouring files may be labels
-        and images.
-        """
-        framers = (Framer(), Framer())
+    def _frames(self, pieces: list[Piece], *framers: Framer) -> tuple[list[NewFrame], int]:
+        """The frames of the pieces nobody has, and their plain bytes. The last framer gets the noisy ones."""
         claims = self._known.claim([piece.digest for piece in pieces])
         for piece, mine in zip(pieces, claims, strict=True):
             if mine:
-                framers[piece.noisy].add(piece)
+                framers[-1 if piece.noisy else 0].add(piece)
         for framer in framers:
             framer.close()
-        return framers[0].frames + framers[1].frames, sum(framer.new_bytes for framer in framers)
+        frames = [frame for framer in framers for frame in framer.frames]
+        return frames, sum(framer.new_bytes for framer in framers)
 
     def _entry_of(self, file: SourceFile, digest: bytes, rows: list[ListRow]) -> Entry:
         """The entry of a file, its list of chunks kept where it has several."""
@@ -412,7 +409,7 @@ class _Ingest:
         rows = [ListRow(piece.digest, piece.end - piece.start) for piece in pieces]
         if self._erased:
             refuse_chunks(self._erased, [row.digest for row in rows], [window.path])
-        frames, new_bytes = self._frames(pieces)
+        frames, new_bytes = self._frames(pieces, Framer(RAW_FRAME_BYTES_MAX))
         return _Result([], [], rows, frames, new_bytes)
 
 
