@@ -47,11 +47,11 @@ POOR_LEVEL = 1
 # Frames of 128 KiB on one core of a 2-core AMD EPYC, zstd 1.5.7: level 3 passes over random bytes at
 # 9 GB/s and over JPEG, PNG and woff2 files at 1.8; with a chooser it is 15 and 2.0. HTML is compressed
 # and proven at 0.85 GB/s, a shared library at 0.33.
-_KEEP_RAW_ABOVE = 0.95
+_KEEP_RAW_ABOVE = 0.97
 _SAMPLE_BYTES = 4 << 10
 _SAMPLE_LEVEL = 1
-# A sample of 4 KiB sees less redundancy than a frame, so it is believed only near no gain at all.
-_SAMPLE_RAW_ABOVE = 0.95
+# What is left of a frame, or of a sample, that is not worth to be encoded and proven: each read decodes it again.
+_HARDLY_ABOVE = 0.95
 _PROBE_SIZE_MIN = 1 << 10
 _PROBE_BYTES = 512
 _PROBE_VALUES_MIN = 200
@@ -76,9 +76,9 @@ class Codec(IntEnum):
 class FrameCompressor:
     """Compresses the frames of one stream of data, and spares work that gains nothing.
 
-    After four frames in a row that were not worth compressing, frames are first sampled (three
-    slices of 4 KiB, level 1) and left raw if the sample does not shrink; after twelve of these the
-    next are tried in full all the same, as redundancy over long distances escapes a sample.
+    After four frames in a row that gained less than 5 %, frames are first sampled (three slices of
+    4 KiB, level 1) and left raw if the sample gains less than that; after twelve of these the next
+    are tried in full all the same, as redundancy over long distances escapes a sample.
 
     After two frames in a row that kept more than 0.6 of their size, the next are encoded at level 1:
     such data (Parquet pages that are compressed already) gains the same at either level, within a
@@ -90,10 +90,10 @@ class FrameCompressor:
     One for each window of a file, or for each batch of small files. Not for several threads at once.
     """
 
-    __slots__ = ("_poor_frames", "_raw_frames", "_sampled_frames")
+    __slots__ = ("_poor_frames", "_hardly_frames", "_sampled_frames")
 
     def __init__(self) -> None:
-        self._raw_frames = 0
+        self._hardly_frames = 0
         self._sampled_frames = 0
         self._poor_frames = 0
 
@@ -105,7 +105,7 @@ class FrameCompressor:
     def compress(self, frames: Sequence[Sequence[Bytes]]) -> list[Stored | None]:
         """Compress some frames, up to `FRAMES_TOGETHER`, each the concatenation of its parts.
 
-        For each what was decoded again and found equal, or None where the gain is under 5 %. See
+        For each what was decoded again and found equal, or None where the gain is under 3 %. See
         `compress_frame`. They are encoded by one call, as each call waits for the interpreter's lock.
         """
         results: list[Stored | None] = [None] * len(frames)
@@ -119,17 +119,17 @@ class FrameCompressor:
 
     def _worth_trying(self, frames: Sequence[Sequence[Bytes]]) -> list[int]:
         """On which of the frames to spend a whole compression."""
-        if self._raw_frames < _RUN_FRAMES_MIN or self._sampled_frames >= _SAMPLED_FRAMES_MAX:
+        if self._hardly_frames < _RUN_FRAMES_MIN or self._sampled_frames >= _SAMPLED_FRAMES_MAX:
             self._sampled_frames = 0
             return list(range(len(frames)))
         self._sampled_frames += len(frames)
         samples = [_sample([memoryview(part).cast("B") for part in parts]) for parts in frames]
         encoded = _encode(samples, _SAMPLE_LEVEL)
-        return [n for n, sample in enumerate(samples) if len(encoded[n]) < len(sample) * _SAMPLE_RAW_ABOVE]
+        return [n for n, sample in enumerate(samples) if len(encoded[n]) <= len(sample) * _HARDLY_ABOVE]
 
     def _record(self, kept: float) -> None:
         """Note what part of a frame's size was left; 1.0 where it stays raw."""
-        self._raw_frames = self._raw_frames + 1 if kept == 1.0 else 0
+        self._hardly_frames = self._hardly_frames + 1 if kept > _HARDLY_ABOVE else 0
         self._poor_frames = self._poor_frames + 1 if kept > _POOR_ABOVE else 0
 
 
@@ -137,7 +137,7 @@ def compress_frame(parts: Sequence[Buffer], *, level: int = LEVEL) -> tuple[Code
     """Compress the concatenation of `parts` as one frame of at most 8 MiB.
 
     Returns `(Codec.ZSTD, stored)`, where `stored` was decoded again and found equal, or
-    `(Codec.RAW, None)` where the gain is under 5 %: the parts themselves are then what is to be
+    `(Codec.RAW, None)` where the gain is under 3 %: the parts themselves are then what is to be
     stored, and nothing was copied for the caller. Parts may be of any contiguous buffer type; no
     reference to them is kept. An encoder whose output does not decode to its input is a
     `DamagedError`: the memory or the library of this machine is not to be trusted.

@@ -6,9 +6,11 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from itertools import accumulate, islice
+from itertools import accumulate, islice, pairwise
 from typing import IO, TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
+from dataver.chunk_index import joined, span_of
+from dataver.compression import Codec
 from dataver.config import default_jobs
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.errors import DamagedError, DataverError
@@ -208,6 +210,12 @@ class StoredRanges:
 
         def fill_run(run: _Run) -> tuple[int, View]:
             at, own = run.offset, rows[run.first : run.stop]
+            size = sum(row.size_bytes for row in own)
+            # The last one is kept, and `target` is the caller's.
+            if start <= at and run.stop < len(rows):
+                part = target[at - start :][:size]
+                if self._fill_raw(own, places[run.first : run.stop], part):
+                    return at, b""
             block = self._objects.read(b"".join([row.digest for row in own]), places[run.first : run.stop])
             self._check(own, block)
             last = at
@@ -219,6 +227,19 @@ class StoredRanges:
             return last, block[-1]
 
         return _by_threads(fill_run, list(_runs(offset, rows, places)))[-1]
+
+    def _fill_raw(self, rows: list[ListRow], places: Sequence[Place], target: memoryview) -> bool:
+        """Read chunks of one pack that are stored raw straight into `target`; False where they are not."""
+        if len({place.pack for place in places}) > 1 or any(place.codec != Codec.RAW for place in places):
+            return False
+        spans = joined(map(span_of, places))
+        if sum(length for _, length in spans) != len(target):
+            return False
+        if not self._objects.read_into(places[0].pack, spans, target):
+            return False
+        ends = list(accumulate((row.size_bytes for row in rows), initial=0))
+        self._check(rows, [target[start:end] for start, end in pairwise(ends)])
+        return True
 
     def _covering(self, start: int, stop: int) -> tuple[int, list[ListRow]]:
         """The chunks that cover bytes `start` to `stop`, and where the first begins."""

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,10 @@ from blake3 import blake3
 
 from dataver import reading, streams
 from dataver.errors import DamagedError
+from dataver.format.segment import Place
+from dataver.objects import Objects
 from dataver.repository import Repository, init, open_repository
+from dataver.store.base import View
 from dataver.version import Version
 from tests.worlds import noise, text
 
@@ -74,6 +78,29 @@ def test_large_reads_are_those_of_the_file(
         while part := file.read(chance.randrange(1, 700_000)):
             parts.append(part)
     assert b"".join(parts) == MIXED
+
+
+def test_what_is_stored_raw_is_read_to_where_it_is_wanted(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "RUN_BYTES_MAX", 150_000)
+    data = noise("all", 4_000_000)
+    version = commit(repository, tmp_path / "data", {"noise": data})
+    read: list[int] = []
+    real = Objects.read
+
+    def watched(objects: Objects, digests: bytes, places: Sequence[Place]) -> list[View]:
+        read.append(sum(place.length for place in places))
+        return real(objects, digests, places)
+
+    monkeypatch.setattr(Objects, "read", watched)
+    target = bytearray(3_000_000)
+    with version.open("noise") as file:
+        file.seek(500_000)
+        assert file.readinto(target) == len(target)
+        assert file.read(10) == data[3_500_000:3_500_010]
+    assert target == data[500_000:3_500_000]
+    assert sum(read) < 1_500_000, "the chunks at both ends, with the frames that they are in"
 
 
 def test_a_large_read_of_one_chunk(
