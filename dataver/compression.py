@@ -50,7 +50,7 @@ POOR_LEVEL = 1
 _KEEP_RAW_ABOVE = 0.97
 _SAMPLE_BYTES = 4 << 10
 _SAMPLE_LEVEL = 1
-# What is left of a frame, or of a sample, that is not worth to be encoded and proven: each read decodes it again.
+# More than this left is not worth to be encoded and proven, and decoded by each read, if a sample can tell.
 _HARDLY_ABOVE = 0.95
 _PROBE_SIZE_MIN = 1 << 10
 _PROBE_BYTES = 512
@@ -90,7 +90,7 @@ class FrameCompressor:
     One for each window of a file, or for each batch of small files. Not for several threads at once.
     """
 
-    __slots__ = ("_poor_frames", "_hardly_frames", "_sampled_frames")
+    __slots__ = ("_hardly_frames", "_poor_frames", "_sampled_frames")
 
     def __init__(self) -> None:
         self._hardly_frames = 0
