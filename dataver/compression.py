@@ -82,7 +82,8 @@ class FrameCompressor:
 
     After two frames in a row that kept more than 0.6 of their size, the next are encoded at level 1:
     such data (Parquet pages that are compressed already) gains the same at either level, within a
-    thousandth, while level 1 encodes and decodes it in 0.6 of the time.
+    thousandth, while level 1 encodes and decodes it in 0.6 of the time. Samples of the first frames
+    stand for those before them.
 
     What is left raw, and at which level the rest is encoded, is decided by the bytes seen alone,
     never by time.
@@ -90,17 +91,13 @@ class FrameCompressor:
     One for each window of a file, or for each batch of small files. Not for several threads at once.
     """
 
-    __slots__ = ("_hardly_frames", "_poor_frames", "_sampled_frames")
+    __slots__ = ("_hardly_frames", "_is_first", "_poor_frames", "_sampled_frames")
 
     def __init__(self) -> None:
+        self._is_first = True
         self._hardly_frames = 0
         self._sampled_frames = 0
         self._poor_frames = 0
-
-    @property
-    def level(self) -> int:
-        """The level for the next frames."""
-        return POOR_LEVEL if self._poor_frames >= _POOR_RUN_FRAMES_MIN else LEVEL
 
     def compress(self, frames: Sequence[Sequence[Bytes]]) -> list[Stored | None]:
         """Compress some frames, up to `FRAMES_TOGETHER`, each the concatenation of its parts.
@@ -109,9 +106,14 @@ class FrameCompressor:
         `compress_frame`. They are encoded by one call, as each call waits for the interpreter's lock.
         """
         results: list[Stored | None] = [None] * len(frames)
+        if self._is_first:
+            self._is_first = False
+            if all(kept > _POOR_ABOVE for kept in _kept_of_samples(frames)):
+                self._poor_frames = _POOR_RUN_FRAMES_MIN
         tried = self._worth_trying(frames)
         plain = [_one_buffer(frames[number]) for number in tried]
-        for number, stored in zip(tried, _compress(plain, self.level), strict=True):
+        level = POOR_LEVEL if self._poor_frames >= _POOR_RUN_FRAMES_MIN else LEVEL
+        for number, stored in zip(tried, _compress(plain, level), strict=True):
             results[number] = stored
         for parts, stored in zip(frames, results, strict=True):
             self._record(1.0 if stored is None else len(stored) / sum(map(len, parts)))
@@ -123,9 +125,7 @@ class FrameCompressor:
             self._sampled_frames = 0
             return list(range(len(frames)))
         self._sampled_frames += len(frames)
-        samples = [_sample([memoryview(part).cast("B") for part in parts]) for parts in frames]
-        encoded = _encode(samples, _SAMPLE_LEVEL)
-        return [n for n, sample in enumerate(samples) if len(encoded[n]) <= len(sample) * _HARDLY_ABOVE]
+        return [n for n, kept in enumerate(_kept_of_samples(frames)) if kept <= _HARDLY_ABOVE]
 
     def _record(self, kept: float) -> None:
         """Note what part of a frame's size was left; 1.0 where it stays raw."""
@@ -250,6 +250,13 @@ def _is_same(decoded: Buffer, plain: memoryview) -> bool:
         return equal
     # By checksum: Python compares a view one element at a time, and a copy of it costs more than both.
     return xxh3_64(decoded) == xxh3_64(plain)
+
+
+def _kept_of_samples(frames: Sequence[Sequence[Bytes]]) -> list[float]:
+    """Of a sample of each frame what part of its size is left."""
+    samples = [_sample([memoryview(part).cast("B") for part in parts]) for parts in frames]
+    encoded = _encode(samples, _SAMPLE_LEVEL)
+    return [len(one) / max(len(sample), 1) for one, sample in zip(encoded, samples, strict=True)]
 
 
 def _sample(parts: Sequence[memoryview]) -> bytes:

@@ -303,15 +303,24 @@ class TestFrameCompressor:
             assert first.compress(frames[at : at + 4]) == second.compress(frames[at : at + 4])
 
 
-def test_data_that_gains_little_is_encoded_at_the_fast_level_until_a_frame_gains_much() -> None:
-    compressor = FrameCompressor()
+def test_data_that_gains_little_is_encoded_at_the_fast_level_until_a_frame_gains_much(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     poor = b"".join(noise(100_000)[n : n + 3] + b"." for n in range(0, 99_000, 3))
     rich = b"the same words again and again " * 3_000
-    levels = []
-    for frame in (poor, poor, poor, rich, rich):
-        levels.append(compressor.level)
-        assert compressor.compress([[frame]]) != [None]
-    assert levels == [3, 3, 1, 1, 3]
+    far_apart = noise(50_000) * 2  # of which samples do not see that it gains much
+    encoded = Encoded(monkeypatch)
+
+    def levels(*frames: bytes) -> list[int]:
+        compressor = FrameCompressor()
+        encoded.seen.clear()
+        for frame in frames:
+            assert compressor.compress([[frame]]) != [None]
+        return [level for level, sizes in encoded.seen if max(sizes) > 12_288]
+
+    assert levels(poor, poor, rich, rich) == [1, 1, 1, 3]
+    assert levels(rich, poor, poor, poor, rich, rich) == [3, 3, 3, 1, 1, 3]
+    assert levels(far_apart, far_apart) == [1, 3]
 
 
 def test_a_probe_tells_noise_from_text() -> None:
