@@ -205,22 +205,29 @@ class _Ingest:
         for _ in range(count + PIECES_WAITING_MAX):
             # Memory that is touched only as far as it is used.
             self._buffers.put(memoryview(mmap.mmap(-1, size_bytes)))
-        workers = [threading.Thread(target=self._work, name=f"dataver-ingest-{n}") for n in range(count)]
         try:
-            for worker in workers:
-                worker.start()
-            for worker in workers:
-                worker.join()
+            if count == 1:
+                self._work()  # Threads take longer to be imported than most commits of a piece take.
+            else:
+                self._work_together(count)
         except BaseException as error:  # noqa: BLE001 - Ctrl-C; raised below, as what workers met
             self._fail(-1, error)
-            for worker in workers:
-                if worker.ident is not None:
-                    worker.join()
         if self._file is not None:
             self._file.close()
         if self._fault is not None:
             raise self._fault[1]
         return self._done
+
+    def _work_together(self, count: int) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(count, thread_name_prefix="dataver-ingest") as pool:
+            try:
+                for worker in [pool.submit(self._work) for _ in range(count)]:
+                    worker.result()
+            except BaseException as error:
+                self._fail(-1, error)  # Before the pool waits for the workers.
+                raise
 
     def _fail(self, number: int, error: BaseException) -> None:
         """End the work. Of several errors that of the first piece is raised."""
