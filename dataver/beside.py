@@ -102,6 +102,8 @@ def stand_beside(
         gone = set() if files.paths == cache.paths() else set(cache.paths()).difference(files.paths)
         return Standing(changed, [None] * len(changed), sorted(gone))
     digests = cache.lookup(files)
+    if not before.columns:
+        return Standing(range(len(files)), digests, ())
     paths = [into + path for path in files.paths] if into else files.paths
     keys, records = before.columns.keys_in_order, before.columns.records
     known = zip(digests, files.stamps, strict=True)

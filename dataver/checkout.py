@@ -319,7 +319,7 @@ class Checkout:
             done = digest_files(source, unknown, jobs=self._jobs, progress=self._progress)
         finally:
             self._progress.end()
-        known.update((entry.path, entry.digest) for entry in done.entries)
+        known.update((file.path, digest) for file, digest in done)
 
     def _forsaken(
         self, every: list[Entry], there: dict[bytes, SourceFile], owned: dict[bytes, bytes]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field
+from itertools import chain
 
 from dataver.bases import as_remembered, remembered_basis
 from dataver.beside import FINDS_MAX, Entries, Standing, mark, stand_beside
 from dataver.chunk_index import ChunkIndex
 from dataver.config import default_jobs
 from dataver.digest import Digest
+from dataver.edits import SourceEdits
 from dataver.erased import Erasures
 from dataver.errors import AlreadyExistsError, BadInputError
 from dataver.files import to_path
-from dataver.format.node import Row
 from dataver.format.operations import TAG
 from dataver.format.pack import PackKind
 from dataver.globs import path_filter
@@ -33,9 +34,9 @@ from dataver.refusals import Refusals, refuse_files
 from dataver.results import ChangeCounts, Changes, CommitResult, Forecast
 from dataver.session import Session
 from dataver.settings import records_statistics
-from dataver.source import EMPTY_FOLDER, FILE, Source, SourceFile
-from dataver.source.columns import Listing
-from dataver.stat_cache import CacheRow, StatCache
+from dataver.source import EMPTY_FOLDER, FILE, SYMLINK, Source, SourceFile
+from dataver.source.columns import Listing, Picked, stamp_of, to_file
+from dataver.stat_cache import StatCache
 from dataver.store.base import pack_bytes_max, write_usd
 from dataver.tree.columns import Columns, read_columns
 from dataver.tree.manifest import (
@@ -75,18 +76,18 @@ class Committed:
 
     published: Published | None
     base: VersionState | None
-    edits: dict[bytes, Row | None]
+    edits: SourceEdits
     new_bytes: int
     stored_bytes: int
     packs: int
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Work:
     """The files of a source sorted by what must be done with them."""
 
-    kept: list[Entry] = field(default_factory=list)
-    to_read: list[SourceFile] = field(default_factory=list)
+    kept: list[Entry]
+    to_read: Picked
 
 
 class Committer:
@@ -127,18 +128,16 @@ class Committer:
         refusals = Refusals(state)
         if refusals.erased:
             refuse_files(refusals.erased, self._unchanged(files, standing, before))
-        opened = files[:] if len(standing.open) == len(files) else [files[at] for at in standing.open]
-        work = self._sort(list(zip(opened, standing.digests, strict=True)), before)
-        size = sum(file.size for file in work.to_read)
+        work = self._sort(files, standing, before)
         journal = Journal(session)
         writer = PackWriter(session.store, PackKind.DATA, nonce=session.nonce, stored=journal.note)
         sink: PackWriter | Counter = Counter(pack_bytes_max(session.store)) if options.dry_run else writer
-        watcher.begin("reading", len(work.to_read), size)
+        watcher.begin("reading", len(work.to_read), work.to_read.size_bytes)
         try:
             index = self._index(state, journal if work.to_read and not options.dry_run else None)
             ingested = self._read(work, sink, index, watcher, refusals.erased)
-            entries = {entry.path: entry for entry in (*work.kept, *ingested.entries)}
-            refusals.take(entries.values(), ingested.list_nodes)
+            edits = SourceEdits(work.to_read, ingested, self._into)
+            refusals.take(lambda: chain(work.kept, edits.entries()), ingested.list_nodes)
             packs = [] if options.dry_run else writer.close()
         except BaseException:
             writer.abandon()
@@ -151,16 +150,16 @@ class Committer:
             ingested.new_bytes += index.plain_bytes
             rely_on(session.store, index.used)
         refusals.packs = packs
-        edits = self._edits(entries, before, standing.gone, nodes, root)
+        self._fill(edits, work.kept, before, standing.gone, nodes, root)
         self._old = before
         stored = sum(pack.size_bytes for pack in packs)
         if options.dry_run:
             assert isinstance(sink, Counter)
             return Committed(None, basis.version, edits, ingested.new_bytes, sink.stored_bytes, sink.packs)
-        self._remember_digests(cache, files, ingested)
+        self._remember_digests(cache, files, work.to_read, ingested)
         try:
             wanted = records_statistics(options.stats, state)
-            statistics = self._statistics(ingested, state, watcher) if wanted else {}
+            statistics = self._statistics(work.to_read, ingested, state, watcher) if wanted else {}
             written = Written(
                 packs, ingested.list_nodes, ingested.new_bytes, stored, statistics, index.relied or (),
                 refusals.again,
@@ -290,38 +289,38 @@ class Committer:
         paths = (self._into + path for at, path in enumerate(files.paths) if at not in looked_at)
         return (entry for path in paths if (entry := before.get(path)) is not None)
 
-    def _sort(self, files: Sequence[tuple[SourceFile, bytes | None]], before: Entries) -> _Work:
+    def _sort(self, files: Listing, standing: Standing, before: Entries) -> _Work:
         """Keep what is certain to be in the base already, if elsewhere; what remains must be read."""
-        work = _Work()
+        kept: list[Entry] = []
+        to_read = array("I")
         by_digest: dict[bytes, Entry] | None = None
         is_few = self._options.add and len(files) <= FINDS_MAX
-        into = self._into
-        for file, digest in files:
-            path = into + file.path if into else file.path
-            if file.kind == EMPTY_FOLDER:
-                work.kept.append(Entry(path, FOLDER, False, 0, EMPTY_DIGEST))
+        for at, digest in zip(standing.open, standing.digests, strict=True):
+            kind = files.kind(at)
+            if kind == EMPTY_FOLDER:
+                kept.append(Entry(self._into + files[at].path, FOLDER, False, 0, EMPTY_DIGEST))
                 continue
             if digest is None or self._options.reference:
-                work.to_read.append(file)
+                to_read.append(at)
                 continue
+            file = files[at]
+            path = self._into + file.path
             known = before.get(path)
             if known is None or known.digest != digest or known.size != file.size:
                 if is_few:
                     # Not worth a look at all that is there: read again, its chunks are found to be stored.
-                    work.to_read.append(file)
+                    to_read.append(at)
                     continue
                 if by_digest is None:
                     by_digest = {entry.digest: entry for entry in before.values()}
                 known = by_digest.get(digest)
             if known is None or known.kind == REFERENCE or known.size != file.size:
-                work.to_read.append(file)
+                to_read.append(at)
                 continue
             # Chunk lists go with the bytes; other columns only with the path.
             lists = tuple(extra for extra in known.extras if extra[0] == CHUNKS_TAG)
-            work.kept.append(
-                known._replace(path=path, kind=file.kind, executable=file.executable, extras=lists)
-            )
-        return work
+            kept.append(known._replace(path=path, kind=kind, executable=file.executable, extras=lists))
+        return _Work(kept, Picked(files, to_read))
 
     def _index(self, state: State, journal: Journal | None) -> ChunkIndex:
         """What is stored already, also by a run that was interrupted."""
@@ -339,38 +338,64 @@ class Committer:
     ) -> Ingested:
         session = self._session
         jobs = session.jobs or default_jobs()
-        referred = Ingested()
-        stored = work.to_read
         if self._options.reference:
-            # A symlink's bytes are no file that could stay anywhere: they are stored.
-            stored = [file for file in work.to_read if file.kind != FILE]
-            files = [file for file in work.to_read if file.kind == FILE]
-            referred = digest_files(self._source, files, jobs=jobs, progress=progress)
-        ingested = ingest(
-            self._source, stored, sink, index, session.parameters(),
+            return self._refer(work.to_read, sink, index, progress, erased)
+        return ingest(
+            self._source, work.to_read, sink, index, session.parameters(),
             jobs=jobs, progress=progress, erased=erased,
         )  # fmt: skip
-        ingested.files += referred.files
-        ingested.entries += [
-            entry._replace(kind=REFERENCE, extras=reference_extra(*self._source.locate(file)))
-            for entry, file in zip(referred.entries, referred.files, strict=True)
-        ]
-        if self._into:
-            ingested.entries = [entry._replace(path=self._into + entry.path) for entry in ingested.entries]
-        return ingested
 
-    def _statistics(self, ingested: Ingested, state: State, progress: Progress) -> dict[bytes, bytes]:
+    def _refer(
+        self,
+        files: Picked,
+        sink: PackWriter | Counter,
+        index: ChunkIndex,
+        progress: Progress,
+        erased: Erasures,
+    ) -> Ingested:
+        """Read files that stay where they are. A symlink's bytes are no file that could: they are stored."""
+        session = self._session
+        jobs = session.jobs or default_jobs()
+        links = files.of_kinds({SYMLINK})
+        stored = ingest(
+            self._source,
+            links,
+            sink,
+            index,
+            session.parameters(),
+            jobs=jobs,
+            progress=progress,
+            erased=erased,
+        )
+        staying = [file for file in files if file.kind == FILE]
+        digested = iter(digest_files(self._source, staying, jobs=jobs, progress=progress))
+        done = Ingested(list_nodes=stored.list_nodes, new_bytes=stored.new_bytes)
+        link = 0
+        for at, listed in enumerate(files):
+            if listed.kind == FILE:
+                file, digest = next(digested)
+                done.take(stamp_of(file), digest, reference_extra(*self._source.locate(file)))
+                done.referred.add(at)
+            else:
+                done.take(stored.stamp(link), stored.digest(link), stored.extras.get(link, ()))
+                link += 1
+        return done
+
+    def _statistics(
+        self, files: Picked, ingested: Ingested, state: State, progress: Progress
+    ) -> dict[bytes, bytes]:
         """The records of the Parquet files that were read and have none yet."""
         from dataver.format.table_statistics import statistics_key
         from dataver.tables.collect import collect
         from dataver.tables.footer import PARQUET_SUFFIXES
 
         suffixes = tuple(suffix.encode() for suffix in PARQUET_SUFFIXES)
-        tables = {
-            entry.digest: file
-            for file, entry in zip(ingested.files, ingested.entries, strict=True)
-            if file.kind == FILE and file.path.lower().endswith(suffixes)
-        }
+        tables: dict[bytes, SourceFile] = {}
+        for at, path in enumerate(files.each_path()):
+            if path.lower().endswith(suffixes):
+                file = to_file(path, ingested.stamp(at))
+                if file.kind == FILE:
+                    tables[ingested.digest(at)] = file
         keys = b"".join(map(statistics_key, tables))
         known = self._session.index(state, writing=True).find_many(keys) if tables else []
         wanted = [
@@ -379,42 +404,52 @@ class Committer:
         jobs = self._session.jobs or default_jobs()
         return collect(self._source, wanted, jobs=jobs, progress=progress) if wanted else {}
 
-    def _edits(
+    def _fill(
         self,
-        entries: dict[bytes, Entry],
+        edits: SourceEdits,
+        kept: Sequence[Entry],
         before: Entries,
         gone: Sequence[bytes],
         nodes: NodeStore,
         root: Link,
-    ) -> dict[bytes, Row | None]:
+    ) -> None:
+        """Put what a commit changes beside the files that were read."""
         if not self.basis.versions:
-            return {path: to_row(entry) for path, entry in entries.items()}
-        edits: dict[bytes, Row | None] = {}
-        for path, entry in entries.items():
-            known = before.get(path)
-            if known is None or known[1:5] != entry[1:5] or _location(known) != _location(entry):
-                edits[path] = to_row(_carrying(entry, known))
+            for entry in kept:
+                edits.put(entry.path, to_row(entry))
+            return
+        for at, entry in enumerate(edits.entries()):
+            known = before.get(entry.path)
+            if known is not None:
+                edits.leave_out(at)
+                self._put(edits, entry, known)
+        for entry in kept:
+            self._put(edits, entry, before.get(entry.path))
         if not self._options.add:
-            edits.update(dict.fromkeys(gone))
+            for path in gone:
+                edits.put(path, None)
         if self._options.add or self._into or self._filtered:  # else what is in the way is gone
             added = [path for path in edits if path not in before]
-            edits.update((path, None) for path in _in_the_way(nodes, root, added) if path not in entries)
-        return edits
+            for path in list(_in_the_way(nodes, root, added)):
+                if not edits.has_file(path):
+                    edits.put(path, None)
 
-    def _publish(self, edits: dict[bytes, Row | None], written: Written) -> Published:
+    def _put(self, edits: SourceEdits, entry: Entry, known: Entry | None) -> None:
+        """Put an entry in the place of one of the base, where it differs."""
+        if known is None or known[1:5] != entry[1:5] or _location(known) != _location(entry):
+            edits.put(entry.path, to_row(_carrying(entry, known)))
+
+    def _publish(self, edits: SourceEdits, written: Written) -> Published:
         change = Change(edits, self.basis)
         return Publisher(
             self._session, self._name, self._options.branch, change, self._label, written, self._announce
         ).publish()
 
-    def _remember_digests(self, cache: StatCache, files: Listing, ingested: Ingested) -> None:
-        if not ingested.files and len(cache) <= len(files):
+    def _remember_digests(self, cache: StatCache, files: Listing, read: Picked, ingested: Ingested) -> None:
+        if not ingested and len(cache) <= len(files):
             return
-        rows = (
-            CacheRow(file, entry.digest, self._started_ns)
-            for file, entry in zip(ingested.files, ingested.entries, strict=True)
-        )
-        cache.update(rows, forget=[] if self._filtered else set(cache.paths()).difference(files.paths))
+        forget = set(cache.paths()).difference(files.paths) if len(cache) and not self._filtered else ()
+        cache.update_read(read, ingested.stamps, ingested.digests, self._started_ns, forget)
 
     @property
     def _filtered(self) -> bool:

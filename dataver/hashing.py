@@ -19,6 +19,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from blake3 import blake3
+from xxhash import xxh3_64 as streaming_xxh3_64
 from xxhash import xxh3_64_intdigest
 
 from dataver.digest import Digest
@@ -37,6 +38,7 @@ __all__ = [
     "digests",
     "kind_digest",
     "xxh3_64",
+    "xxh3_64_of",
 ]
 
 
@@ -117,3 +119,11 @@ class FileHasher:
 def xxh3_64(buffer: Buffer, seed: int = 0) -> int:
     """The XXH3-64 of a buffer as an unsigned integer; `seed` is an unsigned 64-bit integer."""
     return xxh3_64_intdigest(buffer, seed)
+
+
+def xxh3_64_of(parts: Sequence[Buffer]) -> int:
+    """The XXH3-64 of buffers one after the other."""
+    hasher = streaming_xxh3_64()
+    for part in parts:
+        hasher.update(part)
+    return hasher.intdigest()

@@ -12,9 +12,10 @@ from __future__ import annotations
 import io
 import mmap
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import field
+from itertools import islice
 from queue import LifoQueue
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,19 +29,21 @@ from dataver.digest import DIGEST_BYTES
 from dataver.erased import Erasures
 from dataver.errors import SourceChangedError
 from dataver.format.chunk_list import ListRow
+from dataver.format.node import Row, rows_of
 from dataver.framing import RAW_FRAME_BYTES_MAX, Framer, FrameSink, Piece
 from dataver.hashing import EMPTY_DIGEST, FileHasher, blake3_digest, digests
 from dataver.packs import NewFrame
 from dataver.progress import Progress, Silent
 from dataver.refusals import refuse_chunks, refuse_files
 from dataver.source import EMPTY_FOLDER, FILE, NOISY, Source, SourceFile, pauses
+from dataver.source.columns import IDENTITY_BYTES, STAMP, Picked, cut, stamp_of, to_file
 from dataver.source.faults import changed
 from dataver.tree import chunk_list
-from dataver.tree.manifest import Entry, chunks_extra
+from dataver.tree.manifest import REFERENCE, Entry, chunks_extra
 from dataver.values import dataclass
 
 if TYPE_CHECKING:
-    from dataver.windows import Attempt, Window, WindowReader
+    from dataver.windows import Attempt, ChunkRows, Window, WindowReader
 
 SMALL_BYTES_MAX = 1 << 20
 BATCH_BYTES = 4 << 20
@@ -49,26 +52,83 @@ WINDOW_BYTES = 4 << 20
 PIECES_WAITING_MAX = 2
 """So many may wait for their turn while the workers are at one each, as some take longer than others."""
 
+ROWS_TOGETHER = 1024
+
 _PARQUET_MAGIC = b"PAR1"
+
+
+Extras = tuple[tuple[bytes, int, bytes], ...]
 
 
 @dataclass(slots=True)
 class Ingested:
-    """What `ingest` did. `entries` and `files` stand in the order of the files given.
+    """What `ingest` did, side by side in the order of the files given: there is no object a file.
 
-    `files` have the stamps that belong to the bytes read. `list_nodes` are the chunk lists of
-    files with more than one chunk, to be stored beside the manifest.
+    `stamps` (see `dataver.source.columns`) belong to the bytes read, `digests` are theirs; `extras` are the
+    further columns of the manifest, by position, and `referred` the positions of files that stay where they
+    are. `list_nodes` are the chunk lists of files with more than one chunk, to be stored beside the manifest.
     """
 
-    entries: list[Entry] = field(default_factory=list)
-    files: list[SourceFile] = field(default_factory=list)
+    stamps: bytearray = field(default_factory=bytearray)
+    digests: bytearray = field(default_factory=bytearray)
+    extras: dict[int, Extras] = field(default_factory=dict)
+    referred: set[int] = field(default_factory=set)
     list_nodes: dict[bytes, bytes] = field(default_factory=dict)
     new_bytes: int = 0
+
+    def __len__(self) -> int:
+        return len(self.digests) // DIGEST_BYTES
+
+    def take(self, stamp: bytes, digest: bytes, extras: Extras) -> None:
+        """Append a file."""
+        if extras:
+            self.extras[len(self)] = extras
+        self.stamps += stamp
+        self.digests += digest
+
+    def digest(self, at: int) -> bytes:
+        """The digest of one file."""
+        return bytes(self.digests[DIGEST_BYTES * at : DIGEST_BYTES * (at + 1)])
+
+    def stamp(self, at: int) -> bytes:
+        """The stamp of one file."""
+        return bytes(self.stamps[STAMP.size * at : STAMP.size * (at + 1)])
+
+    def row(self, path: bytes, at: int) -> Row:
+        """The row of one file in a manifest, under a path."""
+        return next(self._rows([path], at))
+
+    def rows(self, paths: Iterable[bytes]) -> Iterator[Row]:
+        """The rows of all files in a manifest, under these paths."""
+        paths, start = iter(paths), 0
+        while some := list(islice(paths, ROWS_TOGETHER)):
+            yield from self._rows(some, start)
+            start += len(some)
+
+    def _rows(self, paths: list[bytes], start: int) -> Iterator[Row]:
+        """The rows of some files from `start` on, made together."""
+        stop = start + len(paths)
+        digests = cut(bytes(self.digests[DIGEST_BYTES * start : DIGEST_BYTES * stop]), DIGEST_BYTES)
+        stamps = cut(bytes(self.stamps[STAMP.size * start : STAMP.size * stop]), STAMP.size)
+        # A row's fixed columns: the digest, and what a stamp begins with.
+        records = [digest + stamp[:IDENTITY_BYTES] for digest, stamp in zip(digests, stamps, strict=True)]
+        rows = rows_of(paths, records)
+        if not self.extras:
+            return rows
+        return (self._with_extras(row, at) for at, row in enumerate(rows, start))
+
+    def _with_extras(self, row: Row, at: int) -> Row:
+        fixed = row.fixed
+        if at in self.referred:
+            fixed = (
+                fixed[:DIGEST_BYTES] + bytes([fixed[DIGEST_BYTES] | REFERENCE]) + fixed[DIGEST_BYTES + 1 :]
+            )
+        return Row(row.key, fixed, self.extras.get(at, ()))
 
 
 def ingest(
     source: Source,
-    files: Sequence[SourceFile],
+    files: Picked,
     sink: FrameSink,
     index: ChunkIndex,
     parameters: ChunkerParameters,
@@ -89,16 +149,15 @@ def ingest(
 
 def digest_files(
     source: Source, files: Sequence[SourceFile], *, jobs: int, progress: Progress | None = None
-) -> Ingested:
-    """Read `files` for their digests alone: the entries have no chunks, and nothing is kept."""
+) -> list[tuple[SourceFile, bytes]]:
+    """Read `files` for their digests alone: each, with the stamps of what was read, and its digest."""
     from concurrent.futures import ThreadPoolExecutor
 
     watcher = progress or Silent()
-    done = Ingested()
+    done = []
     with ThreadPoolExecutor(jobs, thread_name_prefix="dataver-read") as pool:
         for file, digest in pool.map(lambda file: _digest_file(source, file), files):
-            done.files.append(file)
-            done.entries.append(_entry(file, digest))
+            done.append((file, digest))
             watcher.advance(1, file.size)
     return done
 
@@ -143,23 +202,33 @@ class _Known:
 
 
 class _Result(NamedTuple):
-    """What was made of a batch of small files or of a window of a large one.
+    """What was made of a run of small files, or of a window of a large one.
 
-    A batch has its files and their entries, a window the rows of its chunks.
+    Of a run `stamps` are those of the bytes read, `digests` theirs, and `extras` go by position. A window has
+    the rows of its chunks.
     """
 
-    files: list[SourceFile]
-    entries: list[Entry]
+    stamps: bytes
+    digests: bytes
+    extras: dict[int, Extras]
     rows: list[ListRow]
     frames: list[NewFrame]
     new_bytes: int
 
 
+class _Run(NamedTuple):
+    """Neighbouring small files, or a large one, with their stamps."""
+
+    files: list[SourceFile]
+    stamps: list[bytes]
+    size_bytes: int
+
+
 class _Piece(NamedTuple):
-    """The files of a batch, or a window of a file, and the buffer for what is read."""
+    """A run of small files, or a window of a file, and the buffer for what is read."""
 
     number: int
-    work: list[SourceFile] | Window
+    work: _Run | Window
     buffer: memoryview
 
 
@@ -187,7 +256,7 @@ class _Ingest:
         self._window_bytes = max(WINDOW_BYTES, 2 * parameters.max_bytes)
         self._buffers: LifoQueue[memoryview | None] = LifoQueue()
         self._taking = threading.Lock()
-        self._batches: Iterator[list[SourceFile]] = iter(())
+        self._runs: Iterator[_Run] = iter(())
         self._file: WindowReader | None = None
         self._taken = 0
         self._finishing = threading.Lock()
@@ -196,10 +265,10 @@ class _Ingest:
         self._is_handing = False
         self._fault: tuple[int, BaseException] | None = None
 
-    def run(self, files: Sequence[SourceFile]) -> Ingested:
+    def run(self, files: Picked) -> Ingested:
         if not files:
             return self._done
-        self._batches = _batches(files)
+        self._runs = _runs(files)
         count = min(self._jobs, _pieces(files))
         size_bytes = max(self._window_bytes, BATCH_BYTES + SMALL_BYTES_MAX)
         for _ in range(count + PIECES_WAITING_MAX):
@@ -244,7 +313,7 @@ class _Ingest:
         """
         while (piece := self._take()) is not None:
             try:
-                if isinstance(piece.work, list):
+                if isinstance(piece.work, _Run):
                     result = self._batch(piece.work, piece.buffer)
                 else:
                     result = self._window(piece.work)
@@ -252,7 +321,7 @@ class _Ingest:
             except BaseException as error:  # noqa: BLE001 - raised by `run`
                 self._fail(piece.number, error)
             finally:
-                if not isinstance(piece.work, list):
+                if not isinstance(piece.work, _Run):
                     piece.work.hashed.set()  # Whoever waits for it goes on, whatever became of it.
 
     def _take(self) -> _Piece | None:
@@ -272,14 +341,14 @@ class _Ingest:
             self._taken += 1
             return _Piece(self._taken - 1, work, buffer)
 
-    def _next(self, buffer: memoryview) -> list[SourceFile] | Window | None:
+    def _next(self, buffer: memoryview) -> _Run | Window | None:
         if self._file is None:
-            batch = next(self._batches, None)
-            if batch is None or not _is_large(batch[0]):
-                return batch
+            run = next(self._runs, None)
+            if run is None or not _is_large(run.files[0]):
+                return run
             from dataver.windows import WindowReader  # Not before: most commits read small files alone.
 
-            self._file = WindowReader(self._source, batch[0], self._parameters)
+            self._file = WindowReader(self._source, run.files[0], self._parameters)
         window = self._file.read(buffer[: self._window_bytes])
         if window.file is not None:
             self._file.close()
@@ -307,16 +376,18 @@ class _Ingest:
                 return
             self._buffers.put(following[0].buffer)
 
-    def _hand_on(self, work: list[SourceFile] | Window, result: _Result) -> None:
+    def _hand_on(self, work: _Run | Window, result: _Result) -> None:
         for frame in result.frames:
             self._sink.take(frame)
         if any(frame.codec == Codec.RAW for frame in result.frames):
             self._sink.settle()  # They are parts of the buffer.
         self._done.new_bytes += result.new_bytes
-        if isinstance(work, list):
-            self._done.files += result.files
-            self._done.entries += result.entries
-            self._progress.advance(len(result.files), sum(file.size for file in result.files))
+        if isinstance(work, _Run):
+            shift = len(self._done)
+            self._done.extras.update((shift + at, extras) for at, extras in result.extras.items())
+            self._done.stamps += result.stamps
+            self._done.digests += result.digests
+            self._progress.advance(len(work.files), work.size_bytes)
             return
         work.attempt.rows.extend(result.rows)
         self._progress.advance(0, work.ends[-1] if work.ends else 0)
@@ -324,48 +395,50 @@ class _Ingest:
             self._finish_file(work.file, work.attempt)
 
     def _finish_file(self, file: SourceFile, attempt: Attempt) -> None:
-        self._done.files.append(file)
-        self._done.entries.append(self._entry_of(file, attempt.digest(), attempt.rows))
+        self._done.take(stamp_of(file), attempt.digest(), self._extras(attempt.rows))
         self._progress.advance(1)
 
     # Small files
 
-    def _batch(self, batch: list[SourceFile], view: memoryview) -> _Result:
+    def _batch(self, run: _Run, view: memoryview) -> _Result:
         """Read, hash, look up and compress a run of small files."""
-        files: list[SourceFile] = []
-        entries: list[Entry] = []
+        files, stamps, _ = run
+        extras: dict[int, Extras] = {}
         pieces: list[Piece] = []
         end = 0
-        flags, whole = self._source.read_batch(batch, view)
+        flags, digests = self._source.read_batch(files, view)
         single_bytes_max = self._parameters.min_bytes
-        for number, file in enumerate(batch):
-            path, kind, executable, size = file[:4]
-            if kind == EMPTY_FOLDER:
-                files.append(file)
-                entries.append(Entry(path, kind, executable, size, EMPTY_DIGEST))
-                continue
-            flag = flags[number]
+        for number, file in enumerate(files):
+            flag, size = flags[number], file[3]
             if flag:
                 start, end = end, end + size
-                digest = whole[DIGEST_BYTES * number : DIGEST_BYTES * (number + 1)]
-                if 0 < size <= single_bytes_max:
-                    # Most files by far: one chunk, with nothing to look at.
-                    pieces.append(Piece(digest, view, start, end, flag & NOISY != 0))
-                    files.append(file)
-                    entries.append(Entry(path, kind, executable, size, digest))
-                    continue
+                digest = digests[DIGEST_BYTES * number : DIGEST_BYTES * (number + 1)]
                 piece = Piece(digest, view, start, end, flag & NOISY != 0)
+                if 0 < size <= single_bytes_max:
+                    pieces.append(piece)  # Most files by far: one chunk, with nothing to look at.
+                    continue
+            elif file.kind == EMPTY_FOLDER:
+                digests = _replaced(digests, number, EMPTY_DIGEST)
+                continue
             else:
                 data, file = self._source.read_small(file)
                 piece = Piece(blake3_digest(data), memoryview(data), 0, len(data), looks_incompressible(data))
-            files.append(file)
-            entries.append(self._entry_of(file, piece.digest, self._pieces(file, piece, pieces)))
+                digests = _replaced(digests, number, piece.digest)
+                files[number], stamps[number] = file, stamp_of(file)
+            more = self._extras(self._pieces(file, piece, pieces))
+            if more:
+                extras[number] = more
         if self._erased:
-            refuse_files(self._erased, entries)
-            refuse_chunks(self._erased, [piece.digest for piece in pieces], [file.path for file in files])
+            self._refuse(files, digests, pieces)
         # What compresses and what does not: neighbouring files may be labels and images.
         frames, new_bytes = self._frames(pieces, Framer(), Framer())
-        return _Result(files, entries, [], frames, new_bytes)
+        return _Result(b"".join(stamps), digests, extras, [], frames, new_bytes)
+
+    def _refuse(self, files: list[SourceFile], digests: bytes, pieces: list[Piece]) -> None:
+        assert self._erased is not None
+        every = zip(files, cut(digests, DIGEST_BYTES), strict=True)
+        refuse_files(self._erased, (Entry(*file[:4], digest) for file, digest in every))
+        refuse_chunks(self._erased, [piece.digest for piece in pieces], [file.path for file in files])
 
     def _pieces(self, file: SourceFile, whole: Piece, pieces: list[Piece]) -> list[ListRow]:
         """Cut a small file into chunks."""
@@ -400,12 +473,11 @@ class _Ingest:
         frames = [frame for framer in framers for frame in framer.frames]
         return frames, sum(framer.new_bytes for framer in framers)
 
-    def _entry_of(self, file: SourceFile, digest: bytes, rows: list[ListRow]) -> Entry:
-        """The entry of a file, its list of chunks kept where it has several."""
-        entry = _entry(file, digest)
+    def _extras(self, rows: ChunkRows | list[ListRow]) -> Extras:
+        """The further columns of a file with these chunks; their list is kept where they are several."""
         if len(rows) < 2:
-            return entry
-        return entry._replace(extras=chunks_extra(chunk_list.build(rows, self._done.list_nodes.__setitem__)))
+            return ()
+        return chunks_extra(chunk_list.build(rows, self._done.list_nodes.__setitem__))
 
     # Large files
 
@@ -417,7 +489,7 @@ class _Ingest:
         if self._erased:
             refuse_chunks(self._erased, [row.digest for row in rows], [window.path])
         frames, new_bytes = self._frames(pieces, Framer(RAW_FRAME_BYTES_MAX))
-        return _Result([], [], rows, frames, new_bytes)
+        return _Result(b"", b"", {}, rows, frames, new_bytes)
 
 
 def _chunks(data: memoryview, ends: Sequence[int], *, noisy: bool, start: int = 0) -> list[Piece]:
@@ -430,34 +502,38 @@ def _chunks(data: memoryview, ends: Sequence[int], *, noisy: bool, start: int = 
     ]
 
 
-def _entry(file: SourceFile, digest: bytes) -> Entry:
-    return Entry(file.path, file.kind, file.executable, file.size, digest)
+def _replaced(digests: bytes, number: int, digest: bytes) -> bytes:
+    """Digests side by side with another one in the place of one."""
+    return digests[: DIGEST_BYTES * number] + digest + digests[DIGEST_BYTES * (number + 1) :]
 
 
 def _is_large(file: SourceFile) -> bool:
     return file.kind == FILE and file.size > SMALL_BYTES_MAX
 
 
-def _batches(files: Sequence[SourceFile]) -> Iterator[list[SourceFile]]:
+def _runs(files: Picked) -> Iterator[_Run]:
     """Runs of neighbouring small files; a large file alone."""
-    batch: list[SourceFile] = []
+    run: list[SourceFile] = []
+    stamps: list[bytes] = []
     size = 0
-    for file in files:
+    for path, stamp in zip(files.each_path(), files.each_stamp(), strict=True):
+        file = to_file(path, stamp)
         if _is_large(file):
-            if batch:
-                yield batch
-                batch, size = [], 0
-            yield [file]
+            if run:
+                yield _Run(run, stamps, size)
+                run, stamps, size = [], [], 0
+            yield _Run([file], [stamp], file.size)
             continue
-        batch.append(file)
-        size += file.size
-        if size >= BATCH_BYTES or len(batch) >= BATCH_FILES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+        run.append(file)
+        stamps.append(stamp)
+        size += file[3]
+        if size >= BATCH_BYTES or len(run) >= BATCH_FILES:
+            yield _Run(run, stamps, size)
+            run, stamps, size = [], [], 0
+    if run:
+        yield _Run(run, stamps, size)
 
 
-def _pieces(files: Sequence[SourceFile]) -> int:
+def _pieces(files: Picked) -> int:
     """How many pieces of work these are, by and large; at least one."""
-    return 1 + sum(file.size for file in files) // max(BATCH_BYTES, WINDOW_BYTES) + len(files) // BATCH_FILES
+    return 1 + files.size_bytes // max(BATCH_BYTES, WINDOW_BYTES) + len(files) // BATCH_FILES

@@ -57,7 +57,7 @@ class StoredPack:
     name: Digest
     size_bytes: int
     frames: tuple[Frame, ...]
-    lengths: tuple[int, ...]
+    lengths: Sequence[int]
     digests: bytes
 
 
@@ -81,7 +81,7 @@ class _Pack:
     def __init__(self, store: Store, kind: PackKind, nonce: bytes) -> None:
         self.builder = PackBuilder(kind, nonce)
         self.frames: list[Frame] = []
-        self.lengths: list[int] = []
+        self.lengths = array("I")
         self.digests: list[Buffer] = []
         self._store = store
         self._upload: Upload | None = None
@@ -110,7 +110,7 @@ class _Pack:
         if not self._upload.finish(pack_key(name), barrier=False):
             raise StoreError(f"{pack_key(name)} exists already, though its name is new; nothing was recorded")
         return StoredPack(
-            name, self.builder.size_bytes, tuple(self.frames), tuple(self.lengths), b"".join(self.digests)
+            name, self.builder.size_bytes, tuple(self.frames), self.lengths, b"".join(self.digests)
         )
 
     def abandon(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from dataver.digest import DIGEST_BYTES
 from dataver.erased import Erasures, erasures
@@ -27,21 +27,21 @@ class Refusals:
     def __init__(self, state: State) -> None:
         self.erased: Erasures = erasures(state)
         self._number = state.number
-        self._entries: list[Entry] = []
+        self._entries: Callable[[], Iterable[Entry]] = tuple
         self._lists: Mapping[bytes, bytes] = {}
         self.packs: Sequence[StoredPack] = ()
 
-    def take(self, entries: Iterable[Entry], lists: Mapping[bytes, bytes]) -> None:
+    def take(self, entries: Callable[[], Iterable[Entry]], lists: Mapping[bytes, bytes]) -> None:
         """These files, and the chunk lists of those that are new, are to be in the version."""
-        self._entries, self._lists = list(entries), lists
-        refuse_files(self.erased, self._entries)
+        self._entries, self._lists = entries, lists
+        refuse_files(self.erased, self._entries())
 
     def again(self, state: State) -> None:
         """Refuse what others erased since."""
         if state.number == self._number:
             return
         self._number, self.erased = state.number, erasures(state)
-        refuse_files(self.erased, self._entries)
+        refuse_files(self.erased, self._entries())
         for data in self._lists.values() if self.erased else ():
             level, digests, _ = chunk_list.decode_columns(data, "a list of chunks")
             hit = None if level else self.erased.first(_split(digests))

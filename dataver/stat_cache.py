@@ -7,12 +7,12 @@ counts as unknown.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from dataver.digest import DIGEST_BYTES
 from dataver.source.base import REMOTE_MTIME, REMOTE_TAG, SourceFile
-from dataver.source.columns import IDENTITY_BYTES, Listing, stamp_of, to_file
+from dataver.source.columns import IDENTITY_BYTES, STAMP, Listing, Picked, stamp_of, to_file
 from dataver.stat_file import (
     MAGIC,
     NO_TREE,
@@ -21,13 +21,15 @@ from dataver.stat_file import (
     Rows,
     Stored,
     append,
+    block_of,
     encode,
-    encode_whole,
     file_stamp,
     key_name,
     load,
     locked,
+    parts_of,
     replace_file,
+    whole_block,
     worktrees_folder,
 )
 
@@ -140,8 +142,10 @@ class StatCache:
 
     def lookup(self, files: Sequence[SourceFile]) -> list[bytes | None]:
         """The digest of each file that is certain to be what it was when last hashed, else `None`."""
+        if not len(self):
+            return [None] * len(files)
         rows = self._rows
-        stamps: Sequence[bytes | None]
+        stamps: Sequence[bytes]
         if isinstance(files, Listing):
             if self.is_all(files):
                 return list(rows.digests)
@@ -191,6 +195,31 @@ class StatCache:
         """
         return self._record(lambda: self._changes(rows, forget))
 
+    def update_read(
+        self,
+        files: Picked,
+        stamps: bytearray,
+        digests: bytearray,
+        hashed_at_ns: int,
+        forget: Iterable[bytes] = (),
+    ) -> bool:
+        """As `update`, with files that were read, their stamps and digests side by side.
+
+        Where nothing is known yet, memory is needed for what is saved alone.
+        """
+        with locked(self._file.parent):
+            self._refresh()
+            if not len(self):
+                flags = _trust_all(stamps, hashed_at_ns)
+                self._tree, self._whole = NO_TREE, whole_block(files.joined_paths, stamps, digests, flags)
+                self._expanded = None
+                saved = replace_file(self._file, [MAGIC, *parts_of(self._whole)], durable=False)
+                self._appended = 0 if saved else None
+            else:
+                saved = self._take(self._changes(_rows_of(files, stamps, digests, hashed_at_ns), forget))
+            self._stamp = file_stamp(self._file)
+        return saved
+
     def update_written(
         self, written: Iterable[tuple[bytes, bytes, bytes]], ended_ns: int, forget: Iterable[bytes]
     ) -> bool:
@@ -203,18 +232,24 @@ class StatCache:
     def _record(self, make: Callable[[], dict[bytes, Stored | None]]) -> bool:
         """Save the changes that `make` finds to what is known then."""
         with locked(self._file.parent):
-            if file_stamp(self._file) != self._stamp:
-                self._is_alone = False
-                self._read()
-            changes = make()
-            if changes:
-                if not all(self._is_equal(path, row) for path, row in changes.items()):
-                    self._tree = NO_TREE
-                self._rows.take(changes)
-                self._whole = None
-            saved = self._save(changes)
+            self._refresh()
+            saved = self._take(make())
             self._stamp = file_stamp(self._file)
         return saved
+
+    def _refresh(self) -> None:
+        """Load what another process recorded meanwhile."""
+        if file_stamp(self._file) != self._stamp:
+            self._is_alone = False
+            self._read()
+
+    def _take(self, changes: dict[bytes, Stored | None]) -> bool:
+        if changes:
+            if not all(self._is_equal(path, row) for path, row in changes.items()):
+                self._tree = NO_TREE
+            self._rows.take(changes)
+            self._whole = None
+        return self._save(changes)
 
     def mark(self, tree: bytes) -> None:
         """Remember that a tree has the very paths that are recorded, with the very digests.
@@ -240,14 +275,8 @@ class StatCache:
         changes: dict[bytes, Stored | None] = {
             path: None for path in forget if self._rows.get(path) is not None
         }
-        coarse_ns, fine_ns = ended_ns - COARSE_GRAIN_NS, ended_ns - FINE_GRAIN_NS
         for path, stamp, digest in written:
-            mtime_ns, ctime_ns, inode = _TIMES.unpack_from(stamp, IDENTITY_BYTES)
-            # What `is_settled` says of nearly all files, without a call for each.
-            limit_ns = fine_ns if mtime_ns % 1_000_000_000 and ctime_ns % 1_000_000_000 else coarse_ns
-            settled = mtime_ns < limit_ns and ctime_ns < limit_ns and inode < REMOTE_MTIME
-            trusted = TRUSTED if settled or is_settled(to_file(path, stamp), ended_ns) else 0
-            changes[path] = (stamp, digest, trusted | OWNED)
+            changes[path] = (stamp, digest, _trust(stamp, ended_ns) | OWNED)
         return changes
 
     def _changes(self, rows: Iterable[CacheRow], forget: Iterable[bytes]) -> dict[bytes, Stored | None]:
@@ -257,22 +286,12 @@ class StatCache:
             if known.get(path) is not None:
                 changes[path] = None
         for file, digest, hashed_at_ns, owned in rows:
-            path, _, _, _, mtime_ns, ctime_ns, inode = file
+            path = file[0]
             if len(digest) != DIGEST_BYTES:
                 raise ValueError(f"a digest has {DIGEST_BYTES} bytes")
             before = changes[path] if path in changes else known.get(path)
             stamp = stamp_of(file)
-            if stamp is None:
-                # A time outside of 64 bits, as somebody may set it: such files are hashed each time.
-                if before is not None:
-                    changes[path] = None
-                continue
-            coarse_ns = hashed_at_ns - COARSE_GRAIN_NS
-            # Most files are older than any grain: asking that first halves the time of this loop.
-            if mtime_ns < coarse_ns and ctime_ns < coarse_ns and inode < REMOTE_MTIME:
-                flags = TRUSTED
-            else:
-                flags = TRUSTED if is_settled(file, hashed_at_ns) else 0
+            flags = _trust(stamp, hashed_at_ns)
             if owned:
                 flags |= OWNED
             elif before is not None and before[1] == digest:
@@ -286,9 +305,33 @@ class StatCache:
         if appended is not None and appended <= max(APPENDED_ROWS_MIN, len(self) // 8):
             self._appended = appended
             return not changes or append(self._file, encode(changes, self._tree))
-        saved = replace_file(self._file, [MAGIC, encode_whole(self._rows, self._tree)], durable=False)
+        saved = replace_file(self._file, [MAGIC, *parts_of(block_of(self._rows, self._tree))], durable=False)
         self._appended = 0 if saved else None
         return saved
+
+
+def _trust(stamp: bytes, hashed_at_ns: int) -> int:
+    """The flag `TRUSTED`, if `is_settled` says so of a file with this stamp; else none."""
+    mtime_ns, ctime_ns, inode = _TIMES.unpack_from(stamp, IDENTITY_BYTES)
+    # What it says of nearly all files, without a call for each.
+    is_fine = mtime_ns % 1_000_000_000 and ctime_ns % 1_000_000_000
+    limit_ns = hashed_at_ns - (FINE_GRAIN_NS if is_fine else COARSE_GRAIN_NS)
+    if mtime_ns < limit_ns and ctime_ns < limit_ns and inode < REMOTE_MTIME:
+        return TRUSTED
+    return TRUSTED if is_settled(to_file(b"", stamp), hashed_at_ns) else 0
+
+
+def _trust_all(stamps: bytearray, hashed_at_ns: int) -> bytearray:
+    """The flags of files that nothing was known of."""
+    starts = range(0, len(stamps), STAMP.size)
+    return bytearray(_trust(bytes(stamps[at : at + STAMP.size]), hashed_at_ns) for at in starts)
+
+
+def _rows_of(files: Picked, stamps: bytearray, digests: bytearray, hashed_at_ns: int) -> Iterator[CacheRow]:
+    for number, path in enumerate(files.each_path()):
+        stamp = bytes(stamps[STAMP.size * number : STAMP.size * (number + 1)])
+        digest = bytes(digests[DIGEST_BYTES * number : DIGEST_BYTES * (number + 1)])
+        yield CacheRow(to_file(path, stamp), digest, hashed_at_ns)
 
 
 def _as_row(path: bytes, stamp: bytes, digest: bytes, flags: int) -> CacheRow:

@@ -12,13 +12,17 @@ from contextlib import contextmanager
 from dataclasses import field, replace
 from itertools import accumulate, pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dataver.config import cache_folder, machine_id
 from dataver.digest import DIGEST_BYTES
-from dataver.hashing import blake3_digest, xxh3_64
+from dataver.hashing import blake3_digest, xxh3_64, xxh3_64_of
 from dataver.private import make_folder, opener
 from dataver.source.columns import STAMP, cut
 from dataver.values import dataclass
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 __all__ = [
     "MAGIC",
@@ -29,14 +33,16 @@ __all__ = [
     "Rows",
     "Stored",
     "append",
+    "block_of",
     "encode",
-    "encode_whole",
     "file_stamp",
     "forget_digests",
     "key_name",
     "load",
     "locked",
+    "parts_of",
     "replace_file",
+    "whole_block",
     "worktrees_folder",
 ]
 
@@ -146,23 +152,38 @@ class Block:
         return changes
 
 
+def whole_block(
+    paths: Buffer, stamps: Buffer, digests: Buffer, flags: Buffer, tree: bytes = NO_TREE
+) -> Block:
+    """A block of all rows, from their columns; the paths in order, joined by NUL."""
+    return Block(
+        len(memoryview(flags)), 0, tree,
+        memoryview(flags), memoryview(stamps), memoryview(digests), memoryview(paths), is_whole=True,
+    )  # fmt: skip
+
+
 def encode(changes: dict[bytes, Stored | None], tree: bytes = NO_TREE) -> bytes:
     """A block of changes. `tree` has what is known once they are made, where somebody found that out."""
     kept = {path: row for path, row in changes.items() if row is not None}
     gone = [path for path, row in changes.items() if row is None]
     stamps, digests, flags = zip(*kept.values(), strict=True) if kept else ((), (), ())
-    return _encode(Rows(list(kept), list(stamps), list(digests), bytearray(flags)), gone, tree)
+    paths = b"\0".join([*kept, *gone])
+    block = whole_block(paths, b"".join(stamps), b"".join(digests), bytearray(flags), tree)
+    return b"".join(parts_of(replace(block, gone=len(gone))))
 
 
-def encode_whole(rows: Rows, tree: bytes = NO_TREE) -> bytes:
+def block_of(rows: Rows, tree: bytes = NO_TREE) -> Block:
     """A block of all rows."""
-    return _encode(rows, [], tree)
+    return whole_block(
+        b"\0".join(rows.paths), b"".join(rows.stamps), b"".join(rows.digests), rows.flags, tree
+    )
 
 
-def _encode(rows: Rows, gone: list[bytes], tree: bytes) -> bytes:
-    head = _HEAD.pack(len(rows.paths), len(gone), tree)
-    payload = b"".join([head, rows.flags, *rows.stamps, *rows.digests, b"\0".join(rows.paths + gone)])
-    return _BLOCK.pack(xxh3_64(payload), len(payload)) + payload
+def parts_of(block: Block) -> list[Buffer]:
+    """What is written of a block, one after the other."""
+    head = _HEAD.pack(block.count, block.gone, block.tree)
+    payload: list[bytes | memoryview] = [head, block.flags, block.stamps, block.digests, block.paths]
+    return [_BLOCK.pack(xxh3_64_of(payload), sum(map(len, payload))), *payload]
 
 
 def _decode(payload: memoryview, *, is_first: bool) -> Block:
@@ -219,7 +240,7 @@ def forget_digests(digests: Collection[bytes]) -> None:
                 rows.flags[at] &= ~TRUSTED
             if found:
                 rows.take(gone)
-                replace_file(file, [MAGIC, encode_whole(rows)], durable=False)
+                replace_file(file, [MAGIC, *parts_of(block_of(rows))], durable=False)
 
 
 def worktrees_folder() -> Path:
@@ -245,7 +266,7 @@ def _stamp_of(found: os.stat_result) -> tuple[int, ...]:
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def replace_file(file: Path, parts: Sequence[bytes], *, durable: bool) -> bool:
+def replace_file(file: Path, parts: Sequence[Buffer], *, durable: bool) -> bool:
     """Write a file beside its place and rename it there. False where the file system refuses."""
     temporary = file.with_name(f".tmp-{os.urandom(8).hex()}")
     try:

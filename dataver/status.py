@@ -62,11 +62,8 @@ def status(
             done = digest_files(source, unknown, jobs=session.jobs or default_jobs(), progress=watcher)
         finally:
             watcher.end()
-        digests.update((entry.path, entry.digest) for entry in done.entries)
-        cache.update(
-            CacheRow(file, entry.digest, started_ns)
-            for file, entry in zip(done.files, done.entries, strict=True)
-        )
+        digests.update((file.path, digest) for file, digest in done)
+        cache.update(CacheRow(file, digest, started_ns) for file, digest in done)
     return changes_of(_differences(before, files, digests, standing.gone))
 
 

@@ -3,32 +3,58 @@
 from __future__ import annotations
 
 import io
+from array import array
 from threading import Event
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from dataver.chunking.parquet import forced_cuts
 from dataver.chunking.stream import Cutter
+from dataver.digest import DIGEST_BYTES
 from dataver.errors import SourceChangedError
+from dataver.format.chunk_list import ListRow
 from dataver.hashing import FileHasher
 from dataver.source import Source, SourceFile, SourceReader, pauses
 from dataver.source.faults import changed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from typing import BinaryIO
 
     from dataver.chunking import ChunkerParameters
     from dataver.digest import Digest
-    from dataver.format.chunk_list import ListRow
+
+
+class ChunkRows:
+    """The rows of a file's chunks in their order, side by side: there is no object a chunk."""
+
+    def __init__(self) -> None:
+        self._digests = bytearray()
+        self._sizes = array("I")
+
+    def extend(self, rows: Iterable[ListRow]) -> None:
+        """Append rows."""
+        for digest, size_bytes in rows:
+            self._digests += digest
+            self._sizes.append(size_bytes)
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def __iter__(self) -> Iterator[ListRow]:
+        digests = self._digests
+        for number, size_bytes in enumerate(self._sizes):
+            start = DIGEST_BYTES * number
+            yield ListRow(bytes(digests[start : start + DIGEST_BYTES]), size_bytes)
 
 
 class Attempt:
     """One reading of a file, from its start. Counts if its last window came.
 
-    `rows` are those of its chunks so far, in their order.
+    `rows` are those of its chunks so far.
     """
 
     def __init__(self) -> None:
-        self.rows: list[ListRow] = []
+        self.rows = ChunkRows()
         self._hasher = FileHasher()
 
     def update(self, window: Window) -> None:

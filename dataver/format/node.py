@@ -17,7 +17,7 @@ out where no row has one. Flags: 1 identity, 2 must be understood.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise, repeat
 from operator import add, lt
 from typing import NamedTuple, overload
@@ -59,6 +59,11 @@ class Row(NamedTuple):
 
 # A named tuple's own constructor costs three times as much, once a file.
 _new_row: Callable[[type[Row], tuple[object, ...]], Row] = tuple.__new__
+
+
+def rows_of(keys: Iterable[bytes], fixed: Iterable[bytes]) -> Iterator[Row]:
+    """Rows without sparse values, made together."""
+    return map(_new_row, repeat(Row), zip(keys, fixed, repeat(()), strict=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +154,7 @@ class Rows(Sequence[Row]):
     def _made(self, start: int, stop: int) -> Iterator[Row]:
         """Rows `start` to `stop` (exclusive), made together."""
         keys = self.keys if stop - start == len(self.keys) else self.keys[start:stop]
-        values = zip(keys, self.records(start, stop), repeat(()), strict=False)
-        rows = map(_new_row, repeat(Row), values)
+        rows = rows_of(keys, self.records(start, stop))
         if not self._extras:
             return rows
         extras = self._extras

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.errors import NewerFormatError
 from dataver.format.binary import Buffer, Reader
-from dataver.hashing import blake3_digest
+from dataver.hashing import FileHasher, blake3_digest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,17 +90,18 @@ def encode(
     sorted_keys, sorted_rows = arrange(keys, rows)
     count = len(sorted_keys) // DIGEST_BYTES
     bits = fanout_bits(count)
-    body = b"".join(
-        [
-            *packs,
-            *(_FRAME.pack(*frame) for frame in frames),
-            _fanout(sorted_keys, count, bits),
-            sorted_keys,
-            sorted_rows,
-        ]
-    )
+    body = [
+        *packs,
+        *(_FRAME.pack(*frame) for frame in frames),
+        _fanout(sorted_keys, count, bits),
+        sorted_keys,
+        sorted_rows,
+    ]
+    hasher = FileHasher()
+    for part in body:
+        hasher.update(part)
     head = (SEGMENT_MAGIC, SEGMENT_VERSION, bits, len(packs), len(frames), count, nonce)
-    return _HEADER.pack(*head, blake3_digest(body)) + body
+    return b"".join([_HEADER.pack(*head, hasher.digest()), *body])
 
 
 def _arrange_few(keys: Buffer, rows: Buffer) -> tuple[bytes, bytes]:
@@ -124,11 +125,13 @@ def _arrange_many(keys: Buffer, rows: Buffer) -> tuple[bytes, bytes]:
     key_array = np.frombuffer(keys, dtype=f"S{DIGEST_BYTES}")
     order = np.argsort(key_array, kind="stable")
     ordered = key_array[order]
-    keep = np.ones(len(ordered), dtype=bool)
-    keep[1:] = ordered[1:] != ordered[:-1]
-    # tobytes() of an S array keeps trailing zero bytes; only item access would drop them.
     row_array = np.frombuffer(rows, dtype=f"V{_ROW.size}")
-    return ordered[keep].tobytes(), row_array[order[keep]].tobytes()
+    again = ordered[1:] == ordered[:-1]
+    if again.any():
+        keep = np.concatenate([[True], ~again])
+        ordered, order = ordered[keep], order[keep]
+    # tobytes() of an S array keeps trailing zero bytes; only item access would drop them.
+    return ordered.tobytes(), row_array[order].tobytes()
 
 
 def _fanout(sorted_keys: bytes, count: int, bits: int) -> bytes:

@@ -49,8 +49,8 @@ def local_model(path: str | os.PathLike[str]) -> LocalModel:
     if not os.path.exists(place):
         raise PathNotFoundError(f"there is no model at {safe_spelling(place)!r}; name where it was written")
     source = LocalSource(place)
-    entries = digest_files(source, source.files()[:], jobs=default_jobs()).entries
-    entries = sorted(entries, key=lambda entry: entry.path)
+    found = digest_files(source, source.files()[:], jobs=default_jobs())
+    entries = sorted(Entry(*file[:4], digest) for file, digest in found)
     files = [
         ModelFile(entry.path.decode(), entry.size, entry.digest.hex())
         for entry in entries

@@ -22,11 +22,11 @@ from dataver.repair.lost import Lost
 from dataver.repair.salvage import packed
 from dataver.session import Session
 from dataver.source import Source
+from dataver.source.columns import Picked
 from dataver.store.base import Store
 from dataver.store.disk_cache import DiskCache
 from dataver.transfer.copying import PackFrame, Verified, verify_frame
 from dataver.tree.build import build
-from dataver.tree.manifest import to_row
 from dataver.tree.schema import MANIFEST, MemoryNodes
 from dataver.verify.packs import is_of
 from dataver.verify.workers import in_order
@@ -129,9 +129,10 @@ class FromFolder:
         self._progress = progress
 
     def heal(self, lost: Lost, take: Take) -> None:
-        files = list(self._source.files())
+        listing = self._source.files()
+        files = Picked(listing, range(len(listing)))
         index = _OnlyLost(self._store, lost)
-        self._progress.begin("reading files", len(files), sum(file.size for file in files))
+        self._progress.begin("reading files", len(files), files.size_bytes)
         try:
             done = ingest(
                 self._source,
@@ -144,7 +145,7 @@ class FromFolder:
             )
         finally:
             self._progress.end()
-        for digest, data in _records(done).items():
+        for digest, data in _records(files, done).items():
             if digest in lost.missing:
                 take(packed(PackKind.META, [digest], [data]))
 
@@ -178,8 +179,8 @@ class _OnlyLost(ChunkIndex):
         return [None if digest in self._lost else _ELSEWHERE for digest in each]
 
 
-def _records(done: Ingested) -> dict[bytes, bytes]:
+def _records(files: Picked, done: Ingested) -> dict[bytes, bytes]:
     """The lists of chunks and the nodes of the manifest that files have."""
     nodes = MemoryNodes(MANIFEST)
-    build(nodes, [to_row(entry) for entry in sorted(done.entries, key=lambda entry: entry.path)])
+    build(nodes, done.rows(files.each_path()))
     return {**done.list_nodes, **nodes.encoded}

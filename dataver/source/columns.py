@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import compress
 from typing import overload
 
 from dataver.source.base import SourceFile
@@ -13,6 +14,7 @@ __all__ = [
     "STAMP",
     "STAMP_EXECUTABLE",
     "Listing",
+    "Picked",
     "cut",
     "pack_stamp",
     "stamp_of",
@@ -25,6 +27,10 @@ STAMP = struct.Struct("<BqqqQ")
 IDENTITY_BYTES = 9
 """Of a stamp: kind, executable bit and size, which stand first."""
 STAMP_EXECUTABLE = 0x10
+
+_SIZE = struct.Struct("<xq24x")
+_SPLIT_BYTES = 64 << 10
+"""So many bytes of joined paths are made into paths at a time."""
 
 _TIME_MIN, _TIME_MAX = -(2**63), 2**63 - 1
 
@@ -46,13 +52,10 @@ def pack_stamp(kind: int, size: int, mtime_ns: int, ctime_ns: int, inode: int) -
     return STAMP.pack(kind, size, *times, inode)
 
 
-def stamp_of(file: SourceFile) -> bytes | None:
-    """The stamp of a file. None where a time is beyond 64 bits: nothing can be told by it."""
-    _, kind, executable, size, mtime_ns, ctime_ns, inode = file
-    try:
-        return STAMP.pack(kind | STAMP_EXECUTABLE if executable else kind, size, mtime_ns, ctime_ns, inode)
-    except struct.error:
-        return None
+def stamp_of(file: SourceFile) -> bytes:
+    """The stamp of a file, made by `pack_stamp`."""
+    _, kind, executable, *rest = file
+    return pack_stamp(kind | STAMP_EXECUTABLE if executable else kind, *rest)
 
 
 def to_file(path: bytes, stamp: bytes) -> SourceFile:
@@ -91,11 +94,8 @@ class Listing(Sequence[SourceFile]):
     def of(cls, files: Iterable[SourceFile]) -> Listing:
         """The listing of files that are at hand, in any order."""
         ordered = sorted(files)
-        stamps = [
-            pack_stamp(kind | STAMP_EXECUTABLE if executable else kind, *rest)
-            for _, kind, executable, *rest in ordered
-        ]
-        return cls(b"\0".join([file[0] for file in ordered]), b"".join(stamps), is_sorted=True)
+        paths = b"\0".join([file[0] for file in ordered])
+        return cls(paths, b"".join(map(stamp_of, ordered)), is_sorted=True)
 
     @property
     def paths(self) -> list[bytes]:
@@ -124,7 +124,90 @@ class Listing(Sequence[SourceFile]):
         return to_file(self.paths[index], self.stamps[index])
 
     def __iter__(self) -> Iterator[SourceFile]:
-        return map(to_file, self.paths, self.stamps)
+        return map(to_file, self.each_path(), self.each_stamp())
+
+    def each_path(self) -> Iterator[bytes]:
+        """All paths, in order; they are not kept."""
+        if self._paths is not None:
+            return iter(self._paths)
+        return _split_gradually(self.joined_paths) if self._count else iter(())
+
+    def each_stamp(self) -> Iterator[bytes]:
+        """All stamps, in order; they are not kept."""
+        stamps = self.joined_stamps
+        return (stamps[at : at + STAMP.size] for at in range(0, len(stamps), STAMP.size))
+
+    def kind(self, index: int) -> int:
+        """The kind of one file."""
+        return self.joined_stamps[STAMP.size * index] & ~STAMP_EXECUTABLE
+
+
+class Picked(Sequence[SourceFile]):
+    """Some files of a listing, by their ascending positions there. Each is made when it is asked for."""
+
+    __slots__ = ("_files", "_positions")
+
+    def __init__(self, files: Listing, positions: Sequence[int]) -> None:
+        self._files = files
+        self._positions = positions
+
+    @property
+    def is_all(self) -> bool:
+        """Whether no file was left out."""
+        return len(self._positions) == len(self._files)
+
+    @property
+    def joined_paths(self) -> bytes:
+        """All paths with a NUL between them."""
+        return self._files.joined_paths if self.is_all else b"\0".join(self.each_path())
+
+    @property
+    def size_bytes(self) -> int:
+        """What all files have together."""
+        return sum(_SIZE.unpack(stamp)[0] for stamp in self.each_stamp())
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    @overload
+    def __getitem__(self, index: int) -> SourceFile: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[SourceFile]: ...
+    def __getitem__(self, index: int | slice) -> SourceFile | list[SourceFile]:
+        if isinstance(index, slice):
+            return [self._files[at] for at in self._positions[index]]
+        return self._files[self._positions[index]]
+
+    def __iter__(self) -> Iterator[SourceFile]:
+        return map(to_file, self.each_path(), self.each_stamp())
+
+    def of_kinds(self, kinds: Collection[int]) -> Picked:
+        """Those of some kinds."""
+        return Picked(self._files, [at for at in self._positions if self._files.kind(at) in kinds])
+
+    def each_path(self) -> Iterator[bytes]:
+        """All paths, in order; they are not kept."""
+        return self._each(Listing.each_path)
+
+    def each_stamp(self) -> Iterator[bytes]:
+        """All stamps, in order; they are not kept."""
+        return self._each(Listing.each_stamp)
+
+    def _each(self, column: Callable[[Listing], Iterator[bytes]]) -> Iterator[bytes]:
+        if self.is_all:
+            return column(self._files)
+        chosen = bytearray(len(self._files))
+        for at in self._positions:
+            chosen[at] = 1
+        return compress(column(self._files), chosen)
+
+
+def _split_gradually(joined: bytes) -> Iterator[bytes]:
+    start = 0
+    while (end := joined.find(b"\0", start + _SPLIT_BYTES)) >= 0:
+        yield from joined[start:end].split(b"\0")
+        start = end + 1
+    yield from joined[start:].split(b"\0")
 
 
 def cut(column: bytes, width: int) -> list[bytes]:

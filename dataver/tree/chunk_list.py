@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 from dataver.digest import Digest
 from dataver.errors import DamagedError
@@ -14,17 +14,17 @@ Save = Callable[[bytes, bytes], None]
 Load = Callable[[bytes], bytes]
 
 
-def build(rows: Sequence[ListRow], save: Save) -> Digest:
+def build(rows: Iterable[ListRow], save: Save) -> Digest:
     """Save the nodes over `rows` as `save(digest, bytes)`; the root's digest."""
     level = 0
     while True:
-        rows = list(_split(level, rows, save))
-        if len(rows) == 1:
-            return Digest(rows[0].digest)
-        level += 1
+        above = list(_split(level, rows, save))
+        if len(above) == 1:
+            return Digest(above[0].digest)
+        level, rows = level + 1, above
 
 
-def _split(level: int, rows: Sequence[ListRow], save: Save) -> Iterator[ListRow]:
+def _split(level: int, rows: Iterable[ListRow], save: Save) -> Iterator[ListRow]:
     splitter = Splitter(level, LIST_RULE)
     pending: list[ListRow] = []
     for row in rows:

@@ -17,6 +17,7 @@ from dataver.hashing import Kind, kind_digest
 from dataver.values import dataclass
 
 PLACE_BYTES = 40
+LEAVES_KEPT_MAX = 16
 NO_PLACE = bytes(PLACE_BYTES)
 
 
@@ -169,27 +170,38 @@ STATE = TreeSchema(
 
 
 class MemoryNodes:
-    """A node store in memory, over another one that it reads from where it has nothing itself."""
+    """A node store in memory, over another one that it reads from where it has nothing itself.
+
+    Nodes are kept as they are encoded, which is a quarter of what their rows take; those above the leaves,
+    and the few leaves saved last, also decoded.
+    """
 
     def __init__(self, schema: TreeSchema, below: NodeStore | None = None) -> None:
         self.schema = schema
         self.encoded: dict[bytes, bytes] = {}
-        self._nodes: dict[bytes, Node] = {}
+        self._inner: dict[bytes, Node] = {}
+        self._leaves: dict[bytes, Node] = {}
         self._below = below
 
     def load(self, link: Link) -> Node:
         """A node saved here, else one from below."""
-        node = self._nodes.get(link.digest)
-        if node is None:
-            if self._below is None:
-                raise KeyError(Digest(link.digest))
-            return self._below.load(link)
-        return node
+        node = self._inner.get(link.digest) or self._leaves.get(link.digest)
+        if node is not None:
+            return node
+        data = self.encoded.get(link.digest)
+        if data is not None:
+            return self.schema.decode(data, f"node {Digest(link.digest)}")
+        if self._below is None:
+            raise KeyError(Digest(link.digest))
+        return self._below.load(link)
 
     def save(self, level: int, rows: Sequence[Row]) -> Link:
         """Encode and keep a node."""
         data, link = self.schema.encode(level, rows)
         if link.digest not in self.encoded:
             self.encoded[link.digest] = data
-            self._nodes[link.digest] = Node(level, list(rows))
+            kept = self._inner if level else self._leaves
+            kept[link.digest] = Node(level, list(rows))
+            if len(self._leaves) > LEAVES_KEPT_MAX:
+                del self._leaves[next(iter(self._leaves))]
         return link

@@ -8,11 +8,12 @@ result is the very tree that a build from all rows gives.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from dataver.format.node import Row
-from dataver.tree.build import empty, split
+from dataver.tree.build import build, empty, split
 from dataver.tree.schema import Link, LinkedNode, Node, NodeStore
 from dataver.tree.split import Splitter
 from dataver.tree.walk import child, position
@@ -22,12 +23,23 @@ Edits = Mapping[bytes, Row | None]
 """New rows by key; None removes a key. Removing a key that is not there changes nothing."""
 
 
+class OrderedEdits(Edits):
+    """Edits that need not be sorted, nor all be made at once."""
+
+    @abstractmethod
+    def in_order(self) -> Iterator[tuple[bytes, Row | None]]:
+        """All edits, in ascending order of their keys."""
+
+
 def update(nodes: NodeStore, root: Link, edits: Edits) -> Link:
-    """The root of the tree with `edits` made."""
+    """The root of the tree with `edits` made. On the empty tree `OrderedEdits` are taken one by one."""
     if not edits:
         return root
     height, rows = nodes.load(root)
-    level_edits: dict[bytes, Row | None] = dict(edits)
+    if not rows:
+        every = edits.in_order() if isinstance(edits, OrderedEdits) else sorted(edits.items(), key=_edited)
+        return build(nodes, (row for _, row in every if row is not None))
+    level_edits: dict[bytes, Row | None] = dict(edits.items())
     for level in range(height):
         level_edits = _Level(nodes, root, level).apply(level_edits)
         if not level_edits:
@@ -65,6 +77,10 @@ def _merge(rows: Iterable[Row], edits: Edits) -> list[Row]:
 
 def _key(row: Row) -> bytes:
     return row.key
+
+
+def _edited(edit: tuple[bytes, Row | None]) -> bytes:
+    return edit[0]
 
 
 @dataclass(slots=True)

@@ -10,16 +10,17 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import pytest
 
 from dataver.checkout import Checkout
 from dataver.errors import BadInputError, DataverError, WouldOverwriteError
 from dataver.fs import DataverFileSystem
-from dataver.ingest import Ingested, ingest
 from dataver.repository import Repository, init
-from dataver.tree.manifest import Entry
+from dataver.tree.manifest import Entry, to_entry, to_row
+from dataver.tree.schema import Link, NodeStore
+from dataver.tree.update import Edits, update
 from tests.damage import opened
 from tests.worlds import FILE, LINK, Thing, World, noise, read, write
 
@@ -44,15 +45,14 @@ def forged(
 ) -> Repository:
     """A repository with a version whose manifest lists what `lie` makes of its entries."""
 
-    def lying(*arguments: Any, **options: Any) -> Ingested:
-        done = ingest(*arguments, **options)
-        done.entries = sorted(map(lie, done.entries), key=lambda entry: entry.path)
-        return done
+    def lying(nodes: NodeStore, root: Link, edits: Edits) -> Link:
+        rows = [to_row(lie(to_entry(row))) for row in edits.values() if row is not None]
+        return update(nodes, root, {row.key: row for row in rows})
 
     repository = init(tmp_path / "repository")
     write(tmp_path / "data", world)
     with monkeypatch.context() as forger:
-        forger.setattr("dataver.commit.ingest", lying)
+        forger.setattr("dataver.publish.update", lying)
         # Honest writers look at paths as they build a tree.
         forger.setattr("dataver.tree.manifest.check_paths", lambda paths: None)
         repository.commit("d", tmp_path / "data")

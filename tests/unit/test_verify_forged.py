@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,7 +14,6 @@ from dataver.format.entry import CHECKPOINT_EVERY, StateRoot
 from dataver.format.operations import ConfigSet, DatasetRename, IndexAdd, TagCreate, VersionAdd
 from dataver.format.version import VersionRecord
 from dataver.hashing import Kind, blake3_digest, kind_digest
-from dataver.ingest import Ingested, ingest
 from dataver.keys import entry_key, pack_key
 from dataver.log.log import Identity, Log
 from dataver.log.state import State
@@ -26,7 +24,8 @@ from dataver.store.base import Store
 from dataver.tree.build import build
 from dataver.tree.manifest import Entry as Manifest
 from dataver.tree.manifest import chunks_extra, reference_extra, to_row
-from dataver.tree.schema import MANIFEST, Link, LinkedNode, MemoryNodes
+from dataver.tree.schema import MANIFEST, Link, LinkedNode, MemoryNodes, NodeStore
+from dataver.tree.update import Edits, update
 from tests.damage import WHOLE, append, change, commit, harms, opened, the_one
 from tests.worlds import noise
 
@@ -114,12 +113,13 @@ def test_a_record_with_another_tree_is_damage(repository: Repository, tmp_path: 
 def test_a_long_file_that_is_not_its_digest_is_found_by_deep(
     repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lie(*arguments: Any, **options: Any) -> Ingested:
-        done = ingest(*arguments, **options)
-        done.entries = [e._replace(digest=bytes(32)) if e.path == b"long" else e for e in done.entries]
-        return done
+    def lie(nodes: NodeStore, root: Link, edits: Edits) -> Link:
+        long = edits[b"long"]
+        assert long is not None
+        false = long._replace(fixed=bytes(32) + long.fixed[32:])
+        return update(nodes, root, {**edits, b"long": false})
 
-    monkeypatch.setattr("dataver.commit.ingest", lie)
+    monkeypatch.setattr("dataver.publish.update", lie)
     commit(repository, tmp_path / "data", long=noise(1, 400_000), other=noise(2, 400_000))
     assert repository.verify().ok
     damage = the_one(repository.verify(deep=True))
