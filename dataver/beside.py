@@ -59,12 +59,16 @@ class Entries(Mapping[bytes, Entry]):
 
     def get(self, path: bytes, default: Any = None) -> Any:
         """The file at a path."""
-        if self._find is None or self._columns is not None or self._finds >= FINDS_MAX:
-            row = self.columns.get(path)
-        else:
-            self._finds += 1
-            row = self._find(path)
+        row = self.row(path)
         return default if row is None else to_entry(row)
+
+    def row(self, path: bytes) -> Row | None:
+        """The row of the file at a path."""
+        if self._find is None or self._columns is not None or self._finds >= FINDS_MAX:
+            found: Row | None = self.columns.get(path)
+            return found
+        self._finds += 1
+        return self._find(path)
 
 
 def entries_of(nodes: NodeStore, root: Link) -> Entries:

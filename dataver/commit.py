@@ -12,7 +12,7 @@ from dataver.beside import FINDS_MAX, Entries, Standing, mark, stand_beside
 from dataver.chunk_index import ChunkIndex
 from dataver.config import default_jobs
 from dataver.digest import Digest
-from dataver.edits import SourceEdits
+from dataver.edits import NewRows, SourceEdits
 from dataver.erased import Erasures
 from dataver.errors import AlreadyExistsError, BadInputError
 from dataver.files import to_path
@@ -136,8 +136,9 @@ class Committer:
         try:
             index = self._index(state, journal if work.to_read and not options.dry_run else None)
             ingested = self._read(work, sink, index, watcher, refusals.erased)
-            edits = SourceEdits(work.to_read, ingested, self._into)
-            refusals.take(lambda: chain(work.kept, edits.entries()), ingested.list_nodes)
+            read = NewRows(work.to_read, ingested, self._into)
+            edits = SourceEdits(read)
+            refusals.take(lambda: chain(work.kept, map(to_entry, read)), ingested.list_nodes)
             packs = [] if options.dry_run else writer.close()
         except BaseException:
             writer.abandon()
@@ -150,7 +151,7 @@ class Committer:
             ingested.new_bytes += index.plain_bytes
             rely_on(session.store, index.used)
         refusals.packs = packs
-        self._fill(edits, work.kept, before, standing.gone, nodes, root)
+        self._fill(edits, read, work.kept, before, standing.gone, nodes, root)
         self._old = before
         stored = sum(pack.size_bytes for pack in packs)
         if options.dry_run:
@@ -407,6 +408,7 @@ class Committer:
     def _fill(
         self,
         edits: SourceEdits,
+        read: NewRows,
         kept: Sequence[Entry],
         before: Entries,
         gone: Sequence[bytes],
@@ -418,21 +420,28 @@ class Committer:
             for entry in kept:
                 edits.put(entry.path, to_row(entry))
             return
-        for at, entry in enumerate(edits.entries()):
-            known = before.get(entry.path)
-            if known is not None:
-                edits.leave_out(at)
-                self._put(edits, entry, known)
+        new: list[int] = []
+        added: list[bytes] = []
+        for at, row in enumerate(read):
+            there = before.row(row.key)
+            if there is None:
+                new.append(at)
+                added.append(row.key)
+            elif there.fixed != row.fixed or there.extras or row.extras:
+                self._put(edits, to_entry(row), to_entry(there))
         for entry in kept:
-            self._put(edits, entry, before.get(entry.path))
+            known = before.get(entry.path)
+            if known is None:
+                added.append(entry.path)
+            self._put(edits, entry, known)
         if not self._options.add:
             for path in gone:
                 edits.put(path, None)
         if self._options.add or self._into or self._filtered:  # else what is in the way is gone
-            added = [path for path in edits if path not in before]
             for path in list(_in_the_way(nodes, root, added)):
                 if not edits.has_file(path):
                     edits.put(path, None)
+        edits.keep(new)
 
     def _put(self, edits: SourceEdits, entry: Entry, known: Entry | None) -> None:
         """Put an entry in the place of one of the base, where it differs."""

@@ -3,85 +3,105 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import ItemsView, Iterator
+from collections.abc import ItemsView, Iterator, Sequence
 from heapq import merge
+from itertools import chain
 from typing import Any
 
 from dataver.format.node import Row
 from dataver.ingest import Ingested
 from dataver.source.columns import Picked
-from dataver.tree.manifest import Entry, to_entry
 from dataver.tree.update import OrderedEdits
 
-__all__ = ["SourceEdits"]
+__all__ = ["NewRows", "SourceEdits"]
 
 _Edit = tuple[bytes, Row | None]
 
 
-class SourceEdits(OrderedEdits):
-    """The files that were read, each a new row at its path below `into`, and what else is to be done.
-
-    A row is made when it is asked for.
-    """
+class NewRows:
+    """The rows of files that were read, below `into`, in the order of their paths; made when asked for."""
 
     def __init__(self, files: Picked, ingested: Ingested, into: bytes) -> None:
         self._files = files
         self._ingested = ingested
         self._into = into
-        self._others: dict[bytes, Row | None] = {}
-        self._left_out: set[int] = set()
         self._kept_paths: list[bytes] | None = None
 
-    def entries(self) -> Iterator[Entry]:
-        """The files that were read."""
-        return map(to_entry, self._ingested.rows(self._each_path()))
+    def __len__(self) -> int:
+        return len(self._ingested)
 
-    def leave_out(self, at: int) -> None:
-        """The file that was read at a position is no change, or `put` says what it is."""
-        self._left_out.add(at)
+    def __iter__(self) -> Iterator[Row]:
+        return self._ingested.rows(self._paths())
+
+    def get(self, path: bytes) -> Row | None:
+        """The row of one file."""
+        if self._kept_paths is None:
+            self._kept_paths = list(self._paths())
+        at = bisect_left(self._kept_paths, path)
+        if at == len(self._kept_paths) or self._kept_paths[at] != path:
+            return None
+        return self._ingested.row(path, at)
+
+    def only(self, positions: Sequence[int]) -> NewRows:
+        """Those at some positions."""
+        if len(positions) == len(self):
+            return self
+        return NewRows(self._files.only(positions), self._ingested.only(positions), self._into)
+
+    def _paths(self) -> Iterator[bytes]:
+        paths = self._files.each_path()
+        return map(self._into.__add__, paths) if self._into else paths
+
+
+class SourceEdits(OrderedEdits):
+    """The rows of files that were read, and what else is to be done."""
+
+    def __init__(self, read: NewRows) -> None:
+        self._read = read
+        self._others: dict[bytes, Row | None] = {}
 
     def put(self, path: bytes, row: Row | None) -> None:
-        """A change to a path that has none yet; None removes it."""
+        """A change to a path; None removes it. A file that was read there is to be dropped by `keep`."""
         self._others[path] = row
+
+    def keep(self, positions: Sequence[int]) -> None:
+        """Of the files that were read only these are changes; `put` said what becomes of the others."""
+        self._read = self._read.only(positions)
 
     def has_file(self, path: bytes) -> bool:
         """Whether a file was read that has this path, or a row put."""
-        return self._others.get(path) is not None or self._find(path) is not None
+        return self._others.get(path) is not None or self._read.get(path) is not None
 
     def in_order(self) -> Iterator[_Edit]:
         """All changes, by path."""
-        read: Iterator[_Edit] = ((row.key, row) for row in self._ingested.rows(self._each_path()))
-        if self._left_out:
-            read = (edit for at, edit in enumerate(read) if at not in self._left_out)
-        return merge(read, sorted(self._others.items(), key=_path_of), key=_path_of) if self._others else read
+        if not self._others:
+            return self.each()
+        return merge(self._each_read(), sorted(self._others.items(), key=_path_of), key=_path_of)
+
+    def each(self) -> Iterator[_Edit]:
+        """All changes, in any order."""
+        return chain(self._others.items(), self._each_read())
+
+    def _each_read(self) -> Iterator[_Edit]:
+        return ((row.key, row) for row in self._read)
 
     def items(self) -> ItemsView[bytes, Row | None]:
-        """The changes, by path."""
+        """All changes, in any order."""
         return _Items(self)
 
     def __len__(self) -> int:
-        return len(self._ingested) - len(self._left_out) + len(self._others)
+        return len(self._read) + len(self._others)
 
     def __iter__(self) -> Iterator[bytes]:
-        return (path for path, _ in self.in_order())
+        return (path for path, _ in self.items())
 
     def __getitem__(self, path: bytes) -> Row | None:
         if path in self._others:
             return self._others[path]
-        at = self._find(path)
-        if at is None or at in self._left_out:
+        row = self._read.get(path)
+        if row is None:
             raise KeyError(path)
-        return self._ingested.row(path, at)
-
-    def _each_path(self) -> Iterator[bytes]:
-        paths = self._files.each_path()
-        return map(self._into.__add__, paths) if self._into else paths
-
-    def _find(self, path: bytes) -> int | None:
-        if self._kept_paths is None:
-            self._kept_paths = list(self._each_path())
-        at = bisect_left(self._kept_paths, path)
-        return at if at < len(self._kept_paths) and self._kept_paths[at] == path else None
+        return row
 
 
 class _Items(ItemsView[bytes, Any]):
@@ -89,10 +109,10 @@ class _Items(ItemsView[bytes, Any]):
 
     def __init__(self, edits: SourceEdits) -> None:
         super().__init__(edits)
-        self._edits = edits
+        self._each = edits.each
 
     def __iter__(self) -> Iterator[_Edit]:
-        return self._edits.in_order()
+        return self._each()
 
 
 def _path_of(edit: _Edit) -> bytes:

@@ -94,6 +94,15 @@ class Ingested:
         """The stamp of one file."""
         return bytes(self.stamps[STAMP.size * at : STAMP.size * (at + 1)])
 
+    def only(self, positions: Iterable[int]) -> Ingested:
+        """The files at some positions alone."""
+        some = Ingested(list_nodes=self.list_nodes, new_bytes=self.new_bytes)
+        for number, at in enumerate(positions):
+            some.take(self.stamp(at), self.digest(at), self.extras.get(at, ()))
+            if at in self.referred:
+                some.referred.add(number)
+        return some
+
     def row(self, path: bytes, at: int) -> Row:
         """The row of one file in a manifest, under a path."""
         return next(self._rows([path], at))

@@ -18,6 +18,7 @@ from dataver.stat_file import (
     NO_TREE,
     OWNED,
     TRUSTED,
+    Block,
     Rows,
     Stored,
     append,
@@ -211,23 +212,31 @@ class StatCache:
             self._refresh()
             if not len(self):
                 flags = _trust_all(stamps, hashed_at_ns)
-                self._tree, self._whole = NO_TREE, whole_block(files.joined_paths, stamps, digests, flags)
-                self._expanded = None
-                saved = replace_file(self._file, [MAGIC, *parts_of(self._whole)], durable=False)
-                self._appended = 0 if saved else None
+                saved = self._begin(whole_block(files.joined_paths, stamps, digests, flags))
             else:
                 saved = self._take(self._changes(_rows_of(files, stamps, digests, hashed_at_ns), forget))
             self._stamp = file_stamp(self._file)
         return saved
 
     def update_written(
-        self, written: Iterable[tuple[bytes, bytes, bytes]], ended_ns: int, forget: Iterable[bytes]
+        self,
+        written: Callable[[], Iterable[tuple[bytes, bytes, bytes]]],
+        ended_ns: int,
+        forget: Iterable[bytes] = (),
     ) -> bool:
         """As `update`, with the files that a checkout wrote: path, stamp and digest of each.
 
-        It ended at `ended_ns`.
+        It ended at `ended_ns`. Where nothing is known yet and they come by path, no object a file is made.
         """
-        return self._record(lambda: self._written(written, ended_ns, forget))
+        with locked(self._file.parent):
+            self._refresh()
+            whole = None if len(self) else _whole_of(written(), ended_ns)
+            if whole is not None:
+                saved = self._begin(whole)
+            else:
+                saved = self._take(self._written(written(), ended_ns, forget))
+            self._stamp = file_stamp(self._file)
+        return saved
 
     def _record(self, make: Callable[[], dict[bytes, Stored | None]]) -> bool:
         """Save the changes that `make` finds to what is known then."""
@@ -235,6 +244,13 @@ class StatCache:
             self._refresh()
             saved = self._take(make())
             self._stamp = file_stamp(self._file)
+        return saved
+
+    def _begin(self, whole: Block) -> bool:
+        """Save the first rows of all."""
+        self._tree, self._whole, self._expanded = NO_TREE, whole, None
+        saved = replace_file(self._file, [MAGIC, *parts_of(whole)], durable=False)
+        self._appended = 0 if saved else None
         return saved
 
     def _refresh(self) -> None:
@@ -325,6 +341,22 @@ def _trust_all(stamps: bytearray, hashed_at_ns: int) -> bytearray:
     """The flags of files that nothing was known of."""
     starts = range(0, len(stamps), STAMP.size)
     return bytearray(_trust(bytes(stamps[at : at + STAMP.size]), hashed_at_ns) for at in starts)
+
+
+def _whole_of(written: Iterable[tuple[bytes, bytes, bytes]], ended_ns: int) -> Block | None:
+    """A block of what a checkout wrote; None where that is nothing, or does not come in order."""
+    paths: list[bytes] = []
+    stamps, digests, flags = bytearray(), bytearray(), bytearray()
+    last = b""
+    for path, stamp, digest in written:
+        if path <= last:
+            return None
+        last = path
+        paths.append(path)
+        stamps += stamp
+        digests += digest
+        flags.append(_trust(stamp, ended_ns) | OWNED)
+    return whole_block(b"\0".join(paths), stamps, digests, flags) if paths else None
 
 
 def _rows_of(files: Picked, stamps: bytearray, digests: bytearray, hashed_at_ns: int) -> Iterator[CacheRow]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
-from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
-from typing import TypeVar
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from heapq import merge
+from itertools import compress
+from typing import NamedTuple, TypeVar
 
 from dataver.errors import DamagedError
 from dataver.filling import fill
@@ -20,57 +22,91 @@ from dataver.objects import Objects
 from dataver.paths import safe_spelling
 from dataver.progress import Progress
 from dataver.reading import blocks
-from dataver.source.columns import STAMP_EXECUTABLE, pack_stamp
+from dataver.source.columns import STAMP, STAMP_EXECUTABLE, pack_stamp
 from dataver.store.base import View
 from dataver.targets import OtherBytesError, Target, WholeFile, write_buffers
 from dataver.tree.manifest import FILE, REFERENCE, SYMLINK, Entry
 
 BATCH_FILES = 256
 BATCH_BYTES = 8 << 20
+BATCHES_WAITING_MAX = 64
+PLACED_TOGETHER = 65_536
+"""So many files have their places in memory, and are read in the order of the packs."""
 READ_BACK_BYTES_MIN = 1 << 20
 """Of shorter files the bytes are hashed on their way: they fit the processor's cache, and calls cost more."""
 INTERRUPTED_S = 0.1
 """So soon Ctrl-C is seen also where a library has put a handler by which a wait goes on."""
 
+Written = tuple[bytes, bytes, bytes]
+"""The path, the stamp and the digest of a file that was written."""
+
 _Item = TypeVar("_Item")
 
 
-class EntryWriter:
-    """Writes files and symlinks below `root`. Used once.
+class _Small(NamedTuple):
+    """A small file: its position among all, and where its bytes are; None where it has none."""
 
-    `rows` are the path, stamp and digest of what was written, also where `write` raised.
-    """
+    at: int
+    entry: Entry
+    place: Place | None
+
+
+class EntryWriter:
+    """Writes files and symlinks below `root`. Used once."""
 
     def __init__(self, root: bytes, jobs: int, progress: Progress) -> None:
-        self.rows: list[tuple[bytes, bytes, bytes]] = []
         self.written_bytes = 0
         self._root = root
         self._jobs = jobs
         self._progress = progress
         self._lock = threading.Lock()
         self._stopped = False
+        self._failed = False
+        self._files: Sequence[Entry] = ()
+        self._stamps = bytearray()
+        self._done = bytearray()
+        self._others: list[Written] = []
+
+    def rows(self) -> Iterator[Written]:
+        """What was written, also where `write` raised. By path, if `write` was given the files so."""
+        starts = compress(range(0, len(self._stamps), STAMP.size), self._done)
+        small = (
+            (entry.path, bytes(self._stamps[start : start + STAMP.size]), entry.digest)
+            for entry, start in zip(compress(self._files, self._done), starts, strict=True)
+        )
+        return merge(small, sorted(self._others)) if self._others else small
 
     def written(self, entry: Entry, found: os.stat_result, size: int) -> None:
         """An entry is in its place, after `size` bytes were written for it."""
         kind = SYMLINK if entry.kind == SYMLINK else FILE | (STAMP_EXECUTABLE if entry.executable else 0)
         stamp = pack_stamp(kind, entry.size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
         with self._lock:
-            self.rows.append((entry.path, stamp, entry.digest))
+            self._others.append((entry.path, stamp, entry.digest))
             self.written_bytes += size
             self._progress.advance(1, size)
 
-    def write(self, files: list[Entry], objects: Objects) -> None:
+    def write(self, files: Sequence[Entry], objects: Objects) -> None:
         """Write all of them, which are no folders. `OSError`s are of the folder, and what is done stays."""
-        large = [entry for entry in files if entry.kind == REFERENCE or entry.chunks is not None]
-        small = [entry for entry in files if not (entry.kind == REFERENCE or entry.chunks is not None)]
+        self._files = files
+        self._stamps, self._done = bytearray(STAMP.size * len(files)), bytearray(len(files))
+        large = [entry for entry in files if _is_large(entry)]
         # Threads that write a file together have to wait for each other: only where some would be idle.
         long = sum(entry.size >= READ_BACK_BYTES_MIN for entry in large)
         helpers = self._jobs // long if 0 < long < self._jobs else 0
+        slots = threading.Semaphore(BATCHES_WAITING_MAX)
         with ThreadPoolExecutor(self._jobs, thread_name_prefix="dataver-checkout") as pool:
             try:  # From the first file on: an interrupt may come before the last one is handed over.
                 work = [pool.submit(self._write_large, entry, objects, helpers) for entry in large]
-                batches = _apart(list(self._batches(small, objects)), self._jobs)
-                work += [pool.submit(self._write_batch, batch, objects) for batch in batches]
+                for future in work:
+                    future.add_done_callback(self._look_at)
+                for batch in self._batches(objects):
+                    while not slots.acquire(timeout=INTERRUPTED_S):
+                        pass
+                    if self._failed:
+                        break
+                    work.append(pool.submit(self._write_batch, batch, objects))
+                    work[-1].add_done_callback(self._look_at)
+                    work[-1].add_done_callback(lambda _: slots.release())
                 for future in work:
                     while wait([future], INTERRUPTED_S).not_done:
                         pass
@@ -80,59 +116,54 @@ class EntryWriter:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
 
-    def _batches(self, entries: list[Entry], objects: Objects) -> Iterator[list[tuple[Entry, Place | None]]]:
-        """Small files with their places, in the order of the packs, so that reads run on."""
-        filled = [entry for entry in entries if entry.size]
-        places = objects.places(b"".join(entry.digest for entry in filled)) if filled else []
-        order = sorted(
-            zip(filled, places, strict=True),
-            key=lambda item: (item[1].pack, item[1].frame_offset, item[1].offset),
-        )
-        batch: list[tuple[Entry, Place | None]] = [(entry, None) for entry in entries if not entry.size]
-        size = 0
-        for entry, place in order:
-            batch.append((entry, place))
-            size += entry.size
-            if size >= BATCH_BYTES or len(batch) >= BATCH_FILES:
-                yield batch
-                batch, size = [], 0
-        if batch:
-            yield batch
+    def _look_at(self, future: Future[None]) -> None:
+        if future.cancelled() or future.exception() is not None:
+            self._failed = True  # Nothing more is begun.
 
-    def _write_batch(self, batch: list[tuple[Entry, Place | None]], objects: Objects) -> None:
-        filled = [entry for entry, place in batch if place is not None]
-        places = [place for _, place in batch if place is not None]
-        contents = dict(objects.read_files([entry.digest for entry in filled], places))
+    def _batches(self, objects: Objects) -> Iterator[list[_Small]]:
+        """The small files in batches, as many at a time as may have their places in memory."""
+        for start in range(0, len(self._files), PLACED_TOGETHER):
+            some = enumerate(self._files[start : start + PLACED_TOGETHER], start)
+            small = [(at, entry) for at, entry in some if not _is_large(entry)]
+            yield from _apart(list(_in_packs(small, objects)), self._jobs)
+
+    def _write_batch(self, batch: list[_Small], objects: Objects) -> None:
+        filled = [one for one in batch if one.place is not None]
+        digests = [one.entry.digest for one in filled]
+        places = [one.place for one in filled if one.place is not None]
+        contents: dict[int, View] = {
+            filled[number].at: data for number, data in objects.read_files(digests, places)
+        }
         # In the order of the paths: neighbours in a folder are written by one call.
-        work = sorted(
-            [(entry, contents[number]) for number, entry in enumerate(filled)]
-            + [(entry, b"") for entry, place in batch if place is None],
-            key=lambda item: item[0].path,
-        )
-        links = [item for item in work if item[0].kind == SYMLINK]
-        files = [item for item in work if item[0].kind != SYMLINK]
+        work = sorted(batch, key=lambda one: one.entry.path)
+        files = [(one.at, one.entry, contents.get(one.at, b"")) for one in work if one.entry.kind != SYMLINK]
         with Target(self._root) as target:
-            for entry, data in links:
+            for one in work:
+                entry, data = one.entry, contents.get(one.at, b"")
+                if entry.kind != SYMLINK:
+                    continue
                 if blake3_digest(data) != entry.digest:
                     raise _damaged(entry, objects)
                 self.written(entry, target.symlink(entry.path, bytes(data)), len(data))
             self._write_files(target, files, objects)
 
-    def _write_files(self, target: Target, files: list[tuple[Entry, View]], objects: Objects) -> None:
-        rows: list[tuple[bytes, bytes, bytes]] = []
+    def _write_files(self, target: Target, files: list[tuple[int, Entry, View]], objects: Objects) -> None:
+        stamps: list[bytes] = []
         size = 0
-        wanted = [WholeFile(entry.path, entry.executable, entry.digest, data) for entry, data in files]
+        wanted = [WholeFile(entry.path, entry.executable, entry.digest, data) for _, entry, data in files]
         try:
-            for (entry, _), stamp in zip(files, target.write_files(wanted), strict=True):
-                rows.append((entry.path, stamp, entry.digest))
+            for (_, entry, _), stamp in zip(files, target.write_files(wanted), strict=True):
+                stamps.append(stamp)
                 size += entry.size
         except OtherBytesError as error:
-            raise _damaged(files[error.number][0], objects) from None
+            raise _damaged(files[error.number][1], objects) from None
         finally:
             with self._lock:
-                self.rows += rows
+                for (at, _, _), stamp in zip(files, stamps, strict=False):
+                    self._stamps[STAMP.size * at : STAMP.size * (at + 1)] = stamp
+                    self._done[at] = 1
                 self.written_bytes += size
-                self._progress.advance(len(rows), size)
+                self._progress.advance(len(stamps), size)
 
     def _write_large(self, entry: Entry, objects: Objects, helpers: int) -> None:
         def copy(fd: int) -> None:
@@ -155,6 +186,30 @@ class EntryWriter:
             if self._stopped:
                 raise CancelledError
             self._progress.advance(0, size_bytes)
+
+
+def _is_large(entry: Entry) -> bool:
+    return entry.kind == REFERENCE or entry.chunks is not None
+
+
+def _in_packs(small: list[tuple[int, Entry]], objects: Objects) -> Iterator[list[_Small]]:
+    """Batches of files with their places, in the order of the packs, so that reads run on."""
+    filled = [(at, entry) for at, entry in small if entry.size]
+    places = objects.places(b"".join([entry.digest for _, entry in filled])) if filled else []
+    order = sorted(
+        zip(filled, places, strict=True),
+        key=lambda item: (item[1].pack, item[1].frame_offset, item[1].offset),
+    )
+    batch = [_Small(at, entry, None) for at, entry in small if not entry.size]
+    size = 0
+    for (at, entry), place in order:
+        batch.append(_Small(at, entry, place))
+        size += entry.size
+        if size >= BATCH_BYTES or len(batch) >= BATCH_FILES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _damaged(entry: Entry, objects: Objects) -> DamagedError:

@@ -181,6 +181,10 @@ class Picked(Sequence[SourceFile]):
     def __iter__(self) -> Iterator[SourceFile]:
         return map(to_file, self.each_path(), self.each_stamp())
 
+    def only(self, positions: Iterable[int]) -> Picked:
+        """Those at some ascending positions among these."""
+        return Picked(self._files, [self._positions[at] for at in positions])
+
     def of_kinds(self, kinds: Collection[int]) -> Picked:
         """Those of some kinds."""
         return Picked(self._files, [at for at in self._positions if self._files.kind(at) in kinds])

@@ -47,9 +47,12 @@ def open_store(
 def _is_here(store: ProbeableStore) -> bool:
     """Whether reading the store is no request: a cache would gain nothing."""
     from dataver.store.local import LocalStore
+
+    if isinstance(store, LocalStore):
+        return True
     from dataver.store.memory import MemoryStore
 
-    return isinstance(store, LocalStore | MemoryStore)
+    return isinstance(store, MemoryStore)
 
 
 def _bare_store(url: str, storage_options: Mapping[str, Any] | None) -> ProbeableStore:
