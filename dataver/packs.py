@@ -320,7 +320,7 @@ def segment_over(packs: Sequence[StoredPack], nonce: bytes) -> bytes:
     if sys.byteorder == "big":
         rows.byteswap()
     keys = b"".join(pack.digests for pack in packs)
-    return segment_format.encode([p.name for p in packs], frames, keys, rows.tobytes(), nonce)
+    return segment_format.encode([p.name for p in packs], frames, keys, memoryview(rows).cast("B"), nonce)
 
 
 def put_segment(store: Store, data: bytes) -> StoredSegment:

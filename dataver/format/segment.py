@@ -87,6 +87,7 @@ def encode(
     """
     count = len(keys) // DIGEST_BYTES
     arrange = _arrange_few if count <= FEW_KEYS else _arrange_many
+    sorted_keys: Buffer
     sorted_keys, sorted_rows = arrange(keys, rows)
     count = len(sorted_keys) // DIGEST_BYTES
     bits = fanout_bits(count)
@@ -119,7 +120,7 @@ def _arrange_few(keys: Buffer, rows: Buffer) -> tuple[bytes, bytes]:
     return b"".join([found[number] for number in order]), b"".join(rows_in_order)
 
 
-def _arrange_many(keys: Buffer, rows: Buffer) -> tuple[bytes, bytes]:
+def _arrange_many(keys: Buffer, rows: Buffer) -> tuple[Buffer, Buffer]:
     import numpy as np
 
     key_array = np.frombuffer(keys, dtype=f"S{DIGEST_BYTES}")
@@ -130,15 +131,14 @@ def _arrange_many(keys: Buffer, rows: Buffer) -> tuple[bytes, bytes]:
     if again.any():
         keep = np.concatenate([[True], ~again])
         ordered, order = ordered[keep], order[keep]
-    # tobytes() of an S array keeps trailing zero bytes; only item access would drop them.
-    return ordered.tobytes(), row_array[order].tobytes()
+    return ordered.view(np.uint8).data, row_array[order].view(np.uint8).data
 
 
-def _fanout(sorted_keys: bytes, count: int, bits: int) -> bytes:
+def _fanout(sorted_keys: Buffer, count: int, bits: int) -> bytes:
     """How many keys begin below each value of the first bits."""
 
     def head_of(position: int) -> bytes:
-        return sorted_keys[DIGEST_BYTES * position : DIGEST_BYTES * position + 4]
+        return bytes(sorted_keys[DIGEST_BYTES * position : DIGEST_BYTES * position + 4])
 
     values: list[int] = []
     for value in range(1 << bits):

@@ -16,7 +16,7 @@ from dataver.config import cache_folder
 from dataver.hashing import blake3_digest
 from dataver.source import EMPTY_FOLDER, FILE, SYMLINK, LocalSource, SourceFile
 from dataver.source.base import REMOTE_MTIME, REMOTE_TAG
-from dataver.source.columns import Listing
+from dataver.source.columns import Listing, Picked, stamp_of
 from dataver.stat_cache import COARSE_GRAIN_NS, FINE_GRAIN_NS, CacheRow, StatCache, is_settled
 from dataver.worktree import Base, announce_base, announced_base, base, known_sources, set_base
 
@@ -138,6 +138,56 @@ class TestUpdate:
         assert cache.update([CacheRow(file(b"odd", mtime_ns=stamp), A, NOW_NS), CacheRow(file(), B, NOW_NS)])
         again = StatCache(b"/x")
         assert again.lookup([file(b"odd", mtime_ns=stamp), file()]) == [None, B]
+
+
+class TestColumns:
+    """What is saved from columns is what is saved a row at a time."""
+
+    FILES = (file(b"a"), file(b"b/c", executable=True, mtime_ns=NOW_NS), file(b"b/d", kind=SYMLINK, size=0))
+
+    def stamps(self) -> bytearray:
+        return bytearray(b"".join(map(stamp_of, self.FILES)))
+
+    def picked(self) -> Picked:
+        return Picked(Listing.of(self.FILES), range(len(self.FILES)))
+
+    @pytest.mark.parametrize("is_known", [False, True])
+    def test_files_that_were_read(self, is_known: bool) -> None:
+        digests = [A, B, A]
+        if is_known:
+            StatCache(b"/x").update([CacheRow(file(b"gone"), A, NOW_NS), CacheRow(file(b"a"), B, NOW_NS)])
+        cache = StatCache(b"/x")
+        gone = [b"gone"] if is_known else []
+        assert cache.update_read(self.picked(), self.stamps(), bytearray(b"".join(digests)), NOW_NS, gone)
+        for known in (cache, StatCache(b"/x")):
+            assert known.lookup(list(self.FILES)) == [A, None, A]
+            assert list(known.paths()) == [b"a", b"b/c", b"b/d"]
+            assert known.owned() == []
+            assert len(known) == 3
+        cache.update([CacheRow(file(b"e"), B, NOW_NS)])
+        assert StatCache(b"/x").lookup([file(b"e"), *self.FILES]) == [B, A, None, A]
+
+    def test_another_process_saved_meanwhile(self) -> None:
+        cache = StatCache(b"/x")
+        StatCache(b"/x").update([CacheRow(file(b"other"), A, NOW_NS)])
+        assert cache.update_read(self.picked(), self.stamps(), bytearray(3 * A), NOW_NS)
+        assert StatCache(b"/x").lookup([file(b"other"), *self.FILES]) == [A, A, None, A]
+
+    @pytest.mark.parametrize("order", [1, -1])
+    @pytest.mark.parametrize("is_known", [False, True])
+    def test_files_that_a_checkout_wrote(self, order: int, is_known: bool) -> None:
+        if is_known:
+            StatCache(b"/x").update([CacheRow(file(b"gone"), A, NOW_NS)])
+        rows = [(one.path, stamp_of(one), A) for one in self.FILES][::order]
+        assert StatCache(b"/x").update_written(lambda: iter(rows), NOW_NS, [b"gone"])
+        again = StatCache(b"/x")
+        assert [row.file.path for row in again.owned()] == [b"a", b"b/c", b"b/d"]
+        assert again.lookup(list(self.FILES)) == [A, None, A]
+        assert len(again) == 3
+
+    def test_a_checkout_that_wrote_nothing(self) -> None:
+        assert StatCache(b"/x").update_written(lambda: (), NOW_NS)
+        assert len(StatCache(b"/x")) == 0
 
 
 class TestAppending:
