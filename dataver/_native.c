@@ -1,6 +1,7 @@
-/* Much work in few calls: folders listed, files read and hashed, files hashed and written, chunks cut and hashed, all in batches and
- * without the interpreter's lock. dataver/source/batch.py, dataver/targets.py, dataver/chunking/fastcdc.py and dataver/hashing.py say
- * what each function promises, and have a version of each in Python that gives the same. Built against the stable ABI, so that one build
+/* Much work in few calls: folders listed, files read and hashed, files hashed and written, chunks cut and hashed, keys sorted and
+ * looked up, in batches and without the interpreter's lock. dataver/source/batch.py, dataver/targets.py, dataver/chunking/fastcdc.py,
+ * dataver/format/segment.py and dataver/hashing.py say what each function promises, and have a version of each in Python that gives
+ * the same. Built against the stable ABI, so that one build
  * serves every Python from 3.11 on; where it cannot be built, nothing but speed is lost. */
 
 #define _GNU_SOURCE 1 /* O_TMPFILE, O_PATH */
@@ -519,6 +520,111 @@ static PyObject *places(PyObject *Py_UNUSED(module), PyObject *args) {
     return list;
 }
 
+/* Sorting keys. Digests are spread evenly, so most of it is one step: a bucket for each value of their first two bytes. */
+
+#define BUCKETS 65536
+
+static size_t bucket_of(const unsigned char *key) { return (size_t)key[0] << 8 | key[1]; }
+
+/* Equal keys in the order that they stand in memory. */
+static int by_key(const void *a, const void *b) {
+    const unsigned char *one = *(const unsigned char *const *)a, *other = *(const unsigned char *const *)b;
+    int order = memcmp(one, other, KEY_BYTES);
+    return order ? order : (one > other) - (one < other);
+}
+
+/* Pointers to `count` keys in their order, of equal ones the first: how many there are, or -1 without memory. */
+static Py_ssize_t sort_keys(const unsigned char *keys, Py_ssize_t count, const unsigned char **sorted) {
+    size_t *ends = calloc(BUCKETS + 1, sizeof *ends);
+    if (!ends)
+        return -1;
+    for (Py_ssize_t number = 0; number < count; number++)
+        ends[bucket_of(keys + number * KEY_BYTES) + 1]++;
+    for (size_t bucket = 0; bucket < BUCKETS; bucket++)
+        ends[bucket + 1] += ends[bucket];
+    for (Py_ssize_t number = 0; number < count; number++) {
+        const unsigned char *key = keys + number * KEY_BYTES;
+        sorted[ends[bucket_of(key)]++] = key;
+    }
+    for (size_t bucket = 0, start = 0; bucket < BUCKETS; start = ends[bucket++])
+        if (ends[bucket] - start > 1)
+            qsort(sorted + start, ends[bucket] - start, sizeof *sorted, by_key);
+    free(ends);
+    Py_ssize_t kept = 0;
+    for (Py_ssize_t number = 0; number < count; number++)
+        if (!kept || memcmp(sorted[kept - 1], sorted[number], KEY_BYTES))
+            sorted[kept++] = sorted[number];
+    return kept;
+}
+
+PyDoc_STRVAR(arrange_doc, "arrange(keys, rows, /)\n--\n\nSee `dataver.format.segment`.");
+
+static PyObject *arrange(PyObject *Py_UNUSED(module), PyObject *args) {
+    Py_buffer keys, rows;
+    PyObject *sorted_keys = NULL, *sorted_rows = NULL, *both = NULL;
+    const unsigned char **sorted = NULL;
+    if (!PyArg_ParseTuple(args, "y*y*:arrange", &keys, &rows))
+        return NULL;
+    Py_ssize_t count = keys.len / KEY_BYTES, kept = -1;
+    if (keys.len % KEY_BYTES || rows.len != count * ROW_BYTES) {
+        PyErr_SetString(PyExc_ValueError, "keys have 32 bytes and rows 12, and they are as many");
+        goto end;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    sorted = malloc((count ? count : 1) * sizeof *sorted);
+    if (sorted)
+        kept = sort_keys(keys.buf, count, sorted);
+    Py_END_ALLOW_THREADS
+    if (kept < 0) {
+        PyErr_NoMemory();
+        goto end;
+    }
+    sorted_keys = PyBytes_FromStringAndSize(NULL, kept * KEY_BYTES);
+    sorted_rows = PyBytes_FromStringAndSize(NULL, kept * ROW_BYTES);
+    if (sorted_keys && sorted_rows) {
+        char *to_keys = PyBytes_AsString(sorted_keys), *to_rows = PyBytes_AsString(sorted_rows);
+        for (Py_ssize_t number = 0; number < kept; number++) {
+            Py_ssize_t at = (sorted[number] - (const unsigned char *)keys.buf) / KEY_BYTES;
+            memcpy(to_keys + number * KEY_BYTES, sorted[number], KEY_BYTES);
+            memcpy(to_rows + number * ROW_BYTES, (const char *)rows.buf + at * ROW_BYTES, ROW_BYTES);
+        }
+        both = PyTuple_Pack(2, sorted_keys, sorted_rows);
+    }
+end:
+    free(sorted);
+    Py_XDECREF(sorted_keys);
+    Py_XDECREF(sorted_rows);
+    PyBuffer_Release(&keys);
+    PyBuffer_Release(&rows);
+    return both;
+}
+
+PyDoc_STRVAR(fanout_doc, "fanout(keys, bits, /)\n--\n\nSee `dataver.format.segment`.");
+
+static PyObject *fanout(PyObject *Py_UNUSED(module), PyObject *args) {
+    Py_buffer keys;
+    int bits;
+    PyObject *table = NULL;
+    if (!PyArg_ParseTuple(args, "y*i:fanout", &keys, &bits))
+        return NULL;
+    Py_ssize_t count = keys.len / KEY_BYTES, at = 0;
+    if (keys.len % KEY_BYTES || bits < 0 || bits > 16)
+        PyErr_SetString(PyExc_ValueError, "keys have 32 bytes, and a table is of at most 16 bits");
+    else
+        table = PyBytes_FromStringAndSize(NULL, ((Py_ssize_t)4 << bits) + 4);
+    if (table) {
+        unsigned char *values = (unsigned char *)PyBytes_AsString(table);
+        for (size_t value = 0; value <= (size_t)1 << bits; value++) {
+            while (at < count && bucket_of((const unsigned char *)keys.buf + at * KEY_BYTES) >> (16 - bits) < value)
+                at++;
+            for (int byte = 0; byte < 4; byte++)
+                values[4 * value + byte] = (unsigned char)((uint64_t)at >> (8 * byte));
+        }
+    }
+    PyBuffer_Release(&keys);
+    return table;
+}
+
 /* Listing */
 
 typedef struct {
@@ -838,6 +944,8 @@ end:
 static PyMethodDef methods[] = {
     {"write_files", write_files, METH_VARARGS, write_files_doc},
     {"cut", cut, METH_VARARGS, cut_doc},
+    {"arrange", arrange, METH_VARARGS, arrange_doc},
+    {"fanout", fanout, METH_VARARGS, fanout_doc},
     {"places", places, METH_VARARGS, places_doc},
     {"find", find, METH_VARARGS, find_doc},
     {"digests", digests_of, METH_O, digests_doc},

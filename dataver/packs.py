@@ -7,7 +7,7 @@ import sys
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from itertools import accumulate, islice, repeat
 from typing import TYPE_CHECKING, NamedTuple
 
 from dataver.compression import compress_frame
@@ -306,17 +306,18 @@ def write_segment(store: Store, packs: Sequence[StoredPack], *, nonce: Nonce = r
 def segment_over(packs: Sequence[StoredPack], nonce: bytes) -> bytes:
     """The bytes of a segment over all chunks of `packs`."""
     frames: list[SegmentFrame] = []
-    rows = array("I")
+    frame_numbers, offsets, lengths = array("I"), array("I"), array("I")
     for number, pack in enumerate(packs):
-        lengths = iter(pack.lengths)
-        for frame in pack.frames:
-            offset = 0
-            for length in islice(lengths, frame.chunk_count):
-                rows.extend((len(frames), offset, length))
-                offset += length
-            frames.append(
-                SegmentFrame(number, frame.offset, frame.stored_bytes, frame.raw_bytes, frame.codec)
-            )
+        start = 0
+        for offset, stored_bytes, raw_bytes, chunk_count, codec, _ in pack.frames:
+            own = pack.lengths[start : start + chunk_count]
+            start += chunk_count
+            frame_numbers.extend(repeat(len(frames), chunk_count))
+            offsets.extend(islice(accumulate(own, initial=0), chunk_count))
+            frames.append(SegmentFrame(number, offset, stored_bytes, raw_bytes, codec))
+        lengths.extend(pack.lengths)
+    rows = array("I", bytes(segment_format.ROW_BYTES * len(lengths)))
+    rows[0::3], rows[1::3], rows[2::3] = frame_numbers, offsets, lengths
     if sys.byteorder == "big":
         rows.byteswap()
     keys = b"".join(pack.digests for pack in packs)

@@ -85,10 +85,7 @@ def encode(
     `keys` are 32 bytes each, in any order; `rows` has 12 bytes (frame, offset, length) a key. Of
     equal keys the first is kept.
     """
-    count = len(keys) // DIGEST_BYTES
-    arrange = _arrange_few if count <= FEW_KEYS else _arrange_many
-    sorted_keys: Buffer
-    sorted_keys, sorted_rows = arrange(keys, rows)
+    sorted_keys, sorted_rows = _arrange(keys, rows)
     count = len(sorted_keys) // DIGEST_BYTES
     bits = fanout_bits(count)
     body = [
@@ -103,6 +100,17 @@ def encode(
         hasher.update(part)
     head = (SEGMENT_MAGIC, SEGMENT_VERSION, bits, len(packs), len(frames), count, nonce)
     return b"".join([_HEADER.pack(*head, hasher.digest()), *body])
+
+
+def _arrange(keys: Buffer, rows: Buffer) -> tuple[Buffer, Buffer]:
+    """Sorted keys and their rows; of equal keys the first."""
+    from dataver.native import native
+
+    if native is not None:
+        sorted_keys, sorted_rows = native.arrange(keys, rows)
+        return sorted_keys, sorted_rows
+    arrange = _arrange_few if len(keys) <= FEW_KEYS * DIGEST_BYTES else _arrange_many
+    return arrange(keys, rows)
 
 
 def _arrange_few(keys: Buffer, rows: Buffer) -> tuple[bytes, bytes]:
@@ -136,6 +144,10 @@ def _arrange_many(keys: Buffer, rows: Buffer) -> tuple[Buffer, Buffer]:
 
 def _fanout(sorted_keys: Buffer, count: int, bits: int) -> bytes:
     """How many keys begin below each value of the first bits."""
+    from dataver.native import native
+
+    if native is not None:
+        return bytes(native.fanout(sorted_keys, bits))
 
     def head_of(position: int) -> bytes:
         return bytes(sorted_keys[DIGEST_BYTES * position : DIGEST_BYTES * position + 4])

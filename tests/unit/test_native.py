@@ -64,6 +64,20 @@ def test_sizes_that_do_not_fit_are_refused(keys: bytes, fanout: bytes, digests: 
         native.find(keys, fanout, digests)
 
 
+@pytest.mark.parametrize(("keys", "rows"), [(KEYS[1:], ROWS), (KEYS, ROWS[1:]), (KEYS, b""), (b"", ROWS)])
+def test_keys_without_their_rows_are_not_sorted(keys: bytes, rows: bytes) -> None:
+    assert native is not None
+    with pytest.raises(ValueError, match="as many"):
+        native.arrange(keys, rows)
+
+
+@pytest.mark.parametrize(("keys", "bits"), [(KEYS[1:], 1), (KEYS, -1), (KEYS, 17)])
+def test_a_table_that_cannot_be_is_not_made(keys: bytes, bits: int) -> None:
+    assert native is not None
+    with pytest.raises(ValueError, match="16 bits"):
+        native.fanout(keys, bits)
+
+
 def test_places_are_made() -> None:
     assert native is not None
     assert native.places(ROWS, FRAMES, PACKS, [2, 0, 1]) == [
