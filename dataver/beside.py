@@ -101,10 +101,10 @@ def stand_beside(
     if root is not None and cache.tree == root.identity:
         if cache.is_all(files):
             return Standing((), (), ())
-        digests = cache.lookup(files)
-        changed = [at for at, digest in enumerate(digests) if digest is None]
-        gone = set() if files.paths == cache.paths() else set(cache.paths()).difference(files.paths)
-        return Standing(changed, [None] * len(changed), sorted(gone))
+        changed = cache.unsure(files)
+        if changed is None:
+            changed = [at for at, digest in enumerate(cache.lookup(files)) if digest is None]
+        return Standing(changed, [None] * len(changed), sorted(cache.absent_from(files)))
     digests = cache.lookup(files)
     if not before.columns:
         return Standing(range(len(files)), digests, ())

@@ -457,7 +457,7 @@ class Committer:
     def _remember_digests(self, cache: StatCache, files: Listing, read: Picked, ingested: Ingested) -> None:
         if not ingested and len(cache) <= len(files):
             return
-        forget = set(cache.paths()).difference(files.paths) if len(cache) and not self._filtered else ()
+        forget = () if self._filtered else cache.absent_from(files)
         cache.update_read(read, ingested.stamps, ingested.digests, self._started_ns, forget)
 
     @property

@@ -7,12 +7,13 @@ counts as unknown.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from dataver.digest import DIGEST_BYTES
 from dataver.source.base import REMOTE_MTIME, REMOTE_TAG, SourceFile
-from dataver.source.columns import IDENTITY_BYTES, STAMP, Listing, Picked, stamp_of, to_file
+from dataver.source.columns import IDENTITY_BYTES, STAMP, JoinedPaths, Listing, Picked, stamp_of, to_file
 from dataver.stat_file import (
     MAGIC,
     NO_TREE,
@@ -40,6 +41,7 @@ FINE_GRAIN_NS = 100_000_000
 COARSE_GRAIN_NS = 2_000_000_000
 REMOTE_GRAIN_NS = 600_000_000_000
 
+COMPARED_TOGETHER = 1_024
 APPENDED_ROWS_MIN = 1_024
 """So many changed rows, or an eighth of all, are appended before the file is written anew."""
 _TIMES = struct.Struct("<qqQ")
@@ -96,29 +98,84 @@ class StatCache:
         self._whole = blocks[0] if blocks and blocks[0].is_whole else None
         self._tree = blocks[-1].tree if blocks else NO_TREE
         self._expanded: Rows | None = None
+        self._column: JoinedPaths | None = None
         self._appended: int | None = None
         if self._whole is None:
             self._expanded = Rows()
             return
-        changed = [block for block in blocks[1:] if block.count + block.gone]
-        self._appended = sum(block.count + block.gone for block in changed)
-        if changed:
-            for block in changed:
-                self._rows.take(block.changes())
-            self._whole = None
+        self._appended = sum(block.count + block.gone for block in blocks[1:])
+        for block in blocks[1:]:
+            self._put(block.changes())
         if not blocks[-1].is_sound:
             self._appended = None
 
     @property
     def _rows(self) -> Rows:
-        """All rows, an object each: made when something differs from them."""
+        """All rows, an object each: made when it takes more than a look at few of them."""
         if self._expanded is None:
             assert self._whole is not None
             self._expanded = self._whole.rows()
+            self._whole = self._column = None
         return self._expanded
+
+    def _position(self, path: bytes) -> int | None:
+        """Where a path stands while no row was made."""
+        assert self._whole is not None
+        if not self._whole.count:
+            return None
+        if self._column is None:
+            self._column = JoinedPaths(self._whole.paths)
+        return self._column.find(path)
+
+    def _known(self, path: bytes) -> Stored | None:
+        if self._whole is None:
+            return self._rows.get(path)
+        at = self._position(path)
+        return None if at is None else self._whole.row(at)
+
+    def _put(self, changes: Mapping[bytes, Stored | None]) -> None:
+        """Put rows in the place of those of their paths. Others are made only where a path comes or goes."""
+        whole = self._whole
+        if whole is not None:
+            places = [self._position(path) for path in changes]
+            if None not in places and None not in changes.values():
+                for at, row in zip(places, changes.values(), strict=True):
+                    if at is not None and row is not None:
+                        whole.put(at, row)
+                return
+        self._rows.take(changes)
 
     def __len__(self) -> int:
         return len(self._rows.paths) if self._whole is None else self._whole.count
+
+    def unsure(self, files: Listing) -> list[int] | None:
+        """The positions of files that are not certain to be what they were when last hashed.
+
+        None where it takes a comparison of paths: some were not known, or are gone.
+        """
+        whole = self._whole
+        if whole is None or files.joined_paths != whole.paths:
+            return None
+        found: list[int] = []
+        stamps, width = files.joined_stamps, STAMP.size
+        for start in range(0, whole.count, COMPARED_TOGETHER):
+            stop = min(start + COMPARED_TOGETHER, whole.count)
+            some, known = stamps[width * start : width * stop], whole.stamps[width * start : width * stop]
+            flags = bytes(whole.flags[start:stop])
+            if some != bytes(known) or flags.translate(None, _ALL_TRUSTED):
+                found += [at for at in range(start, stop) if not self._is_sure(files, at)]
+        return found
+
+    def _is_sure(self, files: Listing, at: int) -> bool:
+        assert self._whole is not None
+        stamp, _, flags = self._whole.row(at)
+        return flags & TRUSTED != 0 and files.stamp(at) == stamp
+
+    def absent_from(self, files: Listing) -> Collection[bytes]:
+        """The paths recorded that are not among these files."""
+        if not len(self) or (self._whole is not None and files.joined_paths == self._whole.paths):
+            return ()
+        return set(self.paths()).difference(files.paths)
 
     @property
     def tree(self) -> bytes | None:
@@ -145,14 +202,14 @@ class StatCache:
         """The digest of each file that is certain to be what it was when last hashed, else `None`."""
         if not len(self):
             return [None] * len(files)
-        rows = self._rows
         stamps: Sequence[bytes]
         if isinstance(files, Listing):
             if self.is_all(files):
-                return list(rows.digests)
+                return list(self._rows.digests)
             paths, stamps = files.paths, files.stamps
         else:
             paths, stamps = [file[0] for file in files], list(map(stamp_of, files))
+        rows = self._rows
         if paths == rows.paths:
             known = zip(stamps, rows.stamps, rows.digests, rows.flags, strict=True)
             return [
@@ -169,7 +226,7 @@ class StatCache:
 
     def recorded(self, path: bytes) -> CacheRow | None:
         """What was last recorded of a path, whether or not it still holds. `hashed_at_ns` is 0."""
-        row = self._rows.get(path)
+        row = self._known(path)
         return None if row is None else _as_row(path, *row)
 
     def owned(self) -> list[CacheRow]:
@@ -248,7 +305,7 @@ class StatCache:
 
     def _begin(self, whole: Block) -> bool:
         """Save the first rows of all."""
-        self._tree, self._whole, self._expanded = NO_TREE, whole, None
+        self._tree, self._whole, self._expanded, self._column = NO_TREE, whole, None, None
         saved = replace_file(self._file, [MAGIC, *parts_of(whole)], durable=False)
         self._appended = 0 if saved else None
         return saved
@@ -263,8 +320,7 @@ class StatCache:
         if changes:
             if not all(self._is_equal(path, row) for path, row in changes.items()):
                 self._tree = NO_TREE
-            self._rows.take(changes)
-            self._whole = None
+            self._put(changes)
         return self._save(changes)
 
     def mark(self, tree: bytes) -> None:
@@ -280,7 +336,7 @@ class StatCache:
 
     def _is_equal(self, path: bytes, row: Stored | None) -> bool:
         """Whether a tree has for this row what it has for the one recorded."""
-        known = self._rows.get(path)
+        known = self._known(path)
         if row is None or known is None:
             return row is known
         return row[1] == known[1] and row[0][:IDENTITY_BYTES] == known[0][:IDENTITY_BYTES]
@@ -288,24 +344,21 @@ class StatCache:
     def _written(
         self, written: Iterable[tuple[bytes, bytes, bytes]], ended_ns: int, forget: Iterable[bytes]
     ) -> dict[bytes, Stored | None]:
-        changes: dict[bytes, Stored | None] = {
-            path: None for path in forget if self._rows.get(path) is not None
-        }
+        changes: dict[bytes, Stored | None] = {path: None for path in forget if self._known(path) is not None}
         for path, stamp, digest in written:
             changes[path] = (stamp, digest, _trust(stamp, ended_ns) | OWNED)
         return changes
 
     def _changes(self, rows: Iterable[CacheRow], forget: Iterable[bytes]) -> dict[bytes, Stored | None]:
-        known = self._rows
         changes: dict[bytes, Stored | None] = {}
         for path in forget:
-            if known.get(path) is not None:
+            if self._known(path) is not None:
                 changes[path] = None
         for file, digest, hashed_at_ns, owned in rows:
             path = file[0]
             if len(digest) != DIGEST_BYTES:
                 raise ValueError(f"a digest has {DIGEST_BYTES} bytes")
-            before = changes[path] if path in changes else known.get(path)
+            before = changes[path] if path in changes else self._known(path)
             stamp = stamp_of(file)
             flags = _trust(stamp, hashed_at_ns)
             if owned:
@@ -321,7 +374,11 @@ class StatCache:
         if appended is not None and appended <= max(APPENDED_ROWS_MIN, len(self) // 8):
             self._appended = appended
             return not changes or append(self._file, encode(changes, self._tree))
-        saved = replace_file(self._file, [MAGIC, *parts_of(block_of(self._rows, self._tree))], durable=False)
+        if self._whole is None:
+            whole = block_of(self._rows, self._tree)
+        else:
+            whole = replace(self._whole, tree=self._tree)
+        saved = replace_file(self._file, [MAGIC, *parts_of(whole)], durable=False)
         self._appended = 0 if saved else None
         return saved
 

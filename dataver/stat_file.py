@@ -7,7 +7,7 @@ import os
 import struct
 import time
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import field, replace
 from itertools import accumulate, pairwise
@@ -78,7 +78,7 @@ class Rows:
             return None
         return self.stamps[at], self.digests[at], self.flags[at]
 
-    def take(self, changes: dict[bytes, Stored | None]) -> None:
+    def take(self, changes: Mapping[bytes, Stored | None]) -> None:
         """Put rows in the place of what was known of their paths; None drops a path."""
         if not self.paths:
             self._merge(changes)
@@ -106,7 +106,7 @@ class Rows:
                 self.digests.insert(at, row[1])
                 self.flags.insert(at, row[2])
 
-    def _merge(self, changes: dict[bytes, Stored | None]) -> None:
+    def _merge(self, changes: Mapping[bytes, Stored | None]) -> None:
         known: dict[bytes, Stored | None] = dict(
             zip(self.paths, zip(self.stamps, self.digests, self.flags, strict=True), strict=True)
         )
@@ -126,7 +126,10 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block as it lies in the file; nothing is copied. `is_sound`: none that is torn follows."""
+    """A block as it lies in the file; nothing is copied. `is_sound`: none that is torn follows.
+
+    The columns of a row may be written to, but for its path.
+    """
 
     count: int
     gone: int
@@ -134,12 +137,23 @@ class Block:
     flags: memoryview
     stamps: memoryview
     digests: memoryview
-    paths: memoryview
+    paths: bytes
     is_whole: bool
     is_sound: bool = True
 
+    def row(self, at: int) -> Stored:
+        """What is known of the path at a position."""
+        stamp = self.stamps[STAMP.size * at : STAMP.size * (at + 1)]
+        return bytes(stamp), bytes(self.digests[DIGEST_BYTES * at : DIGEST_BYTES * (at + 1)]), self.flags[at]
+
+    def put(self, at: int, row: Stored) -> None:
+        """Put what is known of the path at a position in the place of what was."""
+        self.stamps[STAMP.size * at : STAMP.size * (at + 1)] = row[0]
+        self.digests[DIGEST_BYTES * at : DIGEST_BYTES * (at + 1)] = row[1]
+        self.flags[at] = row[2]
+
     def rows(self) -> Rows:
-        paths = bytes(self.paths).split(b"\0") if self.count + self.gone else []
+        paths = self.paths.split(b"\0") if self.count + self.gone else []
         stamps, digests = cut(bytes(self.stamps), STAMP.size), cut(bytes(self.digests), DIGEST_BYTES)
         return Rows(paths[: self.count], stamps, digests, bytearray(self.flags))
 
@@ -147,18 +161,16 @@ class Block:
         rows = self.rows()
         changes: dict[bytes, Stored | None] = {}
         if self.gone:
-            changes.update(dict.fromkeys(bytes(self.paths).split(b"\0")[self.count :]))
+            changes.update(dict.fromkeys(self.paths.split(b"\0")[self.count :]))
         changes.update(zip(rows.paths, zip(rows.stamps, rows.digests, rows.flags, strict=True), strict=True))
         return changes
 
 
-def whole_block(
-    paths: Buffer, stamps: Buffer, digests: Buffer, flags: Buffer, tree: bytes = NO_TREE
-) -> Block:
+def whole_block(paths: bytes, stamps: Buffer, digests: Buffer, flags: Buffer, tree: bytes = NO_TREE) -> Block:
     """A block of all rows, from their columns; the paths in order, joined by NUL."""
     return Block(
         len(memoryview(flags)), 0, tree,
-        memoryview(flags), memoryview(stamps), memoryview(digests), memoryview(paths), is_whole=True,
+        memoryview(flags), memoryview(stamps), memoryview(digests), paths, is_whole=True,
     )  # fmt: skip
 
 
@@ -193,7 +205,8 @@ def _decode(payload: memoryview, *, is_first: bool) -> Block:
     if bounds[-1] > len(payload):
         raise ValueError("the columns are longer than the block")
     flags, stamps, digests = (payload[start:end] for start, end in pairwise(bounds))
-    return Block(count, gone, tree, flags, stamps, digests, payload[bounds[-1] :], is_first and not gone)
+    paths = bytes(payload[bounds[-1] :])
+    return Block(count, gone, tree, flags, stamps, digests, paths, is_first and not gone)
 
 
 def load(file: Path) -> tuple[tuple[int, ...], list[Block]]:
@@ -202,7 +215,8 @@ def load(file: Path) -> tuple[tuple[int, ...], list[Block]]:
     try:
         with open(file, "rb") as opened:
             stamp = _stamp_of(os.fstat(opened.fileno()))
-            data = memoryview(opened.read())
+            data = memoryview(bytearray(stamp[1]))
+            data = data[: opened.readinto(data)]
     except OSError:
         return (), blocks
     offset = len(MAGIC)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import compress
 from typing import overload
@@ -13,6 +14,7 @@ __all__ = [
     "IDENTITY_BYTES",
     "STAMP",
     "STAMP_EXECUTABLE",
+    "JoinedPaths",
     "Listing",
     "Picked",
     "cut",
@@ -29,6 +31,8 @@ IDENTITY_BYTES = 9
 STAMP_EXECUTABLE = 0x10
 
 _SIZE = struct.Struct("<xq24x")
+FEW_OF = 8
+"""Up to one of so many files of a listing counts as few."""
 _SPLIT_BYTES = 64 << 10
 """So many bytes of joined paths are made into paths at a time."""
 
@@ -134,8 +138,18 @@ class Listing(Sequence[SourceFile]):
 
     def each_stamp(self) -> Iterator[bytes]:
         """All stamps, in order; they are not kept."""
-        stamps = self.joined_stamps
-        return (stamps[at : at + STAMP.size] for at in range(0, len(stamps), STAMP.size))
+        return map(self.stamp, range(self._count))
+
+    def paths_at(self, positions: Iterable[int]) -> list[bytes]:
+        """The paths at some positions, of which few are made besides."""
+        if self._paths is not None:
+            return [self._paths[at] for at in positions]
+        column = JoinedPaths(self.joined_paths)
+        return [column.path(at) for at in positions]
+
+    def stamp(self, index: int) -> bytes:
+        """The stamp of one file."""
+        return self.joined_stamps[STAMP.size * index : STAMP.size * (index + 1)]
 
     def kind(self, index: int) -> int:
         """The kind of one file."""
@@ -145,21 +159,22 @@ class Listing(Sequence[SourceFile]):
 class Picked(Sequence[SourceFile]):
     """Some files of a listing, by their ascending positions there. Each is made when it is asked for."""
 
-    __slots__ = ("_files", "_positions")
+    __slots__ = ("_few", "listing", "positions")
 
-    def __init__(self, files: Listing, positions: Sequence[int]) -> None:
-        self._files = files
-        self._positions = positions
+    def __init__(self, listing: Listing, positions: Sequence[int]) -> None:
+        self.listing = listing
+        self.positions = positions
+        self._few: list[bytes] | None = None
 
     @property
     def is_all(self) -> bool:
         """Whether no file was left out."""
-        return len(self._positions) == len(self._files)
+        return len(self.positions) == len(self.listing)
 
     @property
     def joined_paths(self) -> bytes:
         """All paths with a NUL between them."""
-        return self._files.joined_paths if self.is_all else b"\0".join(self.each_path())
+        return self.listing.joined_paths if self.is_all else b"\0".join(self.each_path())
 
     @property
     def size_bytes(self) -> int:
@@ -167,7 +182,7 @@ class Picked(Sequence[SourceFile]):
         return sum(_SIZE.unpack(stamp)[0] for stamp in self.each_stamp())
 
     def __len__(self) -> int:
-        return len(self._positions)
+        return len(self.positions)
 
     @overload
     def __getitem__(self, index: int) -> SourceFile: ...
@@ -175,35 +190,36 @@ class Picked(Sequence[SourceFile]):
     def __getitem__(self, index: slice) -> list[SourceFile]: ...
     def __getitem__(self, index: int | slice) -> SourceFile | list[SourceFile]:
         if isinstance(index, slice):
-            return [self._files[at] for at in self._positions[index]]
-        return self._files[self._positions[index]]
+            return [self.listing[at] for at in self.positions[index]]
+        return self.listing[self.positions[index]]
 
     def __iter__(self) -> Iterator[SourceFile]:
         return map(to_file, self.each_path(), self.each_stamp())
 
     def only(self, positions: Iterable[int]) -> Picked:
         """Those at some ascending positions among these."""
-        return Picked(self._files, [self._positions[at] for at in positions])
+        return Picked(self.listing, [self.positions[at] for at in positions])
 
     def of_kinds(self, kinds: Collection[int]) -> Picked:
         """Those of some kinds."""
-        return Picked(self._files, [at for at in self._positions if self._files.kind(at) in kinds])
+        return Picked(self.listing, [at for at in self.positions if self.listing.kind(at) in kinds])
 
     def each_path(self) -> Iterator[bytes]:
-        """All paths, in order; they are not kept."""
-        return self._each(Listing.each_path)
+        """All paths, in order; they are kept where they are few."""
+        if self.is_all:
+            return self.listing.each_path()
+        if len(self) > len(self.listing) // FEW_OF:
+            chosen = bytearray(len(self.listing))
+            for at in self.positions:
+                chosen[at] = 1
+            return compress(self.listing.each_path(), chosen)
+        if self._few is None:
+            self._few = self.listing.paths_at(self.positions)
+        return iter(self._few)
 
     def each_stamp(self) -> Iterator[bytes]:
         """All stamps, in order; they are not kept."""
-        return self._each(Listing.each_stamp)
-
-    def _each(self, column: Callable[[Listing], Iterator[bytes]]) -> Iterator[bytes]:
-        if self.is_all:
-            return column(self._files)
-        chosen = bytearray(len(self._files))
-        for at in self._positions:
-            chosen[at] = 1
-        return compress(column(self._files), chosen)
+        return map(self.listing.stamp, self.positions)
 
 
 def _split_gradually(joined: bytes) -> Iterator[bytes]:
@@ -212,6 +228,48 @@ def _split_gradually(joined: bytes) -> Iterator[bytes]:
         yield from joined[start:end].split(b"\0")
         start = end + 1
     yield from joined[start:].split(b"\0")
+
+
+class JoinedPaths:
+    """Sorted paths, joined by NUL, of which few are looked at: a stretch of them is made at a time."""
+
+    __slots__ = ("_firsts", "_joined", "_made", "_number", "_rows", "_starts")
+
+    def __init__(self, joined: bytes) -> None:
+        """`joined` holds at least one path."""
+        self._joined = joined
+        # Where each stretch begins, its first path, and the position of that.
+        self._starts, self._firsts, self._rows = [0], [joined[: _end(joined, 0)]], [0]
+        while (end := joined.find(b"\0", self._starts[-1] + _SPLIT_BYTES)) >= 0:
+            self._rows.append(self._rows[-1] + 1 + joined.count(b"\0", self._starts[-1], end))
+            self._starts.append(end + 1)
+            self._firsts.append(joined[end + 1 : _end(joined, end + 1)])
+        self._number = -1
+        self._made: list[bytes] = []
+
+    def find(self, path: bytes) -> int | None:
+        """The position of a path."""
+        number = max(0, bisect_right(self._firsts, path) - 1)
+        made = self._stretch(number)
+        at = bisect_left(made, path)
+        return self._rows[number] + at if at < len(made) and made[at] == path else None
+
+    def path(self, position: int) -> bytes:
+        """The path at a position."""
+        number = bisect_right(self._rows, position) - 1
+        return self._stretch(number)[position - self._rows[number]]
+
+    def _stretch(self, number: int) -> list[bytes]:
+        if number != self._number:
+            stop = self._starts[number + 1] - 1 if number + 1 < len(self._starts) else len(self._joined)
+            self._number, self._made = number, self._joined[self._starts[number] : stop].split(b"\0")
+        return self._made
+
+
+def _end(joined: bytes, start: int) -> int:
+    """Where the path that begins at `start` ends."""
+    end = joined.find(b"\0", start)
+    return len(joined) if end < 0 else end
 
 
 def cut(column: bytes, width: int) -> list[bytes]:
