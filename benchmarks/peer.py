@@ -10,12 +10,24 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
+
+# Starts the command and tells of it. A process counts what started it as its own memory, and this is small.
+_LAUNCHER = """
+import os, sys, time
+report = int(sys.argv[1])
+os.set_inheritable(report, False)
+start = time.perf_counter()
+pid = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ)
+_, status, usage = os.wait4(pid, 0)
+wall_s = time.perf_counter() - start
+os.write(report, f"{wall_s} {usage.ru_utime + usage.ru_stime} {usage.ru_maxrss} {status}".encode())
+"""
 
 PHASES = ("first_commit", "nothing_changed", "status", "commit_changed", "restore")
 
@@ -34,19 +46,22 @@ class Timing:
 
 def timed(command: Sequence[str], *, cwd: Path, env: dict[str, str]) -> Timing:
     """Runs the command to its end. What it prints is kept only to be shown if it fails (RuntimeError)."""
-    with tempfile.TemporaryFile() as output:
-        start = time.perf_counter()
+    reading, writing = os.pipe()
+    with tempfile.TemporaryFile() as output, open(reading) as report:
+        launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(writing), *command]
         process = subprocess.Popen(
-            command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        wall_s = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
+            launcher, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            pass_fds=[writing],
+        )  # fmt: skip
+        os.close(writing)
+        found = report.read().split()
+        process.wait()
+        code = os.waitstatus_to_exitcode(int(found[3])) if found else process.returncode
+        if code:
             output.seek(0)
             shown = output.read().decode(errors="replace")[-4_000:]
-            raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}:\n{shown}")
-    return Timing(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+            raise RuntimeError(f"{' '.join(command)} ended with {code}:\n{shown}")
+    return Timing(float(found[0]), float(found[1]), int(found[2]) * 1024)
 
 
 def tree_bytes(folder: Path) -> int:
