@@ -38,12 +38,14 @@ from dataver.source.base import PART_PREFIX, SPECIAL
 from dataver.source.local import in_repository
 from dataver.stat_cache import StatCache
 from dataver.targets import Target, target_fault
+from dataver.tree.files import FileColumns
 from dataver.tree.manifest import FILE, FOLDER, REFERENCE, SYMLINK, Entry, to_entry
-from dataver.tree.walk import find, scan
+from dataver.tree.walk import find
 from dataver.values import dataclass
 from dataver.worktree import Base, base, set_base
 from dataver.writing import EntryWriter
 
+CHECKED_TOGETHER = 65_536
 LEFTOVER_AGE_NS = 3600 * 10**9
 """Temporary files of a checkout that was killed go after so long; younger ones may be in use."""
 
@@ -75,7 +77,7 @@ def check_out(
 class Plan:
     """What a checkout has to do, decided before anything is written."""
 
-    write: list[Entry] = field(default_factory=list)
+    write: Sequence[Entry] = ()
     chmod: list[Entry] = field(default_factory=list)
     remove: list[bytes] = field(default_factory=list)
     folders: list[bytes] = field(default_factory=list)
@@ -122,13 +124,13 @@ class Checkout:
         state = session.state()
         self._nodes = session.nodes(state)
         root = session.root(self._nodes, self._resolved.version)
-        every = [to_entry(row) for row in scan(self._nodes, root)]
+        every = FileColumns.read(self._nodes, root)
         erased = erasures(state)
         skipped = 0
         if erased and self._skip_erased:
-            left = [entry for entry in every if not _is_erased(entry, erased)]
+            left = every.without(lambda entry: _is_erased(entry, erased))
             every, skipped = left, len(every) - len(left)
-        wanted = [entry for entry in every if self._filter(entry.path)] if self._filtered else every
+        wanted = every.at_paths(self._filter) if self._filtered else every
         check_entries(wanted)
         if os.path.lexists(self._root) and not os.path.isdir(self._root):
             raise WouldOverwriteError(
@@ -149,16 +151,16 @@ class Checkout:
             raise WouldOverwriteError(
                 f"{name} has files of yours that differ: {shown}{more}. Nothing was written; {advice}"
             )
-        files = [entry for entry in plan.write if entry.kind != FOLDER]
-        gone = [entry for entry in files if erased and _is_erased(entry, erased)]
+        files = plan.write
+        gone = [entry for entry in files if _is_erased(entry, erased)] if erased else []
         if gone:
             raise _erased_error(gone, erased)
-        size = sum(entry.size for entry in files)
+        size = _size_bytes(files)
         objects = session.objects(state)
         objects.expect(size)
         self._progress.begin("writing", len(files), size)
         try:
-            self._execute(plan, files, objects)
+            self._execute(plan, objects)
         except OSError as error:
             if isinstance(error, DataverError):
                 raise
@@ -169,13 +171,13 @@ class Checkout:
         if not self._filtered:
             line = self._resolved.dataset.hex()
             set_base(self._root, session.repository, line, Base(str(self._resolved.version.id)))
-        kept = [entry for entry in wanted if entry.kind != FOLDER]
+        kept = wanted.without_folders()
         self._note(kept)
-        size = sum(entry.size for entry in kept)
+        size = kept.size_bytes
         written = len(files), self._writer.written_bytes
         return CheckoutResult(len(kept), size, *written, len(plan.remove), skipped)
 
-    def _note(self, kept: list[Entry]) -> None:
+    def _note(self, kept: Sequence[Entry]) -> None:
         """In a run, what was checked out counts as read."""
         reads = reads_of(self._session, self._resolved, self._asked)
         if reads is None:
@@ -187,17 +189,15 @@ class Checkout:
 
     # Deciding
 
-    def _plan(self, every: list[Entry], wanted: list[Entry], cache: StatCache) -> Plan:
+    def _plan(self, every: FileColumns, wanted: FileColumns, cache: StatCache) -> Plan:
         plan = Plan()
         owned = {row.file.path: row.digest for row in cache.owned()}
-        there = self._there(wanted, owned.keys() - {entry.path for entry in every})
+        there = self._there(wanted, owned.keys() - set(every.each_path()) if owned else set())
         if not there and not self._closed:
-            for entry in wanted:
-                if entry.kind == FOLDER:
-                    plan.folders.append(entry.path)
-                else:
-                    plan.write.append(entry)
+            plan.folders, plan.write = wanted.folders(), wanted.without_folders()
             return plan
+        write: list[Entry] = []
+        plan.write = write
         known = dict(zip(there, cache.lookup(list(there.values())), strict=True))
         self._hash_unknown(wanted, there, known, owned)
 
@@ -214,7 +214,7 @@ class Checkout:
         occupied.update(folder for path in self._closed for folder in (path, *_folders(path)))
         for entry in wanted:
             self._decide(
-                entry, there.get(entry.path), known.get(entry.path), entry.path in occupied, ours, plan
+                entry, there.get(entry.path), known.get(entry.path), entry.path in occupied, ours, plan, write
             )
         for path, file in there.items():
             if path in folders and file.kind != EMPTY_FOLDER and path not in leaving:
@@ -229,6 +229,7 @@ class Checkout:
         occupied: bool,
         ours: Callable[[bytes], bool],
         plan: Plan,
+        write: list[Entry],
     ) -> None:
         """Sort one wanted entry by what stands in its place."""
         if entry.kind == FOLDER:
@@ -243,22 +244,22 @@ class Checkout:
             if occupied:
                 plan.theirs.append(entry.path)
             else:
-                plan.write.append(entry)
+                write.append(entry)
             return
         if file.kind == EMPTY_FOLDER:
             plan.clear.append(entry.path)
-            plan.write.append(entry)
+            write.append(entry)
             return
         if (file.kind == SYMLINK) == (entry.kind == SYMLINK) and digest == entry.digest:
             if file.executable != entry.executable:
                 plan.chmod.append(entry)
             return
         if ours(entry.path):
-            plan.write.append(entry)
+            write.append(entry)
         else:
             plan.theirs.append(entry.path)
 
-    def _there(self, wanted: list[Entry], forsaken: set[bytes]) -> dict[bytes, SourceFile]:
+    def _there(self, wanted: FileColumns, forsaken: set[bytes]) -> dict[bytes, SourceFile]:
         """What is in the target, without the folders that may not be read and are none of the checkout's."""
         if not os.path.isdir(self._root):
             return {}
@@ -274,7 +275,7 @@ class Checkout:
                 there[file.path] = file
         return there
 
-    def _pass_over(self, folder: bytes, wanted: list[Entry], forsaken: set[bytes]) -> None:
+    def _pass_over(self, folder: bytes, wanted: FileColumns, forsaken: set[bytes]) -> None:
         """Leave a folder that may not be read as it is; `NotPermittedError` where something in it counts."""
         below = folder + b"/" if folder else b""
         what = safe_spelling(os.path.join(self._root, folder).rstrip(b"/"))
@@ -295,7 +296,7 @@ class Checkout:
 
     def _hash_unknown(
         self,
-        wanted: list[Entry],
+        wanted: FileColumns,
         there: dict[bytes, SourceFile],
         known: dict[bytes, bytes | None],
         owned: dict[bytes, bytes],
@@ -322,7 +323,7 @@ class Checkout:
         known.update((file.path, digest) for file, digest in done)
 
     def _forsaken(
-        self, every: list[Entry], there: dict[bytes, SourceFile], owned: dict[bytes, bytes]
+        self, every: FileColumns, there: dict[bytes, SourceFile], owned: dict[bytes, bytes]
     ) -> Iterator[bytes]:
         """What an earlier checkout of this dataset wrote here and this version lacks.
 
@@ -335,7 +336,7 @@ class Checkout:
         version = self._session.state().version(dataset, bytes.fromhex(before.version))
         if version is None:
             return
-        present = {entry.path for entry in every}
+        present = set(every.each_path())
         root = self._session.root(self._nodes, version)
         empty = {path for path, file in there.items() if file.kind == EMPTY_FOLDER}
         for path in sorted(empty.union(owned)):
@@ -347,9 +348,9 @@ class Checkout:
 
     # Doing
 
-    def _execute(self, plan: Plan, files: list[Entry], objects: Objects) -> None:
+    def _execute(self, plan: Plan, objects: Objects) -> None:
         with Target(self._root) as target:
-            check_folding(target, [entry.path for entry in files])
+            check_folding(target, _joined_paths(plan.write))
             for path in plan.remove:
                 target.remove(path)
             for file in self._leftovers:
@@ -366,7 +367,7 @@ class Checkout:
                     linked.append(entry)
                 else:
                     self._writer.written(entry, found, 0)
-        self._writer.write([*files, *linked], objects)
+        self._writer.write([*plan.write, *linked] if linked else plan.write, objects)
 
 
 def _is_erased(entry: Entry, erased: Erasures) -> bool:
@@ -382,8 +383,23 @@ def _erased_error(gone: list[Entry], erased: Erasures) -> ErasedError:
     )
 
 
-def check_entries(entries: list[Entry]) -> None:
+def _size_bytes(files: Sequence[Entry]) -> int:
+    return files.size_bytes if isinstance(files, FileColumns) else sum(entry.size for entry in files)
+
+
+def _joined_paths(files: Sequence[Entry]) -> bytes:
+    if isinstance(files, FileColumns):
+        return files.joined_paths
+    return b"\0".join(entry.path for entry in files)
+
+
+def check_entries(entries: Sequence[Entry]) -> None:
     """Refuse paths that no honest version has, and those that this system cannot hold."""
+    for start in range(0, len(entries), CHECKED_TOGETHER):
+        _check_some(entries[start : start + CHECKED_TOGETHER])
+
+
+def _check_some(entries: Sequence[Entry]) -> None:
     paths = [entry.path for entry in entries]
     try:
         check_paths(paths)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from typing import Protocol
 
@@ -24,18 +24,18 @@ class Folds(Protocol):
         """Whether names that differ in how an accent is spelled are one."""
 
 
-def check_folding(target: Folds, paths: Sequence[bytes]) -> None:
+def check_folding(target: Folds, joined_paths: bytes) -> None:
     """`BadInputError` for paths that the target's file system takes for one, or for a repository's folder.
 
-    Folders count too: of `A/x` and `a/y` a checkout would make one folder. The file system is asked only
-    where there are such names.
+    The paths are joined by NUL. Folders count too: of `A/x` and `a/y` a checkout would make one folder.
+    The file system is asked only where there are such names.
     """
-    if _are_apart(paths):
+    if _are_apart(joined_paths):
         return
     folds_case, folds_composed = cache(target.folds_case), cache(target.folds_composed)
     known: dict[str, str] = {}
     above = ""
-    for path in paths:
+    for path in joined_paths.split(b"\0"):
         name = path.decode()
         _add(name, known, folds_case, folds_composed)
         folder = name.rpartition("/")[0]
@@ -46,9 +46,8 @@ def check_folding(target: Folds, paths: Sequence[bytes]) -> None:
                 folder = folder.rpartition("/")[0]
 
 
-def _are_apart(paths: Sequence[bytes]) -> bool:
+def _are_apart(joined: bytes) -> bool:
     """Whether no two names could meet, told for all at once: False where that takes a closer look."""
-    joined = b"\0".join(paths)
     if not joined.isascii():
         return False
     lowered = joined.lower()
@@ -57,6 +56,7 @@ def _are_apart(paths: Sequence[bytes]) -> bool:
     if REPOSITORY_FOLDER in lowered:
         return False
     folders: set[bytes] = set()
+    paths = joined.split(b"\0")
     for folder in {path.rpartition(b"/")[0] for path in paths}:
         while folder and folder not in folders:
             folders.add(folder)

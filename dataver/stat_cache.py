@@ -12,8 +12,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from dataver.digest import DIGEST_BYTES
+from dataver.paths import JoinedPaths
 from dataver.source.base import REMOTE_MTIME, REMOTE_TAG, SourceFile
-from dataver.source.columns import IDENTITY_BYTES, STAMP, JoinedPaths, Listing, Picked, stamp_of, to_file
+from dataver.source.columns import IDENTITY_BYTES, STAMP, Listing, Picked, stamp_of, to_file
 from dataver.stat_file import (
     MAGIC,
     NO_TREE,

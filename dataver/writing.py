@@ -25,6 +25,7 @@ from dataver.reading import blocks
 from dataver.source.columns import STAMP, STAMP_EXECUTABLE, pack_stamp
 from dataver.store.base import View
 from dataver.targets import OtherBytesError, Target, WholeFile, write_buffers
+from dataver.tree.files import FileColumns
 from dataver.tree.manifest import FILE, REFERENCE, SYMLINK, Entry
 
 BATCH_FILES = 256
@@ -89,7 +90,8 @@ class EntryWriter:
         """Write all of them, which are no folders. `OSError`s are of the folder, and what is done stays."""
         self._files = files
         self._stamps, self._done = bytearray(STAMP.size * len(files)), bytearray(len(files))
-        large = [entry for entry in files if _is_large(entry)]
+        some = files.with_extras() if isinstance(files, FileColumns) else files
+        large = [entry for entry in some if _is_large(entry)]
         # Threads that write a file together have to wait for each other: only where some would be idle.
         long = sum(entry.size >= READ_BACK_BYTES_MIN for entry in large)
         helpers = self._jobs // long if 0 < long < self._jobs else 0

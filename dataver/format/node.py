@@ -173,6 +173,11 @@ class Rows(Sequence[Row]):
         return ((at, tuple(self._extras[at])) for at in sorted(self._extras) if start <= at < stop)
 
     @property
+    def columns(self) -> list[bytes]:
+        """The fixed columns, each as its values side by side, in the order that they stand in `Row.fixed`."""
+        return [body for _, body in self._columns]
+
+    @property
     def size_bytes(self) -> int:
         """About the memory that this takes."""
         bodies = sum(len(body) for _, body in self._columns)

@@ -276,7 +276,7 @@ class _Copy:
             for folder in sorted(self._folders):
                 os.mkdir(root + b"/" + folder)
             with Target(root) as target:
-                check_folding(target, [entry.path for entry in self._tree.entries])
+                check_folding(target, b"\0".join(entry.path for entry in self._tree.entries))
             unique, repeated = _apart(self._link_known(root))
             size = sum(entry.size for entry in unique)
             self._shelf.make_room(size)

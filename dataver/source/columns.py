@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import struct
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import compress
 from typing import overload
 
+from dataver.paths import JoinedPaths, each_path
 from dataver.source.base import SourceFile
 
 __all__ = [
     "IDENTITY_BYTES",
     "STAMP",
     "STAMP_EXECUTABLE",
-    "JoinedPaths",
     "Listing",
     "Picked",
     "cut",
@@ -33,8 +32,6 @@ STAMP_EXECUTABLE = 0x10
 _SIZE = struct.Struct("<xq24x")
 FEW_OF = 8
 """Up to one of so many files of a listing counts as few."""
-_SPLIT_BYTES = 64 << 10
-"""So many bytes of joined paths are made into paths at a time."""
 
 _TIME_MIN, _TIME_MAX = -(2**63), 2**63 - 1
 
@@ -134,7 +131,7 @@ class Listing(Sequence[SourceFile]):
         """All paths, in order; they are not kept."""
         if self._paths is not None:
             return iter(self._paths)
-        return _split_gradually(self.joined_paths) if self._count else iter(())
+        return each_path(self.joined_paths) if self._count else iter(())
 
     def each_stamp(self) -> Iterator[bytes]:
         """All stamps, in order; they are not kept."""
@@ -220,56 +217,6 @@ class Picked(Sequence[SourceFile]):
     def each_stamp(self) -> Iterator[bytes]:
         """All stamps, in order; they are not kept."""
         return map(self.listing.stamp, self.positions)
-
-
-def _split_gradually(joined: bytes) -> Iterator[bytes]:
-    start = 0
-    while (end := joined.find(b"\0", start + _SPLIT_BYTES)) >= 0:
-        yield from joined[start:end].split(b"\0")
-        start = end + 1
-    yield from joined[start:].split(b"\0")
-
-
-class JoinedPaths:
-    """Sorted paths, joined by NUL, of which few are looked at: a stretch of them is made at a time."""
-
-    __slots__ = ("_firsts", "_joined", "_made", "_number", "_rows", "_starts")
-
-    def __init__(self, joined: bytes) -> None:
-        """`joined` holds at least one path."""
-        self._joined = joined
-        # Where each stretch begins, its first path, and the position of that.
-        self._starts, self._firsts, self._rows = [0], [joined[: _end(joined, 0)]], [0]
-        while (end := joined.find(b"\0", self._starts[-1] + _SPLIT_BYTES)) >= 0:
-            self._rows.append(self._rows[-1] + 1 + joined.count(b"\0", self._starts[-1], end))
-            self._starts.append(end + 1)
-            self._firsts.append(joined[end + 1 : _end(joined, end + 1)])
-        self._number = -1
-        self._made: list[bytes] = []
-
-    def find(self, path: bytes) -> int | None:
-        """The position of a path."""
-        number = max(0, bisect_right(self._firsts, path) - 1)
-        made = self._stretch(number)
-        at = bisect_left(made, path)
-        return self._rows[number] + at if at < len(made) and made[at] == path else None
-
-    def path(self, position: int) -> bytes:
-        """The path at a position."""
-        number = bisect_right(self._rows, position) - 1
-        return self._stretch(number)[position - self._rows[number]]
-
-    def _stretch(self, number: int) -> list[bytes]:
-        if number != self._number:
-            stop = self._starts[number + 1] - 1 if number + 1 < len(self._starts) else len(self._joined)
-            self._number, self._made = number, self._joined[self._starts[number] : stop].split(b"\0")
-        return self._made
-
-
-def _end(joined: bytes, start: int) -> int:
-    """Where the path that begins at `start` ends."""
-    end = joined.find(b"\0", start)
-    return len(joined) if end < 0 else end
 
 
 def cut(column: bytes, width: int) -> list[bytes]:

@@ -40,6 +40,19 @@ def _scan(nodes: NodeStore, node: Node, start: bytes, stop: bytes | None) -> Ite
             return
 
 
+def leaves(nodes: NodeStore, root: Link) -> Iterator[Node]:
+    """All leaves, in order."""
+    yield from _leaves(nodes, nodes.load(root))
+
+
+def _leaves(nodes: NodeStore, node: Node) -> Iterator[Node]:
+    if not node.level:
+        yield node
+        return
+    for row in node.rows:
+        yield from _leaves(nodes, child(nodes, node.level, row))
+
+
 def links(nodes: NodeStore, root: Link) -> Iterator[Link]:
     """Every node of the tree, parents first; a node met twice is given twice."""
     yield root

@@ -8,9 +8,10 @@ from unittest import mock
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataver import paths as paths_module
+from dataver.paths import JoinedPaths
 from dataver.source import FILE, SourceFile
-from dataver.source import columns as columns_module
-from dataver.source.columns import JoinedPaths, Listing, Picked, stamp_of
+from dataver.source.columns import Listing, Picked, stamp_of
 from dataver.stat_cache import CacheRow, StatCache
 
 NOW_NS = 1_700_000_000 * 10**9 + 123_456_789
@@ -32,11 +33,14 @@ def digest(number: int) -> bytes:
 
 @given(names=names.filter(bool).map(sorted), stretch=st.integers(0, 12), others=names)
 def test_joined_paths_are_found_and_made(names: list[bytes], stretch: int, others: list[bytes]) -> None:
-    with mock.patch.object(columns_module, "_SPLIT_BYTES", stretch):
+    with mock.patch.object(paths_module, "_SPLIT_BYTES", stretch):
         column = JoinedPaths(b"\0".join(names))
         for path in [*names, *others, b"\xff" * 6]:
             assert column.find(path) == (names.index(path) if path in names else None)
         assert [column.path(at) for at in range(len(names))] == names
+        for start in range(len(names)):
+            assert column.some(start, len(names)) == names[start:]
+            assert column.some(start, start) == []
         listing = Listing.of([file(name, 1) for name in names])
         assert listing.paths_at(range(0, len(names), 3)) == names[::3]
         assert list(listing.each_path()) == names

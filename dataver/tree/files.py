@@ -1,0 +1,155 @@
+"""The files of a version as columns: an object a file is made only while somebody looks at it."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from itertools import compress, islice, repeat
+from typing import overload
+
+from dataver.digest import DIGEST_BYTES
+from dataver.format.node import Rows
+from dataver.paths import JoinedPaths, each_path
+from dataver.tree.manifest import EXECUTABLE, FOLDER, Entry
+from dataver.tree.schema import Link, NodeStore
+from dataver.tree.walk import leaves
+from dataver.values import dataclass
+
+__all__ = ["FileColumns"]
+
+MADE_TOGETHER = 4_096
+KIND_MASK = 0x0F
+
+_SIZE = struct.Struct("<Q")
+
+# A named tuple's own constructor costs three times as much, once a file.
+_new_entry: Callable[[type[Entry], tuple[object, ...]], Entry] = tuple.__new__
+
+
+@dataclass(frozen=True, slots=True)
+class FileColumns(Sequence[Entry]):
+    """Entries by path: 41 bytes each and their paths, which `joined_paths` has with a NUL between them.
+
+    The other columns are as a manifest has them; `extras` are the further ones of those that have any, by
+    position.
+    """
+
+    joined_paths: bytes
+    digests: bytes
+    kinds: bytes
+    sizes: bytes
+    extras: dict[int, tuple[tuple[bytes, int, bytes], ...]]
+
+    @classmethod
+    def read(cls, nodes: NodeStore, root: Link) -> FileColumns:
+        """All files of a tree."""
+        paths: list[bytes] = []
+        digests: list[bytes] = []
+        kinds: list[bytes] = []
+        sizes: list[bytes] = []
+        extras: dict[int, tuple[tuple[bytes, int, bytes], ...]] = {}
+        count = 0
+        for _, rows in leaves(nodes, root):
+            if not rows:
+                continue
+            if isinstance(rows, Rows):
+                keys, bodies = rows.keys, rows.columns
+                extras.update((count + at, values) for at, values in rows.extras(0, len(rows)))
+            else:
+                keys = [row.key for row in rows]
+                bodies = [b"".join([row.fixed[part] for row in rows]) for part in _PARTS]
+                extras.update((count + at, row.extras) for at, row in enumerate(rows) if row.extras)
+            paths.append(b"\0".join(keys))
+            for column, body in zip((digests, kinds, sizes), bodies, strict=True):
+                column.append(body)
+            count += len(keys)
+        return cls(b"\0".join(paths), b"".join(digests), b"".join(kinds), b"".join(sizes), extras)
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Entry]: ...
+    def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
+        positions = range(len(self))[index]
+        if isinstance(positions, int):
+            return self[positions : positions + 1][0]
+        if positions.step != 1:
+            return [self[at] for at in positions]
+        if not positions:
+            return []
+        paths = JoinedPaths(self.joined_paths).some(positions.start, positions.stop)
+        return list(self._made(paths, positions.start))
+
+    def __iter__(self) -> Iterator[Entry]:
+        paths, start = self.each_path(), 0
+        while some := list(islice(paths, MADE_TOGETHER)):
+            yield from self._made(some, start)
+            start += len(some)
+
+    def _made(self, paths: list[bytes], start: int) -> Iterator[Entry]:
+        """The entries from a position on, made together."""
+        stop = start + len(paths)
+        kinds = self.kinds[start:stop]
+        sizes = struct.unpack(f"<{len(paths)}Q", self.sizes[_SIZE.size * start : _SIZE.size * stop])
+        starts = range(DIGEST_BYTES * start, DIGEST_BYTES * stop, DIGEST_BYTES)
+        digests = [self.digests[at : at + DIGEST_BYTES] for at in starts]
+        values = zip(
+            paths,
+            [kind & KIND_MASK for kind in kinds],
+            [kind & EXECUTABLE != 0 for kind in kinds],
+            sizes,
+            digests,
+            [self.extras.get(at, ()) for at in range(start, stop)] if self.extras else repeat(()),
+            strict=False,
+        )
+        return map(_new_entry, repeat(Entry), values)
+
+    def each_path(self) -> Iterator[bytes]:
+        """All paths, in order; they are not kept."""
+        return each_path(self.joined_paths) if self.kinds else iter(())
+
+    @property
+    def size_bytes(self) -> int:
+        """What all files have together."""
+        return sum(size for (size,) in _SIZE.iter_unpack(self.sizes))
+
+    def with_extras(self) -> list[Entry]:
+        """Those that have further columns, as files of several chunks do."""
+        return [self[at] for at in sorted(self.extras)]
+
+    def folders(self) -> list[bytes]:
+        """The paths of empty folders."""
+        return [self[at].path for at, kind in enumerate(self.kinds) if kind & KIND_MASK == FOLDER]
+
+    def without_folders(self) -> FileColumns:
+        """All but empty folders."""
+        if FOLDER not in {kind & KIND_MASK for kind in set(self.kinds)}:
+            return self
+        return self._only([kind & KIND_MASK != FOLDER for kind in self.kinds])
+
+    def at_paths(self, is_chosen: Callable[[bytes], bool]) -> FileColumns:
+        """Those whose paths are chosen."""
+        return self._only(list(map(is_chosen, self.each_path())))
+
+    def without(self, is_left_out: Callable[[Entry], bool]) -> FileColumns:
+        """All but some."""
+        return self._only([not is_left_out(entry) for entry in self])
+
+    def _only(self, chosen: Sequence[bool]) -> FileColumns:
+        positions = [at for at, is_chosen in enumerate(chosen) if is_chosen]
+        digests = [self.digests[DIGEST_BYTES * at : DIGEST_BYTES * (at + 1)] for at in positions]
+        sizes = [self.sizes[_SIZE.size * at : _SIZE.size * (at + 1)] for at in positions]
+        return FileColumns(
+            b"\0".join(compress(self.each_path(), chosen)),
+            b"".join(digests),
+            bytes(compress(self.kinds, chosen)),
+            b"".join(sizes),
+            {number: self.extras[at] for number, at in enumerate(positions) if at in self.extras},
+        )
+
+
+_PARTS = (slice(0, DIGEST_BYTES), slice(DIGEST_BYTES, DIGEST_BYTES + 1), slice(DIGEST_BYTES + 1, None))
+"""Where the columns stand in `Row.fixed`."""
