@@ -359,15 +359,9 @@ class Committer:
         jobs = session.jobs or default_jobs()
         links = files.of_kinds({SYMLINK})
         stored = ingest(
-            self._source,
-            links,
-            sink,
-            index,
-            session.parameters(),
-            jobs=jobs,
-            progress=progress,
-            erased=erased,
-        )
+            self._source, links, sink, index, session.parameters(),
+            jobs=jobs, progress=progress, erased=erased,
+        )  # fmt: skip
         staying = [file for file in files if file.kind == FILE]
         digested = iter(digest_files(self._source, staying, jobs=jobs, progress=progress))
         done = Ingested(list_nodes=stored.list_nodes, new_bytes=stored.new_bytes)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from dataver.digest import DIGEST_BYTES
 from dataver.paths import JoinedPaths
 from dataver.source.base import REMOTE_MTIME, REMOTE_TAG, SourceFile
-from dataver.source.columns import IDENTITY_BYTES, STAMP, Listing, Picked, stamp_of, to_file
+from dataver.source.columns import FEW_OF, IDENTITY_BYTES, STAMP, Listing, Picked, stamp_of, to_file
 from dataver.stat_file import (
     MAGIC,
     NO_TREE,
@@ -113,10 +113,13 @@ class StatCache:
     @property
     def _rows(self) -> Rows:
         """All rows, an object each: made when it takes more than a look at few of them."""
-        if self._expanded is None:
-            assert self._whole is not None
+        return self._expand() if self._expanded is None else self._expanded
+
+    def _expand(self) -> Rows:
+        if self._whole is not None:
             self._expanded = self._whole.rows()
             self._whole = self._column = None
+        assert self._expanded is not None
         return self._expanded
 
     def _position(self, path: bytes) -> int | None:
@@ -272,6 +275,8 @@ class StatCache:
                 flags = _trust_all(stamps, hashed_at_ns)
                 saved = self._begin(whole_block(files.joined_paths, stamps, digests, flags))
             else:
+                if len(files) > len(self) // FEW_OF:
+                    self._expand()
                 saved = self._take(self._changes(_rows_of(files, stamps, digests, hashed_at_ns), forget))
             self._stamp = file_stamp(self._file)
         return saved

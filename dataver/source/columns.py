@@ -11,6 +11,7 @@ from dataver.paths import JoinedPaths, each_path
 from dataver.source.base import SourceFile
 
 __all__ = [
+    "FEW_OF",
     "IDENTITY_BYTES",
     "STAMP",
     "STAMP_EXECUTABLE",
