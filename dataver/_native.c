@@ -941,22 +941,6 @@ end:
     return result;
 }
 
-PyDoc_STRVAR(start_writing_doc, "start_writing(fd, start, bytes, /)\n--\n\nSee `dataver.store.posix`.");
-
-static PyObject *start_writing(PyObject *Py_UNUSED(module), PyObject *args) {
-    int fd;
-    long long start, bytes;
-    if (!PyArg_ParseTuple(args, "iLL:start_writing", &fd, &start, &bytes))
-        return NULL;
-#ifdef SYNC_FILE_RANGE_WRITE
-    Py_BEGIN_ALLOW_THREADS
-    /* Only a beginning: what cannot be begun is written in the end all the same, and errors show then. */
-    (void)sync_file_range(fd, start, bytes, SYNC_FILE_RANGE_WRITE);
-    Py_END_ALLOW_THREADS
-#endif
-    Py_RETURN_NONE;
-}
-
 static PyMethodDef methods[] = {
     {"write_files", write_files, METH_VARARGS, write_files_doc},
     {"cut", cut, METH_VARARGS, cut_doc},
@@ -969,7 +953,6 @@ static PyMethodDef methods[] = {
     {"is_fast", is_fast, METH_NOARGS, is_fast_doc},
     {"list_folder", list_folder, METH_VARARGS, list_folder_doc},
     {"read_files", read_files, METH_VARARGS, read_files_doc},
-    {"start_writing", start_writing, METH_VARARGS, start_writing_doc},
     {NULL, NULL, 0, NULL},
 };
 

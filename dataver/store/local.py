@@ -387,15 +387,10 @@ class LocalUpload:
         self._store = store
         self._temporary = temporary
         self._fd = fd
-        self._size_bytes = 0
 
     def write(self, data: Data) -> None:
-        views = as_views(data)
-        start = self._size_bytes
-        self._size_bytes += sum(view.nbytes for view in views)
         with os_errors("write", self._temporary):
-            posix.write_all(self._fd, views)
-        posix.start_writing(self._fd, start, self._size_bytes - start)
+            posix.write_all(self._fd, as_views(data))
 
     def finish(self, key: str, *, barrier: bool = True) -> bool:
         store, final = self._store, self._store._path(key)

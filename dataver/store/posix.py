@@ -11,7 +11,6 @@ import os
 import sys
 
 from dataver.errors import UnsafeStoreError
-from dataver.native import native
 
 _IOV_MAX = os.sysconf("SC_IOV_MAX") if "SC_IOV_MAX" in os.sysconf_names else 16
 _WRITE_BYTES_MAX = 1 << 30  # Linux writes at most 2 GiB - 4 KiB a call, macOS refuses more than 2 GiB - 1
@@ -44,15 +43,6 @@ def write_all(fd: int, views: list[memoryview]) -> None:
         if written:
             views = [views[first][written:], *views[first + 1 :]]
             first = 0
-
-
-def start_writing(fd: int, start: int, length: int) -> None:
-    """Have the system begin to put these bytes on disk, so that `sync_file` waits less. Promises nothing.
-
-    What goes wrong then is what `sync_file` raises. Linux, and with the compiled part; else nothing is done.
-    """
-    if native is not None:
-        native.start_writing(fd, start, length)
 
 
 def read_at(fd: int, start: int, length: int) -> bytes:
