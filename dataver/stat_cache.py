@@ -408,18 +408,17 @@ def _trust_all(stamps: bytearray, hashed_at_ns: int) -> bytearray:
 
 def _whole_of(written: Iterable[tuple[bytes, bytes, bytes]], ended_ns: int) -> Block | None:
     """A block of what a checkout wrote; None where that is nothing, or does not come in order."""
-    paths: list[bytes] = []
-    stamps, digests, flags = bytearray(), bytearray(), bytearray()
+    paths, stamps, digests, flags = bytearray(), bytearray(), bytearray(), bytearray()
     last = b""
     for path, stamp, digest in written:
         if path <= last:
             return None
         last = path
-        paths.append(path)
+        paths += path + b"\0"
         stamps += stamp
         digests += digest
         flags.append(_trust(stamp, ended_ns) | OWNED)
-    return whole_block(b"\0".join(paths), stamps, digests, flags) if paths else None
+    return whole_block(bytes(paths[:-1]), stamps, digests, flags) if flags else None
 
 
 def _rows_of(files: Picked, stamps: bytearray, digests: bytearray, hashed_at_ns: int) -> Iterator[CacheRow]:
