@@ -31,7 +31,7 @@ from dataver.tree.manifest import FILE, REFERENCE, SYMLINK, Entry
 BATCH_FILES = 256
 BATCH_BYTES = 8 << 20
 BATCHES_WAITING_MAX = 64
-PLACED_TOGETHER = 65_536
+PLACED_TOGETHER = 16_384
 """So many files have their places in memory, and are read in the order of the packs."""
 READ_BACK_BYTES_MIN = 1 << 20
 """Of shorter files the bytes are hashed on their way: they fit the processor's cache, and calls cost more."""
