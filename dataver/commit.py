@@ -12,7 +12,7 @@ from dataver.beside import FINDS_MAX, Entries, Standing, mark, stand_beside
 from dataver.chunk_index import ChunkIndex
 from dataver.config import default_jobs
 from dataver.digest import Digest
-from dataver.edits import NewRows, SourceEdits
+from dataver.edits import Ingested, NewRows, SourceEdits
 from dataver.erased import Erasures
 from dataver.errors import AlreadyExistsError, BadInputError
 from dataver.files import to_path
@@ -21,7 +21,7 @@ from dataver.format.pack import PackKind
 from dataver.globs import path_filter
 from dataver.hashing import EMPTY_DIGEST
 from dataver.history import changes_of
-from dataver.ingest import Ingested, digest_files, ingest
+from dataver.ingest import digest_files, ingest
 from dataver.journal import Journal, ResumedIndex, rely_on
 from dataver.log.state import State, VersionState
 from dataver.outcome import outcome

@@ -3,19 +3,102 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import ItemsView, Iterator, Sequence
+from collections.abc import ItemsView, Iterable, Iterator, Sequence
+from dataclasses import field
 from heapq import merge
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
-from dataver.format.node import Row
-from dataver.ingest import Ingested
-from dataver.source.columns import Picked
+from dataver.digest import DIGEST_BYTES
+from dataver.format.node import Row, rows_of
+from dataver.source.columns import IDENTITY_BYTES, STAMP, Picked, cut
+from dataver.tree.manifest import REFERENCE
 from dataver.tree.update import OrderedEdits
+from dataver.values import dataclass
 
-__all__ = ["NewRows", "SourceEdits"]
+__all__ = ["Extras", "Ingested", "NewRows", "SourceEdits"]
+
+ROWS_TOGETHER = 1024
 
 _Edit = tuple[bytes, Row | None]
+
+
+Extras = tuple[tuple[bytes, int, bytes], ...]
+
+
+@dataclass(slots=True)
+class Ingested:
+    """What an ingest did, side by side in the order of the files given: there is no object a file.
+
+    `stamps` (see `dataver.source.columns`) belong to the bytes read, `digests` are theirs; `extras` are the
+    further columns of the manifest, by position, and `referred` the positions of files that stay where they
+    are. `list_nodes` are the chunk lists of files with more than one chunk, to be stored beside the manifest.
+    """
+
+    stamps: bytearray = field(default_factory=bytearray)
+    digests: bytearray = field(default_factory=bytearray)
+    extras: dict[int, Extras] = field(default_factory=dict)
+    referred: set[int] = field(default_factory=set)
+    list_nodes: dict[bytes, bytes] = field(default_factory=dict)
+    new_bytes: int = 0
+
+    def __len__(self) -> int:
+        return len(self.digests) // DIGEST_BYTES
+
+    def take(self, stamp: bytes, digest: bytes, extras: Extras) -> None:
+        """Append a file."""
+        if extras:
+            self.extras[len(self)] = extras
+        self.stamps += stamp
+        self.digests += digest
+
+    def digest(self, at: int) -> bytes:
+        """The digest of one file."""
+        return bytes(self.digests[DIGEST_BYTES * at : DIGEST_BYTES * (at + 1)])
+
+    def stamp(self, at: int) -> bytes:
+        """The stamp of one file."""
+        return bytes(self.stamps[STAMP.size * at : STAMP.size * (at + 1)])
+
+    def only(self, positions: Iterable[int]) -> Ingested:
+        """The files at some positions alone."""
+        some = Ingested(list_nodes=self.list_nodes, new_bytes=self.new_bytes)
+        for number, at in enumerate(positions):
+            some.take(self.stamp(at), self.digest(at), self.extras.get(at, ()))
+            if at in self.referred:
+                some.referred.add(number)
+        return some
+
+    def row(self, path: bytes, at: int) -> Row:
+        """The row of one file in a manifest, under a path."""
+        return next(self._rows([path], at))
+
+    def rows(self, paths: Iterable[bytes]) -> Iterator[Row]:
+        """The rows of all files in a manifest, under these paths."""
+        paths, start = iter(paths), 0
+        while some := list(islice(paths, ROWS_TOGETHER)):
+            yield from self._rows(some, start)
+            start += len(some)
+
+    def _rows(self, paths: list[bytes], start: int) -> Iterator[Row]:
+        """The rows of some files from `start` on, made together."""
+        stop = start + len(paths)
+        digests = cut(bytes(self.digests[DIGEST_BYTES * start : DIGEST_BYTES * stop]), DIGEST_BYTES)
+        stamps = cut(bytes(self.stamps[STAMP.size * start : STAMP.size * stop]), STAMP.size)
+        # A row's fixed columns: the digest, and what a stamp begins with.
+        records = [digest + stamp[:IDENTITY_BYTES] for digest, stamp in zip(digests, stamps, strict=True)]
+        rows = rows_of(paths, records)
+        if not self.extras:
+            return rows
+        return (self._with_extras(row, at) for at, row in enumerate(rows, start))
+
+    def _with_extras(self, row: Row, at: int) -> Row:
+        fixed = row.fixed
+        if at in self.referred:
+            fixed = (
+                fixed[:DIGEST_BYTES] + bytes([fixed[DIGEST_BYTES] | REFERENCE]) + fixed[DIGEST_BYTES + 1 :]
+            )
+        return Row(row.key, fixed, self.extras.get(at, ()))
 
 
 class NewRows:

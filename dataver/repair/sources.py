@@ -10,11 +10,12 @@ from typing import NamedTuple, Protocol
 from dataver.chunk_index import ChunkIndex
 from dataver.chunking import ChunkerParameters
 from dataver.digest import DIGEST_BYTES
+from dataver.edits import Ingested
 from dataver.errors import DamagedError, NewerFormatError, ObjectMissingError
 from dataver.format.pack import PackKind
 from dataver.format.segment import Place
 from dataver.gc.repack import frames_of
-from dataver.ingest import Ingested, ingest
+from dataver.ingest import ingest
 from dataver.keys import pack_key
 from dataver.packs import NewFrame, read_footer
 from dataver.progress import Progress

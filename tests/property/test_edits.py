@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataver.edits import NewRows, SourceEdits
+from dataver.edits import Ingested, NewRows, SourceEdits
 from dataver.format.node import Row
-from dataver.ingest import Ingested
 from dataver.source import FILE, SYMLINK, SourceFile
 from dataver.source.columns import Listing, Picked, stamp_of
 from dataver.tree.build import build
