@@ -13,7 +13,6 @@ from dataver.paths import JoinedPaths, each_path
 from dataver.tree.manifest import EXECUTABLE, FOLDER, Entry
 from dataver.tree.schema import Link, NodeStore
 from dataver.tree.walk import leaves
-from dataver.values import dataclass
 
 __all__ = ["FileColumns"]
 
@@ -26,7 +25,6 @@ _SIZE = struct.Struct("<Q")
 _new_entry: Callable[[type[Entry], tuple[object, ...]], Entry] = tuple.__new__
 
 
-@dataclass(frozen=True, slots=True)
 class FileColumns(Sequence[Entry]):
     """Entries by path: 41 bytes each and their paths, which `joined_paths` has with a NUL between them.
 
@@ -34,11 +32,22 @@ class FileColumns(Sequence[Entry]):
     position.
     """
 
-    joined_paths: bytes
-    digests: bytes
-    kinds: bytes
-    sizes: bytes
-    extras: dict[int, tuple[tuple[bytes, int, bytes], ...]]
+    __slots__ = ("_column", "digests", "extras", "joined_paths", "kinds", "sizes")
+
+    def __init__(
+        self,
+        joined_paths: bytes,
+        digests: bytes,
+        kinds: bytes,
+        sizes: bytes,
+        extras: dict[int, tuple[tuple[bytes, int, bytes], ...]],
+    ) -> None:
+        self.joined_paths = joined_paths
+        self.digests = digests
+        self.kinds = kinds
+        self.sizes = sizes
+        self.extras = extras
+        self._column: JoinedPaths | None = None
 
     @classmethod
     def read(cls, nodes: NodeStore, root: Link) -> FileColumns:
@@ -80,8 +89,9 @@ class FileColumns(Sequence[Entry]):
             return [self[at] for at in positions]
         if not positions:
             return []
-        paths = JoinedPaths(self.joined_paths).some(positions.start, positions.stop)
-        return list(self._made(paths, positions.start))
+        if self._column is None:
+            self._column = JoinedPaths(self.joined_paths)
+        return list(self._made(self._column.some(positions.start, positions.stop), positions.start))
 
     def __iter__(self) -> Iterator[Entry]:
         paths, start = self.each_path(), 0
@@ -118,17 +128,23 @@ class FileColumns(Sequence[Entry]):
 
     def with_extras(self) -> list[Entry]:
         """Those that have further columns, as files of several chunks do."""
-        return [self[at] for at in sorted(self.extras)]
+        starts = sorted({at - at % MADE_TOGETHER for at in self.extras})
+        return [entry for start in starts for entry in self[start : start + MADE_TOGETHER] if entry.extras]
 
     def folders(self) -> list[bytes]:
         """The paths of empty folders."""
-        return [self[at].path for at, kind in enumerate(self.kinds) if kind & KIND_MASK == FOLDER]
+        if not self._has_folders():
+            return []
+        return list(compress(self.each_path(), [kind & KIND_MASK == FOLDER for kind in self.kinds]))
 
     def without_folders(self) -> FileColumns:
         """All but empty folders."""
-        if FOLDER not in {kind & KIND_MASK for kind in set(self.kinds)}:
+        if not self._has_folders():
             return self
         return self._only([kind & KIND_MASK != FOLDER for kind in self.kinds])
+
+    def _has_folders(self) -> bool:
+        return FOLDER in {kind & KIND_MASK for kind in set(self.kinds)}
 
     def at_paths(self, is_chosen: Callable[[bytes], bool]) -> FileColumns:
         """Those whose paths are chosen."""
