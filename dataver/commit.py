@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from dataver.bases import as_remembered, remembered_basis
@@ -12,7 +12,7 @@ from dataver.beside import FINDS_MAX, Entries, Standing, mark, stand_beside
 from dataver.chunk_index import ChunkIndex
 from dataver.config import default_jobs
 from dataver.digest import Digest
-from dataver.edits import Ingested, NewRows, SourceEdits
+from dataver.edits import Ingested, NewRows, SourceEdits, in_the_way
 from dataver.erased import Erasures
 from dataver.errors import AlreadyExistsError, BadInputError
 from dataver.files import to_path
@@ -50,7 +50,7 @@ from dataver.tree.manifest import (
     to_row,
 )
 from dataver.tree.schema import MANIFEST, Link, MemoryNodes, NodeStore
-from dataver.tree.walk import find, prefix_stop, scan
+from dataver.tree.walk import find, prefix_stop
 from dataver.values import dataclass
 from dataver.worktree import Base, announce_base, set_base
 
@@ -337,31 +337,23 @@ class Committer:
         progress: Progress,
         erased: Erasures,
     ) -> Ingested:
-        session = self._session
-        jobs = session.jobs or default_jobs()
+        jobs = self._session.jobs or default_jobs()
+
+        def store(files: Picked) -> Ingested:
+            return ingest(
+                self._source, files, sink, index, self._session.parameters(),
+                jobs=jobs, progress=progress, erased=erased,
+            )  # fmt: skip
+
         if self._options.reference:
-            return self._refer(work.to_read, sink, index, progress, erased)
-        return ingest(
-            self._source, work.to_read, sink, index, session.parameters(),
-            jobs=jobs, progress=progress, erased=erased,
-        )  # fmt: skip
+            return self._refer(work.to_read, store, jobs, progress)
+        return store(work.to_read)
 
     def _refer(
-        self,
-        files: Picked,
-        sink: PackWriter | Counter,
-        index: ChunkIndex,
-        progress: Progress,
-        erased: Erasures,
+        self, files: Picked, store: Callable[[Picked], Ingested], jobs: int, progress: Progress
     ) -> Ingested:
         """Read files that stay where they are. A symlink's bytes are no file that could: they are stored."""
-        session = self._session
-        jobs = session.jobs or default_jobs()
-        links = files.of_kinds({SYMLINK})
-        stored = ingest(
-            self._source, links, sink, index, session.parameters(),
-            jobs=jobs, progress=progress, erased=erased,
-        )  # fmt: skip
+        stored = store(files.of_kinds({SYMLINK}))
         staying = [file for file in files if file.kind == FILE]
         digested = iter(digest_files(self._source, staying, jobs=jobs, progress=progress))
         done = Ingested(list_nodes=stored.list_nodes, new_bytes=stored.new_bytes)
@@ -432,7 +424,7 @@ class Committer:
             for path in gone:
                 edits.put(path, None)
         if self._options.add or self._into or self._filtered:  # else what is in the way is gone
-            for path in list(_in_the_way(nodes, root, added)):
+            for path in list(in_the_way(nodes, root, added)):
                 if not edits.has_file(path):
                     edits.put(path, None)
         edits.keep(new)
@@ -501,17 +493,3 @@ def _carrying(entry: Entry, known: Entry | None) -> Entry:
         return entry
     others = [extra for extra in known.extras if extra[0] not in (CHUNKS_TAG, REFERENCE_TAG)]
     return entry._replace(extras=tuple(sorted((*entry.extras, *others))))
-
-
-def _in_the_way(nodes: NodeStore, root: Link, added: Sequence[bytes]) -> Iterator[bytes]:
-    """Entries of a tree that cannot stand beside added ones: files where folders come, and the reverse."""
-    folders: set[bytes] = set()
-    for path in added:
-        folder = path.rpartition(b"/")[0]
-        while folder and folder not in folders:
-            folders.add(folder)
-            folder = folder.rpartition(b"/")[0]
-        yield from (row.key for row in scan(nodes, root, path + b"/", path + b"0"))
-    for folder in folders:
-        if find(nodes, root, folder) is not None:
-            yield folder

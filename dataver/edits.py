@@ -13,10 +13,12 @@ from dataver.digest import DIGEST_BYTES
 from dataver.format.node import Row, rows_of
 from dataver.source.columns import IDENTITY_BYTES, STAMP, Picked, cut
 from dataver.tree.manifest import REFERENCE
+from dataver.tree.schema import Link, NodeStore
 from dataver.tree.update import OrderedEdits
+from dataver.tree.walk import find, scan
 from dataver.values import dataclass
 
-__all__ = ["Extras", "Ingested", "NewRows", "SourceEdits"]
+__all__ = ["Extras", "Ingested", "NewRows", "SourceEdits", "in_the_way"]
 
 ROWS_TOGETHER = 1024
 
@@ -200,3 +202,17 @@ class _Items(ItemsView[bytes, Any]):
 
 def _path_of(edit: _Edit) -> bytes:
     return edit[0]
+
+
+def in_the_way(nodes: NodeStore, root: Link, added: Sequence[bytes]) -> Iterator[bytes]:
+    """Entries of a tree that cannot stand beside added ones: files where folders come, and the reverse."""
+    folders: set[bytes] = set()
+    for path in added:
+        folder = path.rpartition(b"/")[0]
+        while folder and folder not in folders:
+            folders.add(folder)
+            folder = folder.rpartition(b"/")[0]
+        yield from (row.key for row in scan(nodes, root, path + b"/", path + b"0"))
+    for folder in folders:
+        if find(nodes, root, folder) is not None:
+            yield folder

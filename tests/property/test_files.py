@@ -88,6 +88,23 @@ def check(columns: FileColumns, entries: list[Entry]) -> None:
     assert columns.with_extras() == [one for one in entries if one.extras]
 
 
+def test_paths_are_looked_through_once_however_many_entries_are_asked_for() -> None:
+    entries = [
+        Entry(b"%05d" % n, FOLDER if n % 3 else FILE, False, 0, bytes(32), chunks_extra(b"r"))
+        for n in range(900)
+    ]
+    nodes = MemoryNodes(MANIFEST)
+    columns = FileColumns.read(nodes, build(nodes, map(to_row, entries)))
+    with (
+        mock.patch.object(files_module, "MADE_TOGETHER", 7),
+        mock.patch.object(files_module, "JoinedPaths", wraps=paths_module.JoinedPaths) as made,
+    ):
+        assert columns.with_extras() == entries
+        assert [columns[at] for at in range(len(entries))] == entries
+        assert len(columns.folders()) == 600
+        assert made.call_count == 1
+
+
 def test_rows_give_their_columns_in_the_order_of_the_schema() -> None:
     row = to_row(Entry(b"a", FILE, True, 7, bytes(range(32))))
     rows = Rows([b"a"], [(32, row.fixed[:32]), (1, row.fixed[32:33]), (8, row.fixed[33:])], {})
