@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.telemetry.conftest import PROJECT
 
 if TYPE_CHECKING:
     from tests.telemetry.conftest import Program
@@ -140,3 +143,33 @@ def _let_waiting_be_tried() -> None:
     """What waits is let alone for a minute."""
     for path in waiting():
         path.rename(path.with_name(path.name.partition("@")[0]))
+
+
+COMPLETED = """
+import sys, threading
+from azure.monitor.opentelemetry.exporter._generated.exporter._utils.model_base import Model
+
+class Noted(set):
+    def add(self, name):
+        print(threading.current_thread() is threading.main_thread(), name.rpartition(".")[2], file=sys.stderr)
+        super().add(name)
+
+Model._calculated = Noted()
+from dataver.cli import main
+sys.exit(main(["ls", "iris@v1"]))
+"""
+"""Runs a command, and prints of each of the exporter's models whether the main thread completed its class."""
+
+
+def test_no_two_threads_complete_a_model_of_the_exporter_at_once(
+    iris: Path, ingestion: Ingestion, azure_monitor: dict[str, str]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", COMPLETED],
+        env={**os.environ, "PYTHONPATH": str(PROJECT), **azure_monitor},
+        capture_output=True, text=True, check=True, timeout=300,
+    )  # fmt: skip
+    by_main_thread = {name: main for main, name in map(str.split, done.stderr.splitlines())}
+    assert {"TelemetryItem", "MetricsData", "RemoteDependencyData", "TrackResponse"} <= by_main_thread.keys()
+    assert set(by_main_thread.values()) == {"True"}
+    assert names(ingestion.envelopes) >= {"dataver.command"}

@@ -188,12 +188,29 @@ def _azure_monitor(tracers: TracerProvider, request_s_max: float) -> Exporters:
         AzureMonitorTraceExporter,
     )
 
+    _complete_models()
     with quiet():
         return Exporters(
             AzureMonitorTraceExporter(tracer_provider=tracers, **options),
             AzureMonitorMetricExporter(**options),
             AzureMonitorLogExporter(**options),
         )
+
+
+def _complete_models() -> None:
+    """Make one of each of the exporter's models, here and not on three threads at once.
+
+    Such a class completes itself, under no lock, when the first of it is made. Two threads that do so
+    together fail with `RuntimeError`, or read an answer as a plain `dict`, and what they were to send is
+    lost: of one command in some hundreds. A release that has its models elsewhere is left as it is.
+    """
+    with suppress(ImportError, AttributeError, TypeError):
+        from azure.monitor.opentelemetry.exporter._generated.exporter import models
+
+        for name in models.__all__:
+            model = getattr(models, name)
+            if getattr(model, "_is_model", False):
+                model()
 
 
 @contextmanager
