@@ -52,14 +52,14 @@ _KEEP_RAW_ABOVE = 0.97
 _SAMPLE_BYTES = 4 << 10
 _SAMPLE_LEVEL = 1
 # More than this left is not worth to be encoded and proven, and decoded by each read, if a sample can tell.
-_HARDLY_ABOVE = 0.95
+_HARDLY_ABOVE = 0.92
 _PROBE_SIZE_MIN = 1 << 10
 _PROBE_BYTES = 512
 _PROBE_VALUES_MIN = 200
 _RUN_FRAMES_MIN = 4
 _POOR_ABOVE = 0.6
 _POOR_RUN_FRAMES_MIN = 2
-_SAMPLED_FRAMES_MAX = 12
+_TRIED_AT = 5
 
 _local = threading.local()
 
@@ -77,9 +77,10 @@ class Codec(IntEnum):
 class FrameCompressor:
     """Compresses the frames of one stream of data, and spares work that gains nothing.
 
-    After four frames in a row that gained less than 5 %, frames are first sampled (three slices of
-    4 KiB, level 1) and left raw if the sample gains less than that; after twelve of these the next
-    are tried in full all the same, as redundancy over long distances escapes a sample.
+    After four frames in a row that gained less than 8 %, frames are first sampled (three slices of
+    4 KiB, level 1) and left raw if the sample gains less than that. The fifth of these is tried in full
+    all the same, then the tenth, the twentieth and so on, as redundancy over long distances escapes a
+    sample.
 
     After two frames in a row that kept more than 0.6 of their size, the next are encoded at level 1:
     such data (Parquet pages that are compressed already) gains the same at either level, within a
@@ -92,12 +93,13 @@ class FrameCompressor:
     One for each window of a file, or for each batch of small files. Not for several threads at once.
     """
 
-    __slots__ = ("_hardly_frames", "_is_first", "_poor_frames", "_sampled_frames")
+    __slots__ = ("_hardly_frames", "_is_first", "_poor_frames", "_sampled_frames", "_tried_at")
 
     def __init__(self) -> None:
         self._is_first = True
         self._hardly_frames = 0
         self._sampled_frames = 0
+        self._tried_at = _TRIED_AT
         self._poor_frames = 0
 
     def compress(self, frames: Sequence[Sequence[Bytes]]) -> list[Stored | None]:
@@ -122,11 +124,18 @@ class FrameCompressor:
 
     def _worth_trying(self, frames: Sequence[Sequence[Bytes]]) -> list[int]:
         """On which of the frames to spend a whole compression."""
-        if self._hardly_frames < _RUN_FRAMES_MIN or self._sampled_frames >= _SAMPLED_FRAMES_MAX:
-            self._sampled_frames = 0
+        if self._hardly_frames < _RUN_FRAMES_MIN:
+            self._sampled_frames, self._tried_at = 0, _TRIED_AT
             return list(range(len(frames)))
-        self._sampled_frames += len(frames)
-        return [n for n, kept in enumerate(_kept_of_samples(frames)) if kept <= _HARDLY_ABOVE]
+        tried = []
+        for number, kept in enumerate(_kept_of_samples(frames)):
+            self._sampled_frames += 1
+            if self._sampled_frames == self._tried_at:
+                self._tried_at *= 2
+                tried.append(number)
+            elif kept <= _HARDLY_ABOVE:
+                tried.append(number)
+        return tried
 
     def _record(self, kept: float) -> None:
         """Note what part of a frame's size was left; 1.0 where it stays raw."""
