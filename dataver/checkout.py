@@ -192,7 +192,8 @@ class Checkout:
 
     def _plan(self, every: FileColumns, wanted: FileColumns, cache: StatCache) -> Plan:
         plan = Plan()
-        owned = {row.file.path: row.digest for row in cache.owned()}
+        rows = {row.file.path: row for row in cache.owned()}
+        owned = {path: row.digest for path, row in rows.items()}
         there = self._there(wanted, owned.keys() - set(every.each_path()) if owned else set())
         if not there and not self._closed:
             plan.folders, plan.write = wanted.folders(), wanted.without_folders()
@@ -217,6 +218,13 @@ class Checkout:
             self._decide(
                 entry, there.get(entry.path), known.get(entry.path), entry.path in occupied, ours, plan, write
             )
+        if not self._overwrite:
+            # The bytes are right, but the bit is not what was written: somebody changed it.
+            bits = {path: row.file.executable for path, row in rows.items()}
+            changed = [
+                file for _, file in plan.chmod if bits.get(file.path, file.executable) != file.executable
+            ]
+            plan.theirs += [file.path for file in changed]
         replaced = leaving.union(entry.path for entry in write)
         plan.staying = [path for path in there if path not in replaced]
         for path, file in there.items():

@@ -7,6 +7,7 @@ be replaced was decided before.
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -82,7 +83,9 @@ class EntryWriter:
 
     def written(self, entry: Entry, found: os.stat_result, size: int) -> None:
         """An entry is in its place, after `size` bytes were written for it."""
-        kind = SYMLINK if entry.kind == SYMLINK else FILE | (STAMP_EXECUTABLE if entry.executable else 0)
+        # As it is there: some file systems have no such bit, or give it to all.
+        executable = STAMP_EXECUTABLE if found.st_mode & stat.S_IXUSR else 0
+        kind = SYMLINK if entry.kind == SYMLINK else FILE | executable
         stamp = pack_stamp(kind, entry.size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
         with self._lock:
             self._others.append((entry.path, stamp, entry.digest))

@@ -52,6 +52,25 @@ def test_a_filter_leaves_what_it_does_not_look_at(repository: Repository, target
     assert not (target / "test" / "c").exists()
 
 
+def test_an_executable_bit_is_the_users_where_the_user_changed_it(
+    repository: Repository, target: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "source" / "train" / "a").chmod(0o755)
+    repository.commit("x", tmp_path / "source")
+    repository.checkout("x@v2", target)
+    changed = target / "train" / "a"
+    repository.checkout("x@v3", target)
+    assert changed.stat().st_mode & 0o111, "v3 differs from v2 in the bit, and nobody changed it here"
+    changed.chmod(0o644)
+    with pytest.raises(WouldOverwriteError, match="train/a"):
+        repository.checkout("x@v3", target)
+    assert not changed.stat().st_mode & 0o111
+    assert repository.checkout("x@v2", target).written_files == 0
+    changed.chmod(0o755)
+    repository.checkout("x@v2", target, overwrite=True)
+    assert not changed.stat().st_mode & 0o111
+
+
 def test_what_could_not_be_removed_is_still_the_checkouts_own(repository: Repository, target: Path) -> None:
     repository.checkout("x@v2", target)
     (target / "test").chmod(0o500)
@@ -142,6 +161,8 @@ def test_an_edit_meanwhile_is_not_taken_for_the_versions_bytes(
     """The bit alone differs when it is looked at; when the bit is set, the bytes do as well."""
     repository.checkout("x@v1", target)
     (target / "test" / "b").chmod(0o755)
+    with pytest.raises(WouldOverwriteError, match="test/b"):
+        repository.checkout("x@v1", target)
     real = Target.set_executable
 
     def edited(self: Target, path: bytes, executable: bool) -> os.stat_result | None:
@@ -152,7 +173,7 @@ def test_an_edit_meanwhile_is_not_taken_for_the_versions_bytes(
 
     with monkeypatch.context() as meanwhile:
         meanwhile.setattr(Target, "set_executable", edited)
-        repository.checkout("x@v1", target)
+        repository.checkout("x@v1", target, overwrite=True)
     assert repository.commit("x", target, dry_run=True).changed.modified == 1
     with pytest.raises(WouldOverwriteError, match="test/b"):
         repository.checkout("x@v1", target)
