@@ -159,12 +159,13 @@ static inline size_t chunks_of(const Input *input) {
 /* The digests of all inputs, one after the other; -1 where there is no memory, of which it takes a 32nd of all bytes. */
 static int blake3_many(const Input *inputs, size_t count, unsigned char *digests) {
     size_t chunks = 0, *nodes = malloc((count ? count : 1) * sizeof *nodes), most = 1;
+    if (!nodes)
+        return -1;
     for (size_t number = 0; number < count; number++)
         chunks += nodes[number] = chunks_of(&inputs[number]);
     unsigned char *values = malloc((chunks ? chunks : 1) * BLAKE3_BYTES), *at = values;
-    if (!nodes || !values) {
+    if (!values) {
         free(nodes);
-        free(values);
         return -1;
     }
     Queue queue = {.count = 0, .processor = processor_here()};

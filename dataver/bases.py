@@ -8,14 +8,22 @@ from dataver.errors import ConflictError
 from dataver.log.state import State
 from dataver.publish import Basis
 from dataver.refs import is_absent
-from dataver.worktree import Base, announced_base, base
+from dataver.worktree import Base, announced_base, base, unfinished_base
 
 
 def remembered_basis(state: State, name: str, dataset: bytes, line: tuple[bytes, str, str]) -> Basis | None:
     """What is remembered of a source under `line`; None where that is nothing, or not there.
 
-    `ConflictError` where it was pruned: measured against the head, the source would undo what others did.
+    `ConflictError` where it was pruned: measured against the head, the source would undo what others did;
+    and where a checkout into it did not end: what it did not come to would count as deleted.
     """
+    begun = unfinished_base(*line)
+    if begun is not None:
+        raise ConflictError(
+            f"a checkout of {name}@{begun.version} into the source did not come to its end, so what is "
+            "missing there was not deleted. Nothing was committed; repeat the checkout, or say by --base REF "
+            "that all is your change that REF has otherwise"
+        )
     for remembered in (announced_base(*line), base(*line)):
         if remembered is None:
             continue

@@ -23,7 +23,7 @@ from dataver.errors import (
     NotPermittedError,
     WouldOverwriteError,
 )
-from dataver.folding import check_folding
+from dataver.folding import check_folding, check_standing
 from dataver.globs import path_filter
 from dataver.noting import reads_of
 from dataver.objects import Objects
@@ -42,7 +42,7 @@ from dataver.tree.files import FileColumns
 from dataver.tree.manifest import FILE, FOLDER, REFERENCE, SYMLINK, Entry, to_entry
 from dataver.tree.walk import find
 from dataver.values import dataclass
-from dataver.worktree import Base, base, set_base
+from dataver.worktree import Base, base, begin_base, set_base
 from dataver.writing import EntryWriter
 
 CHECKED_TOGETHER = 65_536
@@ -78,11 +78,12 @@ class Plan:
     """What a checkout has to do, decided before anything is written."""
 
     write: Sequence[Entry] = ()
-    chmod: list[Entry] = field(default_factory=list)
+    chmod: list[tuple[Entry, SourceFile]] = field(default_factory=list)
     remove: list[bytes] = field(default_factory=list)
     folders: list[bytes] = field(default_factory=list)
     clear: list[bytes] = field(default_factory=list)
     theirs: list[bytes] = field(default_factory=list)
+    staying: list[bytes] = field(default_factory=list)
 
 
 class Checkout:
@@ -117,6 +118,7 @@ class Checkout:
         self._writer = EntryWriter(self._root, self._jobs, self._progress)
         self._leftovers: list[SourceFile] = []
         self._closed: list[bytes] = []
+        self._removed: list[bytes] = []
 
     def run(self) -> CheckoutResult:
         """Do it. `WouldOverwriteError` comes before anything is written."""
@@ -167,10 +169,9 @@ class Checkout:
             raise target_fault(error, self._root) from error
         finally:
             self._progress.end()
-            cache.update_written(self._writer.rows, time.time_ns(), plan.remove)
+            cache.update_written(self._writer.rows, time.time_ns(), self._removed)
         if not self._filtered:
-            line = self._resolved.dataset.hex()
-            set_base(self._root, session.repository, line, Base(str(self._resolved.version.id)))
+            set_base(*self._base)
         kept = wanted.without_folders()
         self._note(kept)
         size = kept.size_bytes
@@ -191,7 +192,8 @@ class Checkout:
 
     def _plan(self, every: FileColumns, wanted: FileColumns, cache: StatCache) -> Plan:
         plan = Plan()
-        owned = {row.file.path: row.digest for row in cache.owned()}
+        rows = {row.file.path: row for row in cache.owned()}
+        owned = {path: row.digest for path, row in rows.items()}
         there = self._there(wanted, owned.keys() - set(every.each_path()) if owned else set())
         if not there and not self._closed:
             plan.folders, plan.write = wanted.folders(), wanted.without_folders()
@@ -216,6 +218,15 @@ class Checkout:
             self._decide(
                 entry, there.get(entry.path), known.get(entry.path), entry.path in occupied, ours, plan, write
             )
+        if not self._overwrite:
+            # The bytes are right, but the bit is not what was written: somebody changed it.
+            bits = {path: row.file.executable for path, row in rows.items()}
+            changed = [
+                file for _, file in plan.chmod if bits.get(file.path, file.executable) != file.executable
+            ]
+            plan.theirs += [file.path for file in changed]
+        replaced = leaving.union(entry.path for entry in write)
+        plan.staying = [path for path in there if path not in replaced]
         for path, file in there.items():
             if path in folders and file.kind != EMPTY_FOLDER and path not in leaving:
                 (plan.clear if ours(path) else plan.theirs).append(path)
@@ -252,7 +263,7 @@ class Checkout:
             return
         if (file.kind == SYMLINK) == (entry.kind == SYMLINK) and digest == entry.digest:
             if file.executable != entry.executable:
-                plan.chmod.append(entry)
+                plan.chmod.append((entry, file))
             return
         if ours(entry.path):
             write.append(entry)
@@ -265,15 +276,32 @@ class Checkout:
             return {}
         there = {}
 
-        def refused(folder: bytes) -> None:
-            self._pass_over(folder, wanted, forsaken)
+        def refused(folder: bytes, is_repository: bool) -> None:
+            if is_repository:
+                self._pass_by(folder, wanted)
+            else:
+                self._pass_over(folder, wanted, forsaken)
 
         for file in LocalSource(self._root, ignore=False, refused=refused).files():
             if file.path.rpartition(b"/")[2].startswith(PART_PREFIX):
                 self._leftovers.append(file)
             else:
                 there[file.path] = file
+        for path in self._closed:
+            for folder in _folders(path):
+                there.pop(folder, None)  # Nothing else is in it, but it is not empty.
         return there
+
+    def _pass_by(self, folder: bytes, wanted: FileColumns) -> None:
+        """Leave a repository as it is; `WouldOverwriteError` where a file of the version belongs in it."""
+        for entry in wanted:
+            if entry.path.startswith(folder + b"/") or (entry.path == folder and entry.kind == FOLDER):
+                raise WouldOverwriteError(
+                    f"{safe_spelling(os.path.join(self._root, folder))} is a repository, and "
+                    f"{safe_spelling(entry.path)} belongs there; nothing was written. Move the repository "
+                    "away, or leave the file out with --exclude"
+                )
+        self._closed.append(folder)
 
     def _pass_over(self, folder: bytes, wanted: FileColumns, forsaken: set[bytes]) -> None:
         """Leave a folder that may not be read as it is; `NotPermittedError` where something in it counts."""
@@ -325,7 +353,7 @@ class Checkout:
     def _forsaken(
         self, every: FileColumns, there: dict[bytes, SourceFile], owned: dict[bytes, bytes]
     ) -> Iterator[bytes]:
-        """What an earlier checkout of this dataset wrote here and this version lacks.
+        """What an earlier checkout of this dataset wrote here and this version lacks, where the filter looks.
 
         Nobody can tell who made an empty folder: one that the earlier version has counts as its own.
         """
@@ -340,7 +368,7 @@ class Checkout:
         root = self._session.root(self._nodes, version)
         empty = {path for path, file in there.items() if file.kind == EMPTY_FOLDER}
         for path in sorted(empty.union(owned)):
-            if path not in there or path in present:
+            if path not in there or path in present or not self._filter(path):
                 continue
             row = find(self._nodes, root, path)
             if row is not None and (path not in empty or to_entry(row).kind == FOLDER):
@@ -348,11 +376,26 @@ class Checkout:
 
     # Doing
 
+    @property
+    def _base(self) -> tuple[bytes, str, str, Base]:
+        """What the target is based on at the end."""
+        line = self._resolved.dataset.hex()
+        return self._root, self._session.repository, line, Base(str(self._resolved.version.id))
+
+    def _begin(self, plan: Plan) -> None:
+        """From here on the target is neither what it was nor what it is to be."""
+        if not self._filtered and (plan.write or plan.remove or plan.clear):
+            begin_base(*self._base)
+
     def _execute(self, plan: Plan, objects: Objects) -> None:
         with Target(self._root) as target:
             check_folding(target, _joined_paths(plan.write))
+            if plan.staying:
+                check_standing(target, [entry.path for entry in plan.write], plan.staying)
+            self._begin(plan)
             for path in plan.remove:
                 target.remove(path)
+                self._removed.append(path)
             for file in self._leftovers:
                 if file.mtime_ns < time.time_ns() - LEFTOVER_AGE_NS:
                     target.remove(file.path)
@@ -361,12 +404,16 @@ class Checkout:
             for path in plan.folders:
                 target.folder(path)
             linked = []
-            for entry in plan.chmod:
+            for entry, file in plan.chmod:
                 found = target.set_executable(entry.path, entry.executable)
                 if found is None:
                     linked.append(entry)
-                else:
-                    self._writer.written(entry, found, 0)
+                elif (found.st_size, found.st_mtime_ns, found.st_ino) == (
+                    file.size,
+                    file.mtime_ns,
+                    file.inode,
+                ):
+                    self._writer.written(entry, found, 0)  # Nobody wrote to it since it was looked at.
         self._writer.write([*plan.write, *linked] if linked else plan.write, objects)
 
 

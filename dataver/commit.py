@@ -106,6 +106,7 @@ class Committer:
         self._filter = path_filter(options.include, options.exclude)
         self._started_ns = time.time_ns()
         self._old: Mapping[bytes, Entry] = {}
+        self._displaced: dict[bytes, Entry] = {}
         self.basis = Basis(None)
         self._root = Link(b"", b"", 0, 0)
 
@@ -146,19 +147,21 @@ class Committer:
             raise
         finally:
             watcher.end()
-        if isinstance(index, ResumedIndex):
-            packs += index.used
-            ingested.new_bytes += index.plain_bytes
-            rely_on(session.store, index.used)
-        refusals.packs = packs
-        self._fill(edits, read, work.kept, before, standing.gone, nodes, root)
-        self._old = before
-        stored = sum(pack.size_bytes for pack in packs)
-        if options.dry_run:
-            assert isinstance(sink, Counter)
-            return Committed(None, basis.version, edits, ingested.new_bytes, sink.stored_bytes, sink.packs)
-        self._remember_digests(cache, files, work.to_read, ingested)
         try:
+            if isinstance(index, ResumedIndex):
+                packs += index.used
+                ingested.new_bytes += index.plain_bytes
+                rely_on(session.store, index.used)
+            refusals.packs = packs
+            self._fill(edits, read, work.kept, before, standing.gone, nodes, root)
+            self._old = before
+            stored = sum(pack.size_bytes for pack in packs)
+            if options.dry_run:
+                assert isinstance(sink, Counter)
+                return Committed(
+                    None, basis.version, edits, ingested.new_bytes, sink.stored_bytes, sink.packs
+                )
+            self._remember_digests(cache, files, work.to_read, ingested)
             wanted = records_statistics(options.stats, state)
             statistics = self._statistics(work.to_read, ingested, state, watcher) if wanted else {}
             written = Written(
@@ -178,9 +181,13 @@ class Committer:
     def changes(self, done: Committed) -> Changes:
         """What the edits change against the base."""
         return changes_of(
-            (path, self._old.get(path), None if row is None else to_entry(row))
+            (path, self._was(path), None if row is None else to_entry(row))
             for path, row in done.edits.items()
         )
+
+    def _was(self, path: bytes) -> Entry | None:
+        """What the base has at a path that is changed."""
+        return self._old.get(path) or self._displaced.get(path)
 
     def _gain(self, done: Committed) -> tuple[int, int, ChangeCounts | None]:
         """New bytes, stored bytes, and the changes to the parent where the edits tell these by themselves."""
@@ -197,7 +204,7 @@ class Committer:
         """The files and bytes that the base would have with the edits made."""
         files, size_bytes = self._root.rows, self._root.size_bytes
         for path, row in done.edits.items():
-            for entry, sign in ((self._old.get(path), -1), (None if row is None else to_entry(row), 1)):
+            for entry, sign in ((self._was(path), -1), (None if row is None else to_entry(row), 1)):
                 if entry is not None and entry.kind != FOLDER:
                     files += sign
                     size_bytes += sign * entry.size
@@ -424,9 +431,10 @@ class Committer:
             for path in gone:
                 edits.put(path, None)
         if self._options.add or self._into or self._filtered:  # else what is in the way is gone
-            for path in list(in_the_way(nodes, root, added)):
-                if not edits.has_file(path):
-                    edits.put(path, None)
+            for row in list(in_the_way(nodes, root, added)):
+                if not edits.has_file(row.key):
+                    self._displaced[row.key] = to_entry(row)  # It may stand outside of what was looked at.
+                    edits.put(row.key, None)
         edits.keep(new)
 
     def _put(self, edits: SourceEdits, entry: Entry, known: Entry | None) -> None:

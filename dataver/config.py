@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dataver.errors import BadInputError, EnvironmentFaultError, RepositoryNotFoundError
 
+TYPE_CHECKING = False  # Not `typing`'s: most of this is imported before all else.
+if TYPE_CHECKING:
+    from subprocess import Popen
+
 __all__ = [
     "author",
+    "author_asked",
     "cache_bytes_max",
     "cache_folder",
     "copies_bytes_max",
@@ -128,8 +134,10 @@ def signatures_required() -> bool:
     return os.environ.get("DATAVER_REQUIRE_SIGNED", "").strip().lower() not in ("", "0", "false", "no", "off")
 
 
-def author(explicit: str | None = None) -> str:
+def author(explicit: str | None = None, asked: Popen[bytes] | None = None) -> str:
     """Who makes a version: `explicit`, else `DATAVER_AUTHOR`, else git's, else `user@host`.
+
+    `asked` is a git that looks for it already.
 
     One line, without control characters; anything else that the user gave is a `BadInputError`.
     """
@@ -145,29 +153,55 @@ def author(explicit: str | None = None) -> str:
             return name
         if origin == "the author":
             raise BadInputError("the author is empty: write 'Name <name@host>'")
-    name, email = _git_user()
+    name, email = _git_user(asked)
     if name and email:
         return f"{name} <{email}>"
     account = f"{_user()}@{_host()}"
     return f"{name} <{account}>" if name else account
 
 
-def _git_user() -> tuple[str, str]:
-    """git's user.name and user.email, each empty where git has none, or is absent, broken or slow."""
+@contextmanager
+def author_asked(explicit: str | None = None) -> Iterator[Callable[[], str]]:
+    """What `author` says; git, which takes some ms, looks for it while the body does something else."""
+    is_needed = explicit is None and not os.environ.get("DATAVER_AUTHOR", "").strip()
+    asked = _ask_git() if is_needed else None
+    try:
+        yield lambda: author(explicit, asked)
+    finally:
+        if asked is not None and asked.returncode is None:
+            asked.kill()
+            _answer_of(asked)
+
+
+def _ask_git() -> Popen[bytes] | None:
     import subprocess
 
-    try:
-        answer = subprocess.run(
-            ["git", "config", "-z", "--get-regexp", r"^user\.(name|email)$"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=GIT_TIMEOUT_S,
-            check=False,
+    command = ["git", "config", "-z", "--get-regexp", r"^user\.(name|email)$"]
+    with suppress(OSError):
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
-    except (OSError, subprocess.SubprocessError):
-        return "", ""
+    return None
+
+
+def _answer_of(asked: Popen[bytes]) -> bytes:
+    """What git says; nothing if it is broken or slow."""
+    import subprocess
+
+    with asked:
+        try:
+            return asked.communicate(timeout=GIT_TIMEOUT_S)[0]
+        except (OSError, subprocess.SubprocessError):
+            asked.kill()
+            return b""
+
+
+def _git_user(asked: Popen[bytes] | None) -> tuple[str, str]:
+    """git's user.name and user.email, each empty where git has none, or is absent, broken or slow."""
+    asked = asked or _ask_git()
+    answer = b"" if asked is None else _answer_of(asked)
     found = {"user.name": "", "user.email": ""}
-    for item in answer.stdout.decode("utf-8", "replace").split("\0"):
+    for item in answer.decode("utf-8", "replace").split("\0"):
         key, _, value = item.partition("\n")  # the last one counts, as for git itself
         found[key] = "".join(filter(str.isprintable, value)).strip()[: AUTHOR_CHARACTERS_MAX // 2]
     return found["user.name"], found["user.email"]

@@ -204,15 +204,16 @@ def _path_of(edit: _Edit) -> bytes:
     return edit[0]
 
 
-def in_the_way(nodes: NodeStore, root: Link, added: Sequence[bytes]) -> Iterator[bytes]:
-    """Entries of a tree that cannot stand beside added ones: files where folders come, and the reverse."""
+def in_the_way(nodes: NodeStore, root: Link, added: Sequence[bytes]) -> Iterator[Row]:
+    """Rows of a tree that cannot stand beside added ones: files where folders come, and the reverse."""
     folders: set[bytes] = set()
     for path in added:
         folder = path.rpartition(b"/")[0]
         while folder and folder not in folders:
             folders.add(folder)
             folder = folder.rpartition(b"/")[0]
-        yield from (row.key for row in scan(nodes, root, path + b"/", path + b"0"))
+        yield from scan(nodes, root, path + b"/", path + b"0")
     for folder in folders:
-        if find(nodes, root, folder) is not None:
-            yield folder
+        row = find(nodes, root, folder)
+        if row is not None:
+            yield row

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Protocol
 
-from dataver.errors import BadInputError
+from dataver.errors import BadInputError, WouldOverwriteError
 from dataver.paths import REPOSITORY_FOLDER, safe_spelling
 
-__all__ = ["Folds", "check_folding", "folded"]
+__all__ = ["Folds", "check_folding", "check_standing", "folded"]
 
 _REPOSITORY = REPOSITORY_FOLDER.decode()
 
@@ -44,6 +44,25 @@ def check_folding(target: Folds, joined_paths: bytes) -> None:
             while folder:
                 _add(folder, known, folds_case, folds_composed)
                 folder = folder.rpartition("/")[0]
+
+
+def check_standing(target: Folds, written: Sequence[bytes], standing: Sequence[bytes]) -> None:
+    """`WouldOverwriteError` where a path to be written is, but for its case, one that is there and stays.
+
+    How an accent is spelled does not count: a system that composes names lists them in its own way.
+    """
+    if not written or not standing or not target.folds_case():
+        return
+    names = (path.decode("utf-8", "surrogateescape") for path in standing)
+    there = {folded(name): name for name in names}
+    for path in written:
+        name = path.decode()
+        other = there.get(folded(name), name)
+        if _composed(other) != _composed(name):
+            raise WouldOverwriteError(
+                f"{safe_spelling(name)} is one name on this file system with {safe_spelling(other)}, which "
+                "is there. Nothing was written; move it away, or leave the other out with --exclude"
+            )
 
 
 def _are_apart(joined: bytes) -> bool:

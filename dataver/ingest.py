@@ -211,18 +211,24 @@ class _Ingest:
             self._file.close()
         if self._fault is not None:
             raise self._fault[1]
+        assert len(self._done) == len(files), f"{len(self._done)} files were taken in of {len(files)}"
         return self._done
 
     def _work_together(self, count: int) -> None:
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(count, thread_name_prefix="dataver-ingest") as pool:
-            try:
-                for worker in [pool.submit(self._work) for _ in range(count)]:
-                    worker.result()
-            except BaseException as error:
-                self._fail(-1, error)  # Before the pool waits for the workers.
-                raise
+        # No pool: its module takes as long to be imported as the first window takes to be read.
+        workers = [threading.Thread(target=self._work, name=f"dataver-ingest_{n}") for n in range(count)]
+        begun = []
+        try:
+            for worker in workers:
+                worker.start()
+                begun.append(worker)
+            for worker in begun:
+                worker.join()
+        except BaseException as error:
+            self._fail(-1, error)  # Before it waits for the workers.
+            for worker in begun:
+                worker.join()
+            raise
 
     def _fail(self, number: int, error: BaseException) -> None:
         """End the work. Of several errors that of the first piece is raised."""

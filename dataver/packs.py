@@ -7,7 +7,8 @@ import sys
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate, islice, repeat
+from itertools import accumulate, chain, count, repeat
+from operator import sub
 from typing import TYPE_CHECKING, NamedTuple
 
 from dataver.compression import compress_frame
@@ -308,13 +309,12 @@ def segment_over(packs: Sequence[StoredPack], nonce: bytes) -> bytes:
     frames: list[SegmentFrame] = []
     frame_numbers, offsets, lengths = array("I"), array("I"), array("I")
     for number, pack in enumerate(packs):
-        start = 0
-        for offset, stored_bytes, raw_bytes, chunk_count, codec, _ in pack.frames:
-            own = pack.lengths[start : start + chunk_count]
-            start += chunk_count
-            frame_numbers.extend(repeat(len(frames), chunk_count))
-            offsets.extend(islice(accumulate(own, initial=0), chunk_count))
-            frames.append(SegmentFrame(number, offset, stored_bytes, raw_bytes, codec))
+        chunks = [frame.chunk_count for frame in pack.frames]
+        begins = list(accumulate(pack.lengths, initial=0))  # of each chunk, in the plain bytes of the pack
+        frame_begins = (begins[first] for first in accumulate(chunks, initial=0))
+        frame_numbers.extend(chain.from_iterable(map(repeat, count(len(frames)), chunks)))
+        offsets.extend(map(sub, begins, chain.from_iterable(map(repeat, frame_begins, chunks))))
+        frames += [SegmentFrame(number, *frame[:3], frame.codec) for frame in pack.frames]
         lengths.extend(pack.lengths)
     rows = array("I", bytes(segment_format.ROW_BYTES * len(lengths)))
     rows[0::3], rows[1::3], rows[2::3] = frame_numbers, offsets, lengths

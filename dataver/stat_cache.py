@@ -105,8 +105,11 @@ class StatCache:
             self._expanded = Rows()
             return
         self._appended = sum(block.count + block.gone for block in blocks[1:])
+        changes: dict[bytes, Stored | None] = {}
         for block in blocks[1:]:
-            self._put(block.changes())
+            changes |= block.changes()
+        if changes:
+            self._put(changes)
         if not blocks[-1].is_sound:
             self._appended = None
 
@@ -378,8 +381,10 @@ class StatCache:
         """Append the changes to the file, or write it anew where it is not whole or they are many."""
         appended = None if self._appended is None else self._appended + len(changes)
         if appended is not None and appended <= max(APPENDED_ROWS_MIN, len(self) // 8):
-            self._appended = appended
-            return not changes or append(self._file, encode(changes, self._tree))
+            saved = not changes or append(self._file, encode(changes, self._tree))
+            # Where rows are missing no tree may be claimed for the others; next time all is written.
+            self._appended = appended if saved else None
+            return saved
         if self._whole is None:
             whole = block_of(self._rows, self._tree)
         else:

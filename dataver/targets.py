@@ -246,15 +246,16 @@ def write_files_plainly(
                 write_buffers(fd, [data])
                 os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
                 # After the rename, which changes the time of the last change.
-                stamps.append(regular_stamp(os.fstat(fd)))
+                stamp = regular_stamp(os.fstat(fd))
             except BaseException:
                 with suppress(OSError):
                     os.unlink(temporary, dir_fd=folder)
                 raise
             finally:
-                os.close(fd)
+                os.close(fd)  # Where a network file system tells that it has no room.
         except OSError as error:
             return stamps, error.errno or errno.EIO
+        stamps.append(stamp)
     return stamps, 0
 
 

@@ -21,11 +21,14 @@ __all__ = [
     "announce_base",
     "announced_base",
     "base",
+    "begin_base",
     "known_sources",
     "set_base",
+    "unfinished_base",
 ]
 
 _ANNOUNCED = "/announced"
+_UNFINISHED = "/unfinished"
 
 
 class Base(NamedTuple):
@@ -59,14 +62,16 @@ def base(key: bytes, repository_id: str, dataset: str) -> Base | None:
 
 
 def set_base(key: bytes, repository_id: str, dataset: str, base: Base) -> bool:
-    """Remember what a source is based on, and forget what was announced. Durable; the last writer wins.
+    """Remember what a source is based on, and forget what was announced or begun. Durable; the last writer
+    wins.
 
     False where it could not be written. The caller should warn: the next commit from there takes
     the head as its base, and so would undo what others changed meanwhile.
     """
     saved = _save_base(key, repository_id, dataset, dataset, base)
-    with contextlib.suppress(OSError):
-        os.unlink(_base_file(key, repository_id, dataset + _ANNOUNCED))
+    for line in (dataset + _ANNOUNCED, dataset + _UNFINISHED) if saved else ():
+        with contextlib.suppress(OSError):
+            os.unlink(_base_file(key, repository_id, line))
     return saved
 
 
@@ -83,7 +88,19 @@ def announced_base(key: bytes, repository_id: str, dataset: str) -> Base | None:
     return base(key, repository_id, dataset + _ANNOUNCED)
 
 
-def _save_base(key: bytes, repository_id: str, line: str, dataset: str, base: Base) -> bool:
+def begin_base(key: bytes, repository_id: str, dataset: str, base: Base) -> None:
+    """Remember that a checkout begins. Until `set_base` the folder has some files of it and lacks others."""
+    _save_base(key, repository_id, dataset + _UNFINISHED, dataset, base, durable=False)
+
+
+def unfinished_base(key: bytes, repository_id: str, dataset: str) -> Base | None:
+    """What `begin_base` left: a checkout did not come to its end."""
+    return base(key, repository_id, dataset + _UNFINISHED)
+
+
+def _save_base(
+    key: bytes, repository_id: str, line: str, dataset: str, base: Base, *, durable: bool = True
+) -> bool:
     import json
 
     text = json.dumps(
@@ -96,7 +113,7 @@ def _save_base(key: bytes, repository_id: str, line: str, dataset: str, base: Ba
             "used_ns": time.time_ns(),
         }
     )
-    return replace_file(_base_file(key, repository_id, line), [text.encode()], durable=True)
+    return replace_file(_base_file(key, repository_id, line), [text.encode()], durable=durable)
 
 
 def known_sources(repository_id: str, dataset: str) -> list[bytes]:

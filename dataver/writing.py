@@ -7,11 +7,14 @@ be replaced was decided before.
 from __future__ import annotations
 
 import os
+import stat
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from functools import partial
 from heapq import merge
-from itertools import compress
+from itertools import chain, compress, islice
 from typing import NamedTuple, TypeVar
 
 from dataver.errors import DamagedError
@@ -30,7 +33,8 @@ from dataver.tree.manifest import FILE, REFERENCE, SYMLINK, Entry
 
 BATCH_FILES = 256
 BATCH_BYTES = 8 << 20
-BATCHES_WAITING_MAX = 64
+WAITING_MAX = 64
+"""So many batches, or large files, are handed to the threads ahead of their turn."""
 PLACED_TOGETHER = 16_384
 """So many files have their places in memory, and are read in the order of the packs."""
 READ_BACK_BYTES_MIN = 1 << 20
@@ -79,7 +83,9 @@ class EntryWriter:
 
     def written(self, entry: Entry, found: os.stat_result, size: int) -> None:
         """An entry is in its place, after `size` bytes were written for it."""
-        kind = SYMLINK if entry.kind == SYMLINK else FILE | (STAMP_EXECUTABLE if entry.executable else 0)
+        # As it is there: some file systems have no such bit, or give it to all.
+        executable = STAMP_EXECUTABLE if found.st_mode & stat.S_IXUSR else 0
+        kind = SYMLINK if entry.kind == SYMLINK else FILE | executable
         stamp = pack_stamp(kind, entry.size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
         with self._lock:
             self._others.append((entry.path, stamp, entry.digest))
@@ -90,26 +96,29 @@ class EntryWriter:
         """Write all of them, which are no folders. `OSError`s are of the folder, and what is done stays."""
         self._files = files
         self._stamps, self._done = bytearray(STAMP.size * len(files)), bytearray(len(files))
-        some = files.with_extras() if isinstance(files, FileColumns) else files
-        large = [entry for entry in some if _is_large(entry)]
         # Threads that write a file together have to wait for each other: only where some would be idle.
-        long = sum(entry.size >= READ_BACK_BYTES_MIN for entry in large)
+        lengthy = (entry for entry in self._large() if entry.size >= READ_BACK_BYTES_MIN)
+        long = len(list(islice(lengthy, self._jobs)))
         helpers = self._jobs // long if 0 < long < self._jobs else 0
-        slots = threading.Semaphore(BATCHES_WAITING_MAX)
+        work = chain(
+            (partial(self._write_large, entry, objects, helpers) for entry in self._large()),
+            (partial(self._write_batch, batch, objects) for batch in self._batches(objects)),
+        )
+        slots = threading.Semaphore(WAITING_MAX)
+        begun: deque[Future[None]] = deque()
         with ThreadPoolExecutor(self._jobs, thread_name_prefix="dataver-checkout") as pool:
             try:  # From the first file on: an interrupt may come before the last one is handed over.
-                work = [pool.submit(self._write_large, entry, objects, helpers) for entry in large]
-                for future in work:
-                    future.add_done_callback(self._look_at)
-                for batch in self._batches(objects):
+                for piece in work:
                     while not slots.acquire(timeout=INTERRUPTED_S):
                         pass
                     if self._failed:
                         break
-                    work.append(pool.submit(self._write_batch, batch, objects))
-                    work[-1].add_done_callback(self._look_at)
-                    work[-1].add_done_callback(lambda _: slots.release())
-                for future in work:
+                    begun.append(pool.submit(piece))
+                    begun[-1].add_done_callback(self._look_at)
+                    begun[-1].add_done_callback(lambda _: slots.release())
+                    while begun and begun[0].done():
+                        begun.popleft().result()
+                for future in begun:
                     while wait([future], INTERRUPTED_S).not_done:
                         pass
                     future.result()
@@ -117,6 +126,11 @@ class EntryWriter:
                 self._stopped = True
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
+
+    def _large(self) -> Iterator[Entry]:
+        """The files that are written one by one."""
+        some = self._files.special() if isinstance(self._files, FileColumns) else self._files
+        return filter(_is_large, some)
 
     def _look_at(self, future: Future[None]) -> None:
         if future.cancelled() or future.exception() is not None:

@@ -18,6 +18,7 @@ from dataver.cli.options import (
 )
 from dataver.cli.session import Function, Session, key_values
 from dataver.cli.types import DATASET, PLACE, REF
+from dataver.config import author_asked
 from dataver.results import CommitResult
 
 ORIGIN_OPTIONS = (
@@ -130,7 +131,9 @@ def command(
     values = key_values(meta, "--meta")
     source_options = key_values(source_option, "--source-option")
     given, refs = origin_of(sources, {name: text for name, text in origin.items() if text})
-    repository = session.open()
+    with author_asked(author) as said:
+        repository = session.open()
+        author = said()
     with session.watch() as progress:
         result = repository.commit(
             dataset,

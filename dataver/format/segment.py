@@ -89,8 +89,8 @@ def encode(
     count = len(sorted_keys) // DIGEST_BYTES
     bits = fanout_bits(count)
     body = [
-        *packs,
-        *(_FRAME.pack(*frame) for frame in frames),
+        b"".join(packs),
+        b"".join([_FRAME.pack(*frame) for frame in frames]),
         _fanout(sorted_keys, count, bits),
         sorted_keys,
         sorted_rows,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ __all__ = [
     "SPECIAL",
     "SYMLINK",
     "Batch",
+    "Refused",
     "Source",
     "SourceFile",
     "SourceReader",
@@ -36,6 +37,8 @@ __all__ = [
 FILE = 0
 SYMLINK = 1
 EMPTY_FOLDER = 2
+Refused = Callable[[bytes, bool], None]
+"""Told of a folder that is left out: its path, and whether it is a repository, or may not be read."""
 SPECIAL = 9
 """A pipe, socket or device: only in listings that look at what stands in the way, never committed."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from dataver.digest import DIGEST_BYTES
 from dataver.errors import BadInputError
 from dataver.globs import path_filter
 from dataver.paths import REPOSITORY_FOLDER, RelativePath, check_paths, safe_spelling
-from dataver.source.base import EMPTY_FOLDER, FILE, SYMLINK, Batch, SourceFile
+from dataver.source.base import EMPTY_FOLDER, FILE, SYMLINK, Batch, Refused, SourceFile
 from dataver.source.batch import CALL_PATH_BYTES_MAX, read_files
 from dataver.source.columns import Listing
 from dataver.source.faults import refuse_special, source_fault
@@ -50,14 +50,15 @@ class LocalSource:
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         ignore: bool = True,
-        refused: Callable[[bytes], None] | None = None,
+        refused: Refused | None = None,
     ) -> None:
         """Look at `source`, read nothing in it yet.
 
         `include`, `exclude`: see `dataver.globs.path_filter`. `ignore=False` is for looking at a
         folder, not for committing it: it lists what ignore files leave out, too, names that cannot
         be in a version, and pipes, sockets and devices (as `SPECIAL`). `refused` is told the path of
-        each folder that may not be read, which is left out unless it raises; empty for `source` itself.
+        each folder that may not be read, empty for `source` itself, and of each that is a repository,
+        with whether it is one. They are left out unless it raises.
         Raises `PathNotFoundError`, `NotPermittedError`, and `BadInputError` where it is a repository,
         or neither a folder nor a regular file.
         """

@@ -6,13 +6,22 @@ import errno
 import os
 import stat
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from dataver.errors import DataverError
 from dataver.paths import PATH_BYTES_MAX, REPOSITORY_FOLDER
-from dataver.source.base import EMPTY_FOLDER, FILE, IGNORE_FILE, PART_PREFIX, SPECIAL, SYMLINK, SourceFile
+from dataver.source.base import (
+    EMPTY_FOLDER,
+    FILE,
+    IGNORE_FILE,
+    PART_PREFIX,
+    SPECIAL,
+    SYMLINK,
+    Refused,
+    SourceFile,
+)
 from dataver.source.batch import CALL_PATH_BYTES_MAX, FOLDER_FLAGS, list_folder, regular_stamp
 from dataver.source.columns import Listing, pack_stamp
 from dataver.source.faults import refuse_special, source_fault
@@ -55,7 +64,7 @@ class Walk:
         prefix: bytes,
         chosen: PathFilter | None,
         ignore: bool,
-        refused: Callable[[bytes], None] | None = None,
+        refused: Refused | None = None,
     ) -> None:
         self._prefix = prefix
         self._refused = refused
@@ -96,17 +105,20 @@ class Walk:
         except OSError as error:
             if self._refused is None or error.errno not in (errno.EACCES, errno.EPERM):
                 raise source_fault(error, self._prefix + relative) from error
-            self._refused(relative[:-1])
+            self._refused(relative[:-1], False)
 
     def _folder(self, relative: bytes, rules: IgnoreRules | None, descriptor: int) -> bool:
         """Take in one folder's entries. False where it holds nothing but what is ignored."""
         names, stamps, folders, others = list_folder(descriptor)
         self._look_at(relative, [*names, *folders, *others])
-        for name in others:
-            if self._is_seen(relative, name, rules) and (stamp := self._odd(relative, name, descriptor)):
-                at = bisect_left(names, name)
-                names.insert(at, name)
-                stamps.insert(at, stamp)
+        odd = [
+            (name, stamp)
+            for name in others
+            if self._is_seen(relative, name, rules) and (stamp := self._odd(relative, name, descriptor))
+        ]
+        if odd:
+            both = sorted([*zip(names, stamps, strict=True), *odd])
+            names, stamps = [name for name, _ in both], [stamp for _, stamp in both]
         if rules is not None or (self._ignore and _has_part(names)):
             kept = [at for at, name in enumerate(names) if self._is_seen(relative, name, rules)]
             names, stamps = [names[at] for at in kept], [stamps[at] for at in kept]
@@ -181,6 +193,8 @@ class Walk:
     def _below(self, path: bytes, name: bytes, rules: IgnoreRules | None) -> bool:
         """Put a subfolder on the list. False where it counts as not being there."""
         if name == REPOSITORY_FOLDER or holds_repository(self._prefix + path):
+            if name != REPOSITORY_FOLDER and self._refused is not None:
+                self._refused(path, True)
             return False
         if rules is not None and rules.ignores(path + b"/"):
             return False

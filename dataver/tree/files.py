@@ -10,7 +10,7 @@ from typing import overload
 from dataver.digest import DIGEST_BYTES
 from dataver.format.node import Rows
 from dataver.paths import JoinedPaths, each_path
-from dataver.tree.manifest import EXECUTABLE, FOLDER, Entry
+from dataver.tree.manifest import EXECUTABLE, FOLDER, REFERENCE, Entry
 from dataver.tree.schema import Link, NodeStore
 from dataver.tree.walk import leaves
 
@@ -126,10 +126,16 @@ class FileColumns(Sequence[Entry]):
         """What all files have together."""
         return sum(size for (size,) in _SIZE.iter_unpack(self.sizes))
 
-    def with_extras(self) -> list[Entry]:
-        """Those that have further columns, as files of several chunks do."""
-        starts = sorted({at - at % MADE_TOGETHER for at in self.extras})
-        return [entry for start in starts for entry in self[start : start + MADE_TOGETHER] if entry.extras]
+    def special(self) -> Iterator[Entry]:
+        """Those that are more than a chunk: with further columns, as of several chunks, and references."""
+        positions = set(self.extras)
+        if any(kind & KIND_MASK == REFERENCE for kind in set(self.kinds)):
+            # Also where what says of what is missing: that is for whoever reads it to find.
+            positions.update(at for at, kind in enumerate(self.kinds) if kind & KIND_MASK == REFERENCE)
+        for start in sorted({at - at % MADE_TOGETHER for at in positions}):
+            for at, entry in enumerate(self[start : start + MADE_TOGETHER], start):
+                if at in positions:
+                    yield entry
 
     def folders(self) -> list[bytes]:
         """The paths of empty folders."""

@@ -34,7 +34,8 @@ def _scan(nodes: NodeStore, node: Node, start: bytes, stop: bytes | None) -> Ite
         last = len(rows) if stop is None else position(rows, stop)
         yield from rows[first:last]
         return
-    for row in rows[first:]:
+    for at in range(first, len(rows)):  # One after the other: who looks for one path takes one.
+        row = rows[at]
         yield from _scan(nodes, child(nodes, level, row), start, stop)
         if stop is not None and row.key >= stop:
             return

@@ -15,10 +15,10 @@ from typing import Self
 import pytest
 
 from dataver.checkout import Checkout
-from dataver.errors import BadInputError, DataverError, WouldOverwriteError
+from dataver.errors import BadInputError, DamagedError, DataverError, WouldOverwriteError
 from dataver.fs import DataverFileSystem
 from dataver.repository import Repository, init
-from dataver.tree.manifest import Entry, to_entry, to_row
+from dataver.tree.manifest import REFERENCE, Entry, to_entry, to_row
 from dataver.tree.schema import Link, NodeStore
 from dataver.tree.update import Edits, update
 from tests.damage import opened
@@ -102,6 +102,25 @@ def test_a_path_that_leads_elsewhere_is_damage(
     assert not repository.verify().ok
     assert [place for place in sorted(tmp_path.rglob("*")) if place.name == "evil"] == []
     assert set(before) <= set(tmp_path.rglob("*"))
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_reference_to_nowhere_is_damage_and_not_left_out(
+    beside: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world: World = {b"honest": Thing(FILE, b"1"), b"victim": Thing(FILE, b"2")}
+
+    def lie(entry: Entry) -> Entry:
+        return entry._replace(kind=REFERENCE) if entry.path == b"victim" else entry
+
+    repository = forged(tmp_path, monkeypatch, lie, world)
+    target = tmp_path / "target"
+    target.mkdir()
+    if beside:
+        (target / "mine").write_text("mine")
+    with pytest.raises(DamagedError):
+        repository.checkout("d", target)
+    assert not (target / "victim").exists()
 
 
 def test_a_symlink_of_the_version_is_no_folder_for_another_file(

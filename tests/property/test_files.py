@@ -85,7 +85,7 @@ def check(columns: FileColumns, entries: list[Entry]) -> None:
     assert list(columns.each_path()) == [one.path for one in entries]
     assert columns.size_bytes == sum(one.size for one in entries)
     assert columns.folders() == [one.path for one in entries if one.kind == FOLDER]
-    assert columns.with_extras() == [one for one in entries if one.extras]
+    assert list(columns.special()) == [one for one in entries if one.extras or one.kind == REFERENCE]
 
 
 def test_paths_are_looked_through_once_however_many_entries_are_asked_for() -> None:
@@ -99,7 +99,7 @@ def test_paths_are_looked_through_once_however_many_entries_are_asked_for() -> N
         mock.patch.object(files_module, "MADE_TOGETHER", 7),
         mock.patch.object(files_module, "JoinedPaths", wraps=paths_module.JoinedPaths) as made,
     ):
-        assert columns.with_extras() == entries
+        assert list(columns.special()) == entries
         assert [columns[at] for at in range(len(entries))] == entries
         assert len(columns.folders()) == 600
         assert made.call_count == 1

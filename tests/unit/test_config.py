@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,33 @@ class TestAuthor:
         monkeypatch.setenv("PATH", str(git_home))
         monkeypatch.setenv("LOGNAME", "ada")
         assert config.author() == f"ada@{socket.gethostname()}"
+
+    @needs_git
+    def test_git_is_asked_while_something_else_is_done(
+        self, git_home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (git_home / ".gitconfig").write_text("[user]\n\tname = Grace Hopper\n\temail = grace@example.org\n")
+        with config.author_asked() as said:
+            monkeypatch.setenv("PATH", str(git_home))  # No other git is started.
+            assert said() == "Grace Hopper <grace@example.org>"
+        monkeypatch.setattr(config, "_ask_git", lambda: pytest.fail("nobody needs git's answer"))
+        with config.author_asked("Ada <ada@example.org>") as said:
+            assert said() == "Ada <ada@example.org>"
+        monkeypatch.setenv("DATAVER_AUTHOR", "Env <env@example.org>")
+        with config.author_asked() as said:
+            assert said() == "Env <env@example.org>"
+
+    def test_a_git_whose_answer_is_not_needed_any_more_is_ended(
+        self, git_home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hanging = git_home / "git"
+        hanging.write_text("#!/bin/sh\nexec /bin/sleep 60\n")
+        hanging.chmod(0o755)
+        monkeypatch.setenv("PATH", str(git_home))
+        started = time.monotonic()
+        with pytest.raises(KeyError), config.author_asked():
+            raise KeyError
+        assert time.monotonic() - started < 30
 
     def test_nobody_waits_for_a_git_that_hangs(self, git_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         hanging = git_home / "git"

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from dataver import stat_cache
 from dataver.config import cache_folder
 from dataver.hashing import blake3_digest
 from dataver.source import EMPTY_FOLDER, FILE, SYMLINK, LocalSource, SourceFile
@@ -221,6 +222,42 @@ class TestAppending:
             cache.update([CacheRow(file(b"%05d" % n, size=step), B, NOW_NS) for n in range(900)])
         assert place.stat().st_size < 2 * size
         assert StatCache(b"/x").lookup([file(b"00001", size=4), file(b"01500")]) == [B, A]
+
+    @pytest.mark.parametrize("is_new", [True, False])
+    def test_no_tree_is_claimed_for_rows_that_could_not_be_written(
+        self, monkeypatch: pytest.MonkeyPatch, is_new: bool
+    ) -> None:
+        cache = self.many()
+        with monkeypatch.context() as failing:
+            failing.setattr(stat_cache, "append", lambda _file, _block: False)
+            rows = [CacheRow(file(b"new"), B, NOW_NS)] if is_new else []
+            assert not cache.update(rows, forget=[b"00003"])
+        cache.mark(bytes(range(32)))
+        assert StatCache(b"/x").tree is None
+        # What is saved next is all that is known.
+        assert cache.update([CacheRow(file(b"newer"), B, NOW_NS)])
+        cache.mark(bytes(range(32)))
+        seen = StatCache(b"/x")
+        assert seen.tree == bytes(range(32))
+        assert seen.lookup([file(b"new"), file(b"newer"), file(b"00003")]) == [B if is_new else None, B, None]
+
+    def test_many_small_changes_are_put_together_when_they_are_read(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cache = self.many()
+        for n in range(50):
+            assert cache.update([CacheRow(file(b"0%04d-new" % n), B, NOW_NS)])
+        puts = []
+        real = StatCache._put
+
+        def put(self: StatCache, changes: dict[bytes, Any]) -> None:
+            puts.append(len(changes))
+            real(self, changes)
+
+        monkeypatch.setattr(StatCache, "_put", put)
+        seen = StatCache(b"/x")
+        assert puts == [50]
+        assert seen.lookup([file(b"00049-new"), file(b"00049")]) == [B, A]
 
     def test_what_is_torn_at_the_end_is_as_if_it_was_not_written(self) -> None:
         cache = self.many()

@@ -1,0 +1,238 @@
+"""What a checkout must not lose: files of the user's, and what it knows of its own."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataver import writing
+from dataver.errors import ConflictError, NotPermittedError, StoreError, WouldOverwriteError
+from dataver.hashing import blake3_digest
+from dataver.repository import Repository, init
+from dataver.targets import Target, write_files_plainly
+from dataver.writing import EntryWriter
+from tests.permissions import permissions_hold_for_root
+from tests.worlds import noise
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    """`x@v1` of `train/a` and `test/b`; in `x@v2` the first is another, and `test/c` is there as well."""
+    repository = init(tmp_path / "repository")
+    source = tmp_path / "source"
+    for name, text in [("train/a", "1\n"), ("test/b", "b\n")]:
+        (source / name).parent.mkdir(parents=True)
+        (source / name).write_text(text)
+    repository.commit("x", source)
+    (source / "train" / "a").write_text("two\n")
+    (source / "test" / "c").write_text("c\n")
+    repository.commit("x", source)
+    return repository
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "target"
+
+
+def test_a_filter_leaves_what_it_does_not_look_at(repository: Repository, target: Path) -> None:
+    repository.checkout("x@v2", target)
+    done = repository.checkout("x@v1", target, include=["train/**"])
+    assert (done.written_files, done.removed_files) == (1, 0)
+    assert (target / "train" / "a").read_text() == "1\n"
+    assert (target / "test" / "c").read_text() == "c\n"
+    assert repository.checkout("x@v1", target, include=["test/**"]).removed_files == 1
+    assert not (target / "test" / "c").exists()
+
+
+def test_an_executable_bit_is_the_users_where_the_user_changed_it(
+    repository: Repository, target: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "source" / "train" / "a").chmod(0o755)
+    repository.commit("x", tmp_path / "source")
+    repository.checkout("x@v2", target)
+    changed = target / "train" / "a"
+    repository.checkout("x@v3", target)
+    assert changed.stat().st_mode & 0o111, "v3 differs from v2 in the bit, and nobody changed it here"
+    changed.chmod(0o644)
+    with pytest.raises(WouldOverwriteError, match="train/a"):
+        repository.checkout("x@v3", target)
+    assert not changed.stat().st_mode & 0o111
+    assert repository.checkout("x@v2", target).written_files == 0
+    changed.chmod(0o755)
+    repository.checkout("x@v2", target, overwrite=True)
+    assert not changed.stat().st_mode & 0o111
+
+
+def test_what_could_not_be_removed_is_still_the_checkouts_own(repository: Repository, target: Path) -> None:
+    repository.checkout("x@v2", target)
+    (target / "test").chmod(0o500)
+    try:
+        with permissions_hold_for_root(), pytest.raises(NotPermittedError, match="test/c"):
+            repository.checkout("x@v1", target)
+    finally:
+        (target / "test").chmod(0o700)
+    assert (target / "test" / "c").exists()
+    assert repository.checkout("x@v1", target).removed_files == 1
+    assert not (target / "test" / "c").exists()
+    assert repository.commit("x", target, base="x@v1").changed.deleted == 0
+
+
+def test_a_file_that_differs_in_case_alone_is_not_replaced(
+    repository: Repository, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (target / "train").mkdir(parents=True)
+    (target / "train" / "A").write_text("mine\n")
+    with monkeypatch.context() as folding:
+        folding.setattr(Target, "folds_case", lambda _: True)
+        with pytest.raises(WouldOverwriteError, match="train/a is one name on this file system with train/A"):
+            repository.checkout("x@v1", target)
+        assert [path.name for path in target.rglob("*") if path.is_file()] == ["A"]
+        # An earlier spelling that goes away is in nobody's way.
+        (target / "train" / "A").unlink()
+        assert repository.checkout("x@v1", target).written_files == 2
+        assert repository.checkout("x@v2", target).written_files == 2
+    (target / "train" / "A").write_text("mine\n")
+    assert repository.checkout("x@v1", target).written_files == 1
+
+
+def test_a_repository_in_the_target_is_not_written_into(
+    repository: Repository, target: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    (source / "store").mkdir()
+    (source / "store" / "README").write_text("of the version\n")
+    repository.commit("x", source)
+    target.mkdir()
+    init(target / "store")
+    before = {path: path.read_bytes() for path in (target / "store").rglob("*") if path.is_file()}
+    with pytest.raises(WouldOverwriteError, match="store is a repository, and store/README belongs there"):
+        repository.checkout("x@v3", target, overwrite=True)
+    assert repository.checkout("x@v2", target).written_files == 3
+    assert repository.checkout("x@v3", target, exclude=["store/**"]).written_files == 0
+    assert {path: path.read_bytes() for path in (target / "store").rglob("*") if path.is_file()} == before
+
+
+def test_a_checkout_that_did_not_end_makes_no_deletions(
+    repository: Repository, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> None:
+        raise OSError(28, "No space left on device", "test/b")
+
+    with monkeypatch.context() as full:
+        full.setattr(EntryWriter, "_write_files", fails)
+        with pytest.raises(StoreError, match="free space"):
+            repository.checkout("x@v2", target)
+    with pytest.raises(ConflictError, match=r"checkout of x@\w+ into the source did not come to its end"):
+        repository.commit("x", target)
+    assert repository.version("x").name == "x@v2"
+    repository.checkout("x@v2", target)
+    (target / "test" / "c").unlink()
+    assert repository.commit("x", target).changed.deleted == 1
+
+
+def test_a_base_says_that_all_is_meant(
+    repository: Repository, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> None:
+        raise OSError(28, "No space left on device", "test/b")
+
+    with monkeypatch.context() as full:
+        full.setattr(EntryWriter, "_write_files", fails)
+        with pytest.raises(StoreError):
+            repository.checkout("x@v2", target)
+    target.mkdir(exist_ok=True)
+    (target / "new").write_text("new\n")
+    assert repository.commit("x", target, base="x@v2").changed.deleted == 3
+    (target / "newer").write_text("newer\n")
+    assert repository.commit("x", target).changed.added == 1
+
+
+def test_an_edit_meanwhile_is_not_taken_for_the_versions_bytes(
+    repository: Repository, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bit alone differs when it is looked at; when the bit is set, the bytes do as well."""
+    repository.checkout("x@v1", target)
+    (target / "test" / "b").chmod(0o755)
+    with pytest.raises(WouldOverwriteError, match="test/b"):
+        repository.checkout("x@v1", target)
+    real = Target.set_executable
+
+    def edited(self: Target, path: bytes, executable: bool) -> os.stat_result | None:
+        (target / "test" / "b").write_text("B\n")
+        found = real(self, path, executable)
+        time.sleep(0.3)  # Longer than the grain by which a stamp is trusted.
+        return found
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(Target, "set_executable", edited)
+        repository.checkout("x@v1", target, overwrite=True)
+    assert repository.commit("x", target, dry_run=True).changed.modified == 1
+    with pytest.raises(WouldOverwriteError, match="test/b"):
+        repository.checkout("x@v1", target)
+    assert (target / "test" / "b").read_text() == "B\n"
+
+
+def test_a_file_that_could_not_be_closed_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, closed = os.close, 0
+
+    def close(fd: int) -> None:
+        nonlocal closed
+        real(fd)
+        closed += 1
+        if closed == 2:
+            raise OSError(122, "Disk quota exceeded")
+
+    files = [(name, False, blake3_digest(name), name) for name in (b"a", b"b", b"c")]
+    folder = os.open(tmp_path, os.O_RDONLY)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", close)
+        stamps, error = write_files_plainly(folder, b".part", files)
+    os.close(folder)
+    assert (len(stamps), error) == (1, 122)
+
+
+def test_large_files_wait_for_their_turn_as_batches_do(
+    tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are, few are handed to the threads at a time."""
+    source = tmp_path / "many"
+    source.mkdir()
+    for number in range(40):
+        (source / f"{number:02}").write_bytes(noise(f"{number}", 300_000))
+    repository = init(tmp_path / "large")
+    repository.commit("x", source)
+    assert all(repository.version("x").entry(f"{number:02}").chunks for number in range(40))
+    waiting = most = 0
+    lock = threading.Lock()
+
+    class Pool(ThreadPoolExecutor):
+        def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+            nonlocal waiting, most
+            with lock:
+                waiting += 1
+                most = max(most, waiting)
+            future = super().submit(function, *args, **kwargs)
+            future.add_done_callback(self.ended)
+            return future
+
+        @staticmethod
+        def ended(_: Future[Any]) -> None:
+            nonlocal waiting
+            with lock:
+                waiting -= 1
+
+    monkeypatch.setattr(writing, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(writing, "WAITING_MAX", 5)
+    assert repository.checkout("x", target).written_files == 40
+    assert 1 <= most <= 5
+    assert all((target / path.name).read_bytes() == path.read_bytes() for path in source.iterdir())
