@@ -84,6 +84,8 @@ class Plan:
     clear: list[bytes] = field(default_factory=list)
     theirs: list[bytes] = field(default_factory=list)
     staying: list[bytes] = field(default_factory=list)
+    seen: dict[bytes, SourceFile] = field(default_factory=dict)
+    """What is to go, or to be replaced, as it was found."""
 
 
 class Checkout:
@@ -230,6 +232,8 @@ class Checkout:
         for path, file in there.items():
             if path in folders and file.kind != EMPTY_FOLDER and path not in leaving:
                 (plan.clear if ours(path) else plan.theirs).append(path)
+        if not self._overwrite:
+            plan.seen = {path: there[path] for path in replaced.union(plan.clear) if path in there}
         return plan
 
     def _decide(
@@ -394,12 +398,14 @@ class Checkout:
                 check_standing(target, [entry.path for entry in plan.write], plan.staying)
             self._begin(plan)
             for path in plan.remove:
+                target.expect(path, plan.seen)
                 target.remove(path)
                 self._removed.append(path)
             for file in self._leftovers:
                 if file.mtime_ns < time.time_ns() - LEFTOVER_AGE_NS:
                     target.remove(file.path)
             for path in plan.clear:
+                target.expect(path, plan.seen)
                 target.remove(path)
             for path in plan.folders:
                 target.folder(path)
@@ -414,7 +420,7 @@ class Checkout:
                     file.inode,
                 ):
                     self._writer.written(entry, found, 0)  # Nobody wrote to it since it was looked at.
-        self._writer.write([*plan.write, *linked] if linked else plan.write, objects)
+        self._writer.write([*plan.write, *linked] if linked else plan.write, objects, plan.seen)
 
 
 def _is_erased(entry: Entry, erased: Erasures) -> bool:

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -15,7 +15,7 @@ from dataver.errors import DataverError, NotPermittedError, StoreError, WouldOve
 from dataver.hashing import blake3_digest
 from dataver.native import native
 from dataver.paths import safe_spelling
-from dataver.source.base import PART_PREFIX
+from dataver.source.base import EMPTY_FOLDER, PART_PREFIX, SYMLINK, SourceFile
 from dataver.source.batch import regular_stamp
 
 if TYPE_CHECKING:
@@ -175,6 +175,25 @@ class Target:
                 os.close(fd)
         except OSError as error:
             raise _named(error, path) from error
+
+    def expect(self, path: bytes, seen: Mapping[bytes, SourceFile]) -> None:
+        """`WouldOverwriteError` where `seen` says what was at `path`, and something else is there by now."""
+        file = seen.get(path)
+        if file is None or file.kind == EMPTY_FOLDER:
+            return
+        above, _, name = path.rpartition(b"/")
+        try:
+            found = os.stat(name, dir_fd=self.folder(above), follow_symlinks=False)
+        except FileNotFoundError:
+            return
+        size = (
+            file.size if file.kind == SYMLINK else found.st_size
+        )  # Some systems give another one for a link.
+        if (size, found.st_mtime_ns, found.st_ino) != (file.size, file.mtime_ns, file.inode):
+            raise WouldOverwriteError(
+                f"{safe_spelling(path)} was changed while the checkout ran, and stays as it is; what is "
+                "complete stays as well. Move it away, or repeat with --overwrite"
+            )
 
     def remove(self, path: bytes) -> None:
         """Remove a file, a symlink or an empty folder, and each folder above it that is empty then."""

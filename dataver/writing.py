@@ -10,11 +10,12 @@ import os
 import stat
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from functools import partial
 from heapq import merge
 from itertools import chain, compress, islice
+from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 from dataver.errors import DamagedError
@@ -25,6 +26,7 @@ from dataver.objects import Objects
 from dataver.paths import safe_spelling
 from dataver.progress import Progress
 from dataver.reading import blocks
+from dataver.source.base import SourceFile
 from dataver.source.columns import STAMP, STAMP_EXECUTABLE, pack_stamp
 from dataver.store.base import View
 from dataver.targets import OtherBytesError, Target, WholeFile, write_buffers
@@ -42,6 +44,7 @@ READ_BACK_BYTES_MIN = 1 << 20
 INTERRUPTED_S = 0.1
 """So soon Ctrl-C is seen also where a library has put a handler by which a wait goes on."""
 
+NOTHING: Mapping[bytes, SourceFile] = MappingProxyType({})
 Written = tuple[bytes, bytes, bytes]
 """The path, the stamp and the digest of a file that was written."""
 
@@ -68,6 +71,7 @@ class EntryWriter:
         self._stopped = False
         self._failed = False
         self._files: Sequence[Entry] = ()
+        self._seen = NOTHING
         self._stamps = bytearray()
         self._done = bytearray()
         self._others: list[Written] = []
@@ -92,9 +96,14 @@ class EntryWriter:
             self.written_bytes += size
             self._progress.advance(1, size)
 
-    def write(self, files: Sequence[Entry], objects: Objects) -> None:
-        """Write all of them, which are no folders. `OSError`s are of the folder, and what is done stays."""
-        self._files = files
+    def write(
+        self, files: Sequence[Entry], objects: Objects, seen: Mapping[bytes, SourceFile] = NOTHING
+    ) -> None:
+        """Write all of them, which are no folders. `OSError`s are of the folder, and what is done stays.
+
+        `seen` is what may be replaced: `WouldOverwriteError` where that is something else by now.
+        """
+        self._files, self._seen = files, seen
         self._stamps, self._done = bytearray(STAMP.size * len(files)), bytearray(len(files))
         # Threads that write a file together have to wait for each other: only where some would be idle.
         lengthy = (entry for entry in self._large() if entry.size >= READ_BACK_BYTES_MIN)
@@ -154,6 +163,8 @@ class EntryWriter:
         work = sorted(batch, key=lambda one: one.entry.path)
         files = [(one.at, one.entry, contents.get(one.at, b"")) for one in work if one.entry.kind != SYMLINK]
         with Target(self._root) as target:
+            for one in work if self._seen else ():
+                target.expect(one.entry.path, self._seen)
             for one in work:
                 entry, data = one.entry, contents.get(one.at, b"")
                 if entry.kind != SYMLINK:
@@ -182,19 +193,24 @@ class EntryWriter:
                 self._progress.advance(len(stamps), size)
 
     def _write_large(self, entry: Entry, objects: Objects, helpers: int) -> None:
-        def copy(fd: int) -> None:
-            if entry.kind != REFERENCE and entry.size >= READ_BACK_BYTES_MIN:
-                fill(entry, objects, fd, helpers=helpers, advance=self._advance)
-                return
-            for buffers in blocks(entry, objects):
-                write_buffers(fd, buffers)
-                self._advance(sum(map(len, buffers)))
-
         with Target(self._root) as target:
+
+            def copy(fd: int) -> None:
+                self._copy(entry, objects, fd, helpers)
+                target.expect(entry.path, self._seen)
+
             found = target.write(entry.path, entry.executable, copy)
         with self._lock:
             self._progress.advance(0, -entry.size)
         self.written(entry, found, entry.size)
+
+    def _copy(self, entry: Entry, objects: Objects, fd: int, helpers: int) -> None:
+        if entry.kind != REFERENCE and entry.size >= READ_BACK_BYTES_MIN:
+            fill(entry, objects, fd, helpers=helpers, advance=self._advance)
+            return
+        for buffers in blocks(entry, objects):
+            write_buffers(fd, buffers)
+            self._advance(sum(map(len, buffers)))
 
     def _advance(self, size_bytes: int) -> None:
         """So many bytes more of a large file are there. Ends the file's work where all is to end."""

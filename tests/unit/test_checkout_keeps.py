@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dataver import writing
+from dataver import folding, writing
 from dataver.errors import ConflictError, NotPermittedError, StoreError, WouldOverwriteError
 from dataver.hashing import blake3_digest
 from dataver.repository import Repository, init
@@ -178,6 +178,43 @@ def test_an_edit_meanwhile_is_not_taken_for_the_versions_bytes(
     with pytest.raises(WouldOverwriteError, match="test/b"):
         repository.checkout("x@v1", target)
     assert (target / "test" / "b").read_text() == "B\n"
+
+
+@pytest.mark.parametrize("name", ["train/a", "test/c", "large"])
+def test_an_edit_while_a_checkout_runs_is_not_lost(
+    repository: Repository, target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """What is to be replaced, or to go, is looked at once more right before."""
+    source = tmp_path / "source"
+    for version in range(2):
+        (source / "large").write_bytes(noise(f"large {version}", 2_000_000))
+        repository.commit("x", source)
+    (source / "test" / "c").unlink()
+    (source / "train" / "a").write_text("three\n")
+    repository.commit("x", source)
+    repository.checkout("x@v3", target)
+    real = folding.check_folding
+
+    def meanwhile(*arguments: Any) -> None:
+        (target / name).write_text("mine\n")
+        real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dataver.checkout.check_folding", meanwhile)
+        with pytest.raises(WouldOverwriteError, match=f"{name} was changed while the checkout ran"):
+            repository.checkout("x@v5", target)
+    assert (target / name).read_text() == "mine\n"
+    if name == "test/c":
+        repository.checkout("x@v5", target)
+        assert (target / name).read_text() == "mine\n", "it is in nobody's way"
+        return
+    with pytest.raises(WouldOverwriteError, match=name):
+        repository.checkout("x@v5", target)
+    with monkeypatch.context() as patch:
+        patch.setattr("dataver.checkout.check_folding", meanwhile)
+        repository.checkout("x@v5", target, overwrite=True)
+    assert (target / "large").read_bytes() == (source / "large").read_bytes()
+    assert (target / "train" / "a").read_text() == "three\n"
 
 
 def test_a_file_that_could_not_be_closed_is_not_written(
