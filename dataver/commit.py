@@ -43,7 +43,6 @@ from dataver.tree.manifest import (
     CHUNKS_TAG,
     FOLDER,
     REFERENCE,
-    REFERENCE_TAG,
     Entry,
     reference_extra,
     to_entry,
@@ -421,12 +420,12 @@ class Committer:
                 new.append(at)
                 added.append(row.key)
             elif there.fixed != row.fixed or there.extras or row.extras:
-                self._put(edits, to_entry(row), to_entry(there))
+                edits.replace(to_entry(row), to_entry(there))
         for entry in kept:
             known = before.get(entry.path)
             if known is None:
                 added.append(entry.path)
-            self._put(edits, entry, known)
+            edits.replace(entry, known)
         if not self._options.add:
             for path in gone:
                 edits.put(path, None)
@@ -436,11 +435,6 @@ class Committer:
                     self._displaced[row.key] = to_entry(row)  # It may stand outside of what was looked at.
                     edits.put(row.key, None)
         edits.keep(new)
-
-    def _put(self, edits: SourceEdits, entry: Entry, known: Entry | None) -> None:
-        """Put an entry in the place of one of the base, where it differs."""
-        if known is None or known[1:5] != entry[1:5] or _location(known) != _location(entry):
-            edits.put(entry.path, to_row(_carrying(entry, known)))
 
     def _publish(self, edits: SourceEdits, written: Written) -> Published:
         change = Change(edits, self.basis)
@@ -489,15 +483,3 @@ class Committer:
     def _line(self, dataset: bytes) -> str:
         """What a source's base is remembered under: the dataset, and the folder its files go to."""
         return dataset.hex() + (f"/{self._into.hex()}" if self._into else "")
-
-
-def _location(entry: Entry) -> bytes | None:
-    return next((value for tag, _, value in entry.extras if tag == REFERENCE_TAG), None)
-
-
-def _carrying(entry: Entry, known: Entry | None) -> Entry:
-    """The entry with the columns that this release does not know: they stay while the bytes do."""
-    if known is None or known.digest != entry.digest:
-        return entry
-    others = [extra for extra in known.extras if extra[0] not in (CHUNKS_TAG, REFERENCE_TAG)]
-    return entry._replace(extras=tuple(sorted((*entry.extras, *others))))

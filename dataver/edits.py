@@ -12,7 +12,7 @@ from typing import Any
 from dataver.digest import DIGEST_BYTES
 from dataver.format.node import Row, rows_of
 from dataver.source.columns import IDENTITY_BYTES, STAMP, Picked, cut
-from dataver.tree.manifest import REFERENCE
+from dataver.tree.manifest import CHUNKS_TAG, REFERENCE, REFERENCE_TAG, Entry, to_row
 from dataver.tree.schema import Link, NodeStore
 from dataver.tree.update import OrderedEdits
 from dataver.tree.walk import find, scan
@@ -149,6 +149,11 @@ class SourceEdits(OrderedEdits):
         """A change to a path; None removes it. A file that was read there is to be dropped by `keep`."""
         self._others[path] = row
 
+    def replace(self, entry: Entry, known: Entry | None) -> None:
+        """Put an entry in the place of one of the base, where it differs."""
+        if known is None or known[1:5] != entry[1:5] or _location(known) != _location(entry):
+            self.put(entry.path, to_row(_carrying(entry, known)))
+
     def keep(self, positions: Sequence[int]) -> None:
         """Of the files that were read only these are changes; `put` said what becomes of the others."""
         self._read = self._read.only(positions)
@@ -202,6 +207,18 @@ class _Items(ItemsView[bytes, Any]):
 
 def _path_of(edit: _Edit) -> bytes:
     return edit[0]
+
+
+def _location(entry: Entry) -> bytes | None:
+    return next((value for tag, _, value in entry.extras if tag == REFERENCE_TAG), None)
+
+
+def _carrying(entry: Entry, known: Entry | None) -> Entry:
+    """The entry with the columns that this release does not know: they stay while the bytes do."""
+    if known is None or known.digest != entry.digest:
+        return entry
+    others = [extra for extra in known.extras if extra[0] not in (CHUNKS_TAG, REFERENCE_TAG)]
+    return entry._replace(extras=tuple(sorted((*entry.extras, *others))))
 
 
 def in_the_way(nodes: NodeStore, root: Link, added: Sequence[bytes]) -> Iterator[Row]:

@@ -120,9 +120,10 @@ def test_a_repository_in_the_target_is_not_written_into(
     assert {path: path.read_bytes() for path in (target / "store").rglob("*") if path.is_file()} == before
 
 
-def test_a_checkout_that_did_not_end_makes_no_deletions(
-    repository: Repository, target: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def unfinished(repository: Repository, target: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The target, with what a checkout of `x@v2` on a full disk left of it."""
+
     def fails(*_: Any) -> None:
         raise OSError(28, "No space left on device", "test/b")
 
@@ -130,29 +131,23 @@ def test_a_checkout_that_did_not_end_makes_no_deletions(
         full.setattr(EntryWriter, "_write_files", fails)
         with pytest.raises(StoreError, match="free space"):
             repository.checkout("x@v2", target)
+    return target
+
+
+def test_a_checkout_that_did_not_end_makes_no_deletions(repository: Repository, unfinished: Path) -> None:
     with pytest.raises(ConflictError, match=r"checkout of x@\w+ into the source did not come to its end"):
-        repository.commit("x", target)
+        repository.commit("x", unfinished)
     assert repository.version("x").name == "x@v2"
-    repository.checkout("x@v2", target)
-    (target / "test" / "c").unlink()
-    assert repository.commit("x", target).changed.deleted == 1
+    repository.checkout("x@v2", unfinished)
+    (unfinished / "test" / "c").unlink()
+    assert repository.commit("x", unfinished).changed.deleted == 1
 
 
-def test_a_base_says_that_all_is_meant(
-    repository: Repository, target: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(*_: Any) -> None:
-        raise OSError(28, "No space left on device", "test/b")
-
-    with monkeypatch.context() as full:
-        full.setattr(EntryWriter, "_write_files", fails)
-        with pytest.raises(StoreError):
-            repository.checkout("x@v2", target)
-    target.mkdir(exist_ok=True)
-    (target / "new").write_text("new\n")
-    assert repository.commit("x", target, base="x@v2").changed.deleted == 3
-    (target / "newer").write_text("newer\n")
-    assert repository.commit("x", target).changed.added == 1
+def test_a_base_says_that_all_is_meant(repository: Repository, unfinished: Path) -> None:
+    (unfinished / "new").write_text("new\n")
+    assert repository.commit("x", unfinished, base="x@v2").changed.deleted == 3
+    (unfinished / "newer").write_text("newer\n")
+    assert repository.commit("x", unfinished).changed.added == 1
 
 
 def test_an_edit_meanwhile_is_not_taken_for_the_versions_bytes(
