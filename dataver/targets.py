@@ -186,9 +186,8 @@ class Target:
             found = os.stat(name, dir_fd=self.folder(above), follow_symlinks=False)
         except FileNotFoundError:
             return
-        size = (
-            file.size if file.kind == SYMLINK else found.st_size
-        )  # Some systems give another one for a link.
+        # Some systems give another size for a link than its target has.
+        size = file.size if file.kind == SYMLINK else found.st_size
         if (size, found.st_mtime_ns, found.st_ino) != (file.size, file.mtime_ns, file.inode):
             raise WouldOverwriteError(
                 f"{safe_spelling(path)} was changed while the checkout ran, and stays as it is; what is "

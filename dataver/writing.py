@@ -106,8 +106,10 @@ class EntryWriter:
         self._files, self._seen = files, seen
         self._stamps, self._done = bytearray(STAMP.size * len(files)), bytearray(len(files))
         # Threads that write a file together have to wait for each other: only where some would be idle.
-        lengthy = (entry for entry in self._large() if entry.size >= READ_BACK_BYTES_MIN)
-        long = len(list(islice(lengthy, self._jobs)))
+        sizes = (
+            files.special_sizes() if isinstance(files, FileColumns) else (one.size for one in self._large())
+        )
+        long = len(list(islice((size for size in sizes if size >= READ_BACK_BYTES_MIN), self._jobs)))
         helpers = self._jobs // long if 0 < long < self._jobs else 0
         work = chain(
             (partial(self._write_large, entry, objects, helpers) for entry in self._large()),

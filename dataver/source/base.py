@@ -37,10 +37,11 @@ __all__ = [
 FILE = 0
 SYMLINK = 1
 EMPTY_FOLDER = 2
-Refused = Callable[[bytes, bool], None]
-"""Told of a folder that is left out: its path, and whether it is a repository, or may not be read."""
 SPECIAL = 9
 """A pipe, socket or device: only in listings that look at what stands in the way, never committed."""
+
+Refused = Callable[[bytes, bool], None]
+"""Told of a folder that is left out: its path, and whether it is a repository, or may not be read."""
 
 IGNORE_FILE = b".dataverignore"
 

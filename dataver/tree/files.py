@@ -128,14 +128,22 @@ class FileColumns(Sequence[Entry]):
 
     def special(self) -> Iterator[Entry]:
         """Those that are more than a chunk: with further columns, as of several chunks, and references."""
-        positions = set(self.extras)
-        if any(kind & KIND_MASK == REFERENCE for kind in set(self.kinds)):
-            # Also where what says of what is missing: that is for whoever reads it to find.
-            positions.update(at for at, kind in enumerate(self.kinds) if kind & KIND_MASK == REFERENCE)
+        positions = self._special()
         for start in sorted({at - at % MADE_TOGETHER for at in positions}):
             for at, entry in enumerate(self[start : start + MADE_TOGETHER], start):
                 if at in positions:
                     yield entry
+
+    def special_sizes(self) -> Iterator[int]:
+        """How many bytes each of these has; no entry is made."""
+        return (_SIZE.unpack_from(self.sizes, _SIZE.size * at)[0] for at in self._special())
+
+    def _special(self) -> set[int]:
+        positions = set(self.extras)
+        if any(kind & KIND_MASK == REFERENCE for kind in set(self.kinds)):
+            # Also where what says of what is missing: that is for whoever reads it to find.
+            positions.update(at for at, kind in enumerate(self.kinds) if kind & KIND_MASK == REFERENCE)
+        return positions
 
     def folders(self) -> list[bytes]:
         """The paths of empty folders."""

@@ -85,7 +85,9 @@ def check(columns: FileColumns, entries: list[Entry]) -> None:
     assert list(columns.each_path()) == [one.path for one in entries]
     assert columns.size_bytes == sum(one.size for one in entries)
     assert columns.folders() == [one.path for one in entries if one.kind == FOLDER]
-    assert list(columns.special()) == [one for one in entries if one.extras or one.kind == REFERENCE]
+    special = [one for one in entries if one.extras or one.kind == REFERENCE]
+    assert list(columns.special()) == special
+    assert sorted(columns.special_sizes()) == sorted(one.size for one in special)
 
 
 def test_paths_are_looked_through_once_however_many_entries_are_asked_for() -> None:
