@@ -123,7 +123,8 @@ def _value(name: str, value: object) -> str:
             return check_digest(text.lower()) if text else ""
     except ValueError as error:
         raise BadInputError(f"the {name} of a source cannot be recorded: {error}") from None
-    return shown_url(text) if name == "url" else without_secrets(text)
+    shown = shown_url(text) if name == "url" else without_secrets(text)
+    return shown.strip()  # What stood before a query that is not kept may end in a space.
 
 
 def _time(value: object) -> str:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import UTC, date
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dataver.cards.fields import read_written
@@ -70,6 +70,7 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
 
 
 @given(sources)
+@example(Source(url="data ?key=1"))
 def test_what_was_made_ready_is_made_ready(said: Source) -> None:
     with suppress(BadInputError):
         once = make_source(said)
