@@ -30,7 +30,8 @@ from dataver.format.node import Row
 from dataver.format.operations import BranchSet, DatasetCreate, IndexAdd, Operation, VersionAdd
 from dataver.format.version import VersionRecord
 from dataver.log.state import State
-from dataver.packs import RecordWriter, write_segment
+from dataver.packs import RecordWriter
+from dataver.segments import write_segment
 from dataver.tree.build import build
 from dataver.tree.schema import MANIFEST, Link
 from dataver.tree.schema import Node as TreeNode

@@ -44,8 +44,9 @@ from dataver.lineage.bundle import bundle
 from dataver.lineage.graph import lineage
 from dataver.lineage.who_used import who_used
 from dataver.log.state import State
-from dataver.packs import RecordWriter, write_segment
+from dataver.packs import RecordWriter
 from dataver.repository import Repository
+from dataver.segments import write_segment
 
 VERSIONS, FILES, MODEL_NAMES = 300, 200, 1000
 TIME_US = 1_700_000_000_000_000

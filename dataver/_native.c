@@ -599,6 +599,91 @@ end:
     return both;
 }
 
+PyDoc_STRVAR(select_doc, "select(keys, rows, low, high, /)\n--\n\nSee `dataver.segments`.");
+
+static PyObject *select_keys(PyObject *Py_UNUSED(module), PyObject *args) {
+    Py_buffer keys, rows;
+    Py_ssize_t low, high;
+    PyObject *some_keys = NULL, *some_rows = NULL, *both = NULL;
+    if (!PyArg_ParseTuple(args, "y*y*nn:select", &keys, &rows, &low, &high))
+        return NULL;
+    Py_ssize_t count = keys.len / KEY_BYTES, found = 0;
+    const unsigned char *key = keys.buf;
+    if (keys.len % KEY_BYTES || rows.len != count * ROW_BYTES) {
+        PyErr_SetString(PyExc_ValueError, "keys have 32 bytes and rows 12, and they are as many");
+        goto end;
+    }
+    for (Py_ssize_t number = 0; number < count; number++) {
+        Py_ssize_t bucket = (Py_ssize_t)bucket_of(key + number * KEY_BYTES);
+        found += low <= bucket && bucket < high;
+    }
+    some_keys = PyBytes_FromStringAndSize(NULL, found * KEY_BYTES);
+    some_rows = PyBytes_FromStringAndSize(NULL, found * ROW_BYTES);
+    if (some_keys && some_rows) {
+        char *to_keys = PyBytes_AsString(some_keys), *to_rows = PyBytes_AsString(some_rows);
+        for (Py_ssize_t number = 0; number < count; number++) {
+            Py_ssize_t bucket = (Py_ssize_t)bucket_of(key + number * KEY_BYTES);
+            if (bucket < low || bucket >= high)
+                continue;
+            memcpy(to_keys, key + number * KEY_BYTES, KEY_BYTES);
+            memcpy(to_rows, (const char *)rows.buf + number * ROW_BYTES, ROW_BYTES);
+            to_keys += KEY_BYTES;
+            to_rows += ROW_BYTES;
+        }
+        both = PyTuple_Pack(2, some_keys, some_rows);
+    }
+end:
+    Py_XDECREF(some_keys);
+    Py_XDECREF(some_rows);
+    PyBuffer_Release(&keys);
+    PyBuffer_Release(&rows);
+    return both;
+}
+
+/* Keys that were seen, by number. A slot has four bytes of a key and its number and 1; an empty one is 0. Other bytes
+   of the key say where the search for it begins, and it ends at an empty slot. */
+
+PyDoc_STRVAR(claim_doc, "claim(slots, keys, number, distinct=False, /)\n--\n\nSee `dataver.claims`.");
+
+static PyObject *claim(PyObject *Py_UNUSED(module), PyObject *args) {
+    Py_buffer slots, keys;
+    Py_ssize_t number;
+    int distinct = 0;
+    PyObject *list = NULL;
+    if (!PyArg_ParseTuple(args, "w*y*n|p:claim", &slots, &keys, &number, &distinct))
+        return NULL;
+    size_t room = (size_t)slots.len / sizeof(uint64_t);
+    Py_ssize_t count = keys.len / KEY_BYTES;
+    uint64_t *slot = slots.buf;
+    if (keys.len % KEY_BYTES || slots.len % sizeof *slot || !room || room & (room - 1) ||
+        (size_t)slots.buf % sizeof *slot || number < 0 || number > (Py_ssize_t)UINT32_MAX - 1 - count ||
+        (size_t)(number + count) >= room) {
+        PyErr_SetString(PyExc_ValueError, "keys have 32 bytes, slots 8, a power of two of them, and one stays empty");
+        goto end;
+    }
+    list = PyList_New(0);
+    for (Py_ssize_t at = 0; list && at < count; at++) {
+        const unsigned char *key = (const unsigned char *)keys.buf + at * KEY_BYTES;
+        uint64_t where, mark;
+        uint32_t part;
+        memcpy(&where, key, sizeof where);
+        memcpy(&part, key + sizeof where, sizeof part);
+        mark = (uint64_t)part << 32;
+        size_t place = (size_t)where & (room - 1);
+        while (slot[place] && (distinct || slot[place] >> 32 != part))
+            place = (place + 1) & (room - 1);
+        long long seen = (long long)(slot[place] & UINT32_MAX) - 1;
+        if (!slot[place])
+            slot[place] = mark | (uint64_t)++number;
+        if (append_new(list, PyLong_FromLongLong(seen)) < 0)
+            Py_CLEAR(list);
+    }
+end:
+    PyBuffer_Release(&slots);
+    PyBuffer_Release(&keys);
+    return list;
+}
+
 PyDoc_STRVAR(fanout_doc, "fanout(keys, bits, /)\n--\n\nSee `dataver.format.segment`.");
 
 static PyObject *fanout(PyObject *Py_UNUSED(module), PyObject *args) {
@@ -945,6 +1030,8 @@ static PyMethodDef methods[] = {
     {"write_files", write_files, METH_VARARGS, write_files_doc},
     {"cut", cut, METH_VARARGS, cut_doc},
     {"arrange", arrange, METH_VARARGS, arrange_doc},
+    {"select", select_keys, METH_VARARGS, select_doc},
+    {"claim", claim, METH_VARARGS, claim_doc},
     {"fanout", fanout, METH_VARARGS, fanout_doc},
     {"places", places, METH_VARARGS, places_doc},
     {"find", find, METH_VARARGS, find_doc},

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field
 
+from dataver.column import Column
 from dataver.config import require_place
 from dataver.erased import Erasures, erasures, files_of
 from dataver.errors import (
@@ -440,10 +441,10 @@ def _size_bytes(files: Sequence[Entry]) -> int:
     return files.size_bytes if isinstance(files, FileColumns) else sum(entry.size for entry in files)
 
 
-def _joined_paths(files: Sequence[Entry]) -> bytes:
+def _joined_paths(files: Sequence[Entry]) -> Column:
     if isinstance(files, FileColumns):
         return files.joined_paths
-    return b"\0".join(entry.path for entry in files)
+    return Column(b"\0".join(entry.path for entry in files))
 
 
 def check_entries(entries: Sequence[Entry]) -> None:

@@ -10,7 +10,8 @@ from dataver.format import segment as segment_format
 from dataver.format.operations import IndexReplace
 from dataver.format.segment import SegmentFrame
 from dataver.log.state import SegmentState
-from dataver.packs import Nonce, put_segment
+from dataver.packs import Nonce
+from dataver.segments import put_segment
 from dataver.store.base import Store
 
 RATIO_BITS = 3

@@ -9,6 +9,7 @@ from heapq import merge
 from itertools import chain, islice
 from typing import Any
 
+from dataver.column import Column
 from dataver.digest import DIGEST_BYTES
 from dataver.format.node import Row, rows_of
 from dataver.source.columns import IDENTITY_BYTES, STAMP, Picked, cut
@@ -37,8 +38,8 @@ class Ingested:
     are. `list_nodes` are the chunk lists of files with more than one chunk, to be stored beside the manifest.
     """
 
-    stamps: bytearray = field(default_factory=bytearray)
-    digests: bytearray = field(default_factory=bytearray)
+    stamps: Column = field(default_factory=Column)
+    digests: Column = field(default_factory=Column)
     extras: dict[int, Extras] = field(default_factory=dict)
     referred: set[int] = field(default_factory=set)
     list_nodes: dict[bytes, bytes] = field(default_factory=dict)
@@ -56,11 +57,11 @@ class Ingested:
 
     def digest(self, at: int) -> bytes:
         """The digest of one file."""
-        return bytes(self.digests[DIGEST_BYTES * at : DIGEST_BYTES * (at + 1)])
+        return self.digests[DIGEST_BYTES * at : DIGEST_BYTES * (at + 1)]
 
     def stamp(self, at: int) -> bytes:
         """The stamp of one file."""
-        return bytes(self.stamps[STAMP.size * at : STAMP.size * (at + 1)])
+        return self.stamps[STAMP.size * at : STAMP.size * (at + 1)]
 
     def only(self, positions: Iterable[int]) -> Ingested:
         """The files at some positions alone."""
@@ -85,8 +86,8 @@ class Ingested:
     def _rows(self, paths: list[bytes], start: int) -> Iterator[Row]:
         """The rows of some files from `start` on, made together."""
         stop = start + len(paths)
-        digests = cut(bytes(self.digests[DIGEST_BYTES * start : DIGEST_BYTES * stop]), DIGEST_BYTES)
-        stamps = cut(bytes(self.stamps[STAMP.size * start : STAMP.size * stop]), STAMP.size)
+        digests = cut(self.digests[DIGEST_BYTES * start : DIGEST_BYTES * stop], DIGEST_BYTES)
+        stamps = cut(self.stamps[STAMP.size * start : STAMP.size * stop], STAMP.size)
         # A row's fixed columns: the digest, and what a stamp begins with.
         records = [digest + stamp[:IDENTITY_BYTES] for digest, stamp in zip(digests, stamps, strict=True)]
         rows = rows_of(paths, records)

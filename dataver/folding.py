@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Protocol
 
+from dataver.column import Column
 from dataver.errors import BadInputError, WouldOverwriteError
+from dataver.joined import each_path
 from dataver.paths import REPOSITORY_FOLDER, safe_spelling
 
 __all__ = ["Folds", "check_folding", "check_standing", "folded"]
@@ -24,7 +26,7 @@ class Folds(Protocol):
         """Whether names that differ in how an accent is spelled are one."""
 
 
-def check_folding(target: Folds, joined_paths: bytes) -> None:
+def check_folding(target: Folds, joined_paths: Column) -> None:
     """`BadInputError` for paths that the target's file system takes for one, or for a repository's folder.
 
     The paths are joined by NUL. Folders count too: of `A/x` and `a/y` a checkout would make one folder.
@@ -35,7 +37,7 @@ def check_folding(target: Folds, joined_paths: bytes) -> None:
     folds_case, folds_composed = cache(target.folds_case), cache(target.folds_composed)
     known: dict[str, str] = {}
     above = ""
-    for path in joined_paths.split(b"\0"):
+    for path in each_path(joined_paths):
         name = path.decode()
         _add(name, known, folds_case, folds_composed)
         folder = name.rpartition("/")[0]
@@ -65,14 +67,13 @@ def check_standing(target: Folds, written: Sequence[bytes], standing: Sequence[b
             )
 
 
-def _are_apart(joined: bytes) -> bool:
+def _are_apart(joined_paths: Column) -> bool:
     """Whether no two names could meet, told for all at once: False where that takes a closer look."""
-    if not joined.isascii():
-        return False
-    lowered = joined.lower()
-    if lowered == joined:
+    if all(block.isascii() and block.lower() == block for block in joined_paths.blocks()):
         return True  # nothing to fold: what differs differs everywhere
-    if REPOSITORY_FOLDER in lowered:
+    joined = joined_paths[:]
+    lowered = joined.lower()
+    if not joined.isascii() or REPOSITORY_FOLDER in lowered:
         return False
     folders: set[bytes] = set()
     paths = joined.split(b"\0")

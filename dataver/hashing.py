@@ -13,7 +13,7 @@ it. The GIL is released while a large buffer is hashed, so threads scale.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING
@@ -121,7 +121,7 @@ def xxh3_64(buffer: Buffer, seed: int = 0) -> int:
     return xxh3_64_intdigest(buffer, seed)
 
 
-def xxh3_64_of(parts: Sequence[Buffer]) -> int:
+def xxh3_64_of(parts: Iterable[Buffer]) -> int:
     """The XXH3-64 of buffers one after the other."""
     hasher = streaming_xxh3_64()
     for part in parts:

@@ -22,6 +22,7 @@ from dataver.chunking import ChunkerParameters
 from dataver.chunking.fastcdc import cuts
 from dataver.chunking.parquet import forced_cuts
 from dataver.chunking.stream import Cutter
+from dataver.claims import Claims
 from dataver.compression import Codec, looks_incompressible
 from dataver.digest import DIGEST_BYTES
 from dataver.edits import Extras, Ingested
@@ -111,16 +112,13 @@ class _Known:
 
     def __init__(self, index: ChunkIndex) -> None:
         self._index = index if index.names else None
-        self._claimed: set[bytes] = set()
+        self._claims = Claims()
         self._lock = threading.Lock()
 
     def claim(self, digests: list[bytes]) -> list[bool]:
         """For each digest whether the caller is the one who stores it."""
         with self._lock:
-            mine = []
-            for digest in digests:
-                mine.append(digest not in self._claimed)
-                self._claimed.add(digest)
+            mine = self._claims.claim(digests)
         if self._index is None or not any(mine):
             return mine
         places = self._index.find_many(b"".join(digests))

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from dataver.chunk_index import ChunkIndex
+from dataver.column import Column
 from dataver.config import cache_folder
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.erased import erasures
@@ -28,8 +29,9 @@ from dataver.errors import BadInputError, DamagedError, EnvironmentFaultError, N
 from dataver.format.segment import Place, Segment
 from dataver.keys import pack_key
 from dataver.log.state import State
-from dataver.packs import StoredPack, random_nonce, read_footer, segment_over
+from dataver.packs import StoredPack, random_nonce, read_footer
 from dataver.private import make_folder
+from dataver.segments import segment_over
 from dataver.session import Session
 from dataver.store.base import Store, innermost
 
@@ -122,7 +124,7 @@ class Journal:
         except (NotFoundError, DamagedError, NewerFormatError):
             self._settled.add(name)
             return None
-        return StoredPack(name, size_bytes, footer.frames, footer.lengths, footer.digests)
+        return StoredPack(name, size_bytes, footer.frames, footer.lengths, Column(footer.digests))
 
     def close(self, named: Collection[bytes] | None) -> None:
         """Let go of the files. `named` are the packs that a log entry names now; None: none was made.
@@ -251,7 +253,7 @@ def _folder(repository: str) -> Path | None:
         return None
 
 
-def _split(digests: bytes) -> Iterator[bytes]:
+def _split(digests: bytes | Column) -> Iterator[bytes]:
     return (digests[at : at + DIGEST_BYTES] for at in range(0, len(digests), DIGEST_BYTES))
 
 

@@ -6,7 +6,8 @@ LOG_PREFIX = "log/"
 HINT_KEY = "log/HINT"
 PACK_FOLDER = "packs"
 PACK_PREFIX = f"{PACK_FOLDER}/"
-SEGMENT_PREFIX = "index/"
+SEGMENT_FOLDER = "index"
+SEGMENT_PREFIX = f"{SEGMENT_FOLDER}/"
 
 
 def entry_key(number: int) -> str:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate, chain, count, repeat
-from operator import sub
 from typing import TYPE_CHECKING, NamedTuple
 
+from dataver.column import Column
 from dataver.compression import compress_frame
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.errors import StoreError
-from dataver.format import segment as segment_format
 from dataver.format.pack import (
     HEADER_BYTES,
     NONCE_BYTES,
@@ -26,9 +23,8 @@ from dataver.format.pack import (
     footer_length,
     parse_footer,
 )
-from dataver.format.segment import SegmentFrame
-from dataver.hashing import FileHasher, blake3_digest
-from dataver.keys import PACK_FOLDER, pack_key, segment_key
+from dataver.hashing import FileHasher
+from dataver.keys import PACK_FOLDER, pack_key
 from dataver.store.base import Store, Upload, begin_upload, pack_bytes_max
 from dataver.store.cached import cache_of
 from dataver.values import dataclass
@@ -59,7 +55,7 @@ class StoredPack:
     size_bytes: int
     frames: tuple[Frame, ...]
     lengths: Sequence[int]
-    digests: bytes
+    digests: Column
 
 
 class NewFrame(NamedTuple):
@@ -83,7 +79,7 @@ class _Pack:
         self.builder = PackBuilder(kind, nonce)
         self.frames: list[Frame] = []
         self.lengths = array("I")
-        self.digests: list[Buffer] = []
+        self.digests = Column()
         self._store = store
         self._upload: Upload | None = None
         self._hasher = FileHasher()
@@ -110,9 +106,7 @@ class _Pack:
         name = self._hasher.digest()
         if not self._upload.finish(pack_key(name), barrier=False):
             raise StoreError(f"{pack_key(name)} exists already, though its name is new; nothing was recorded")
-        return StoredPack(
-            name, self.builder.size_bytes, tuple(self.frames), self.lengths, b"".join(self.digests)
-        )
+        return StoredPack(name, self.builder.size_bytes, tuple(self.frames), self.lengths, self.digests)
 
     def abandon(self) -> None:
         if self._upload is not None:
@@ -158,6 +152,7 @@ class PackWriter:
         self._tell = stored
         self._pack = _Pack(store, kind, nonce())
         self._parts_bytes = 0
+        self._digests, self._digests_before = Column(), 0  # of all packs, and of those that are full
         self._finisher: ThreadPoolExecutor | None = None
         self._open = [self._pack]
         self._waiting: deque[Future[StoredPack]] = deque()
@@ -180,7 +175,7 @@ class PackWriter:
         pack = self._pack
         pack.frames.append(pack.builder.add(codec, parts, raw_bytes, digests, lengths, checksum))
         pack.lengths.extend(lengths)
-        pack.digests.append(digests)
+        self._digests += digests
         self._parts_bytes += weight
         if self._parts_bytes >= BLOCK_BYTES:
             self.settle()
@@ -217,6 +212,8 @@ class PackWriter:
 
     def _seal(self, *, background: bool) -> None:
         pack = self._pack
+        pack.digests = self._digests.part(self._digests_before, len(self._digests))
+        self._digests_before = len(self._digests)
         pack.builder.end()
         self.settle()
         self._pack = _Pack(self._store, self._kind, self._nonce())
@@ -275,15 +272,6 @@ class RecordWriter:
         self._pending, self._pending_bytes = [], 0
 
 
-@dataclass(frozen=True, slots=True)
-class StoredSegment:
-    """An index segment that is in the store."""
-
-    name: Digest
-    keys: int
-    size_bytes: int
-
-
 def read_footer(store: Store, name: bytes) -> tuple[Footer, int]:
     """What a pack says that it holds, and its size. `ObjectMissingError` where it is not there.
 
@@ -297,42 +285,6 @@ def read_footer(store: Store, name: bytes) -> tuple[Footer, int]:
     whole = len(tail) == size_bytes
     header = tail[:HEADER_BYTES] if whole else store.get_ranges(key, [(0, HEADER_BYTES)])[0]
     return parse_footer(header, tail, size_bytes, key), size_bytes
-
-
-def write_segment(store: Store, packs: Sequence[StoredPack], *, nonce: Nonce = random_nonce) -> StoredSegment:
-    """Put one segment over all chunks of `packs`."""
-    return put_segment(store, segment_over(packs, nonce()))
-
-
-def segment_over(packs: Sequence[StoredPack], nonce: bytes) -> bytes:
-    """The bytes of a segment over all chunks of `packs`."""
-    frames: list[SegmentFrame] = []
-    frame_numbers, offsets, lengths = array("I"), array("I"), array("I")
-    for number, pack in enumerate(packs):
-        chunks = [frame.chunk_count for frame in pack.frames]
-        begins = list(accumulate(pack.lengths, initial=0))  # of each chunk, in the plain bytes of the pack
-        frame_begins = (begins[first] for first in accumulate(chunks, initial=0))
-        frame_numbers.extend(chain.from_iterable(map(repeat, count(len(frames)), chunks)))
-        offsets.extend(map(sub, begins, chain.from_iterable(map(repeat, frame_begins, chunks))))
-        frames += [SegmentFrame(number, *frame[:3], frame.codec) for frame in pack.frames]
-        lengths.extend(pack.lengths)
-    rows = array("I", bytes(segment_format.ROW_BYTES * len(lengths)))
-    rows[0::3], rows[1::3], rows[2::3] = frame_numbers, offsets, lengths
-    if sys.byteorder == "big":
-        rows.byteswap()
-    keys = b"".join(pack.digests for pack in packs)
-    return segment_format.encode([p.name for p in packs], frames, keys, memoryview(rows).cast("B"), nonce)
-
-
-def put_segment(store: Store, data: bytes) -> StoredSegment:
-    """Put the bytes of a segment."""
-    name = blake3_digest(data)
-    if not store.put_new(segment_key(name), data, barrier=False):
-        raise StoreError(f"{segment_key(name)} exists already, though its name is new; nothing was recorded")
-    cache = cache_of(store)
-    if cache is not None:
-        cache.put(name, data)
-    return StoredSegment(name, segment_format.Segment(data, segment_key(name)).key_count, len(data))
 
 
 class Counter:

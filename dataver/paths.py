@@ -1,7 +1,5 @@
 """Paths inside a version: relative, separated by `/`, raw UTF-8 bytes that are never normalised.
 
-Many of them are held joined by NUL.
-
 What a path may be is checked here and nowhere else: on the way in (sources), on the way out
 (checkout), and whenever a manifest of a repository that nobody vouches for is read.
 
@@ -12,8 +10,7 @@ bytes for an object store's key), and the one that is written to says so itself.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Self
 
 from dataver.errors import BadInputError
@@ -21,11 +18,9 @@ from dataver.errors import BadInputError
 __all__ = [
     "PATH_BYTES_MAX",
     "REPOSITORY_FOLDER",
-    "JoinedPaths",
     "RelativePath",
     "at_place",
     "check_paths",
-    "each_path",
     "host_problem",
     "safe_spelling",
 ]
@@ -33,8 +28,6 @@ __all__ = [
 PATH_BYTES_MAX = 65_535
 REPOSITORY_FOLDER = b".dataver"
 
-_SPLIT_BYTES = 64 << 10
-"""So many bytes of joined paths are made into paths at a time."""
 _SPELLING_CHARACTERS_MAX = 400
 _SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
 
@@ -180,63 +173,3 @@ def _escaped(character: str) -> str:
     if code <= 0xFF:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
-
-
-def each_path(joined: bytes) -> Iterator[bytes]:
-    """Paths that are joined by NUL, at least one. They are made as they are asked for, some at a time."""
-    start = 0
-    while (end := joined.find(b"\0", start + _SPLIT_BYTES)) >= 0:
-        yield from joined[start:end].split(b"\0")
-        start = end + 1
-    yield from joined[start:].split(b"\0")
-
-
-class JoinedPaths:
-    """Sorted paths, joined by NUL, of which few are looked at: a stretch of them is made at a time."""
-
-    __slots__ = ("_firsts", "_joined", "_made", "_number", "_rows", "_starts")
-
-    def __init__(self, joined: bytes) -> None:
-        """`joined` holds at least one path."""
-        self._joined = joined
-        # Where each stretch begins, its first path, and the position of that.
-        self._starts, self._firsts, self._rows = [0], [joined[: _end(joined, 0)]], [0]
-        while (end := joined.find(b"\0", self._starts[-1] + _SPLIT_BYTES)) >= 0:
-            self._rows.append(self._rows[-1] + 1 + joined.count(b"\0", self._starts[-1], end))
-            self._starts.append(end + 1)
-            self._firsts.append(joined[end + 1 : _end(joined, end + 1)])
-        self._number = -1
-        self._made: list[bytes] = []
-
-    def find(self, path: bytes) -> int | None:
-        """The position of a path."""
-        number = max(0, bisect_right(self._firsts, path) - 1)
-        made = self._stretch(number)
-        at = bisect_left(made, path)
-        return self._rows[number] + at if at < len(made) and made[at] == path else None
-
-    def path(self, position: int) -> bytes:
-        """The path at a position."""
-        number = bisect_right(self._rows, position) - 1
-        return self._stretch(number)[position - self._rows[number]]
-
-    def some(self, start: int, stop: int) -> list[bytes]:
-        """The paths from one position to another (exclusive)."""
-        number = bisect_right(self._rows, start) - 1
-        first, found = self._rows[number], list[bytes]()
-        while first + len(found) < stop:
-            found += self._stretch(number)
-            number += 1
-        return found[start - first : stop - first]
-
-    def _stretch(self, number: int) -> list[bytes]:
-        if number != self._number:
-            stop = self._starts[number + 1] - 1 if number + 1 < len(self._starts) else len(self._joined)
-            self._number, self._made = number, self._joined[self._starts[number] : stop].split(b"\0")
-        return self._made
-
-
-def _end(joined: bytes, start: int) -> int:
-    """Where the path that begins at `start` ends."""
-    end = joined.find(b"\0", start)
-    return len(joined) if end < 0 else end

@@ -31,11 +31,12 @@ from dataver.format.operations import (
 from dataver.format.version import VersionRecord
 from dataver.log.log import Identity
 from dataver.log.state import State, VersionState
-from dataver.packs import RecordWriter, StoredPack, write_segment
+from dataver.packs import RecordWriter, StoredPack
 from dataver.paths import safe_spelling
 from dataver.recording import active_run
 from dataver.refs import MAIN, check_new_ref, is_absent, live_ref, require_version
 from dataver.relying import refuse_dropped, spare
+from dataver.segments import write_segment
 from dataver.session import Session
 from dataver.tree.build import empty
 from dataver.tree.diff import diff
@@ -351,13 +352,16 @@ class Publisher:
         self, nodes: MemoryNodes, root: Link, version: Digest, record: VersionRecord, state: State
     ) -> None:
         """Put the metadata that the repository does not have, and a segment over it and the data."""
-        wanted: dict[bytes, bytes] = dict(self._written.list_nodes or {})
-        collect_new(nodes, root, wanted)
-        wanted[version] = record.encode()
-        self._put(wanted, state)
-        if self._written.statistics:
+        lists = self._written.list_nodes or {}
+        others: dict[bytes, bytes] = {version: record.encode()}
+        origins: dict[bytes, Mapping[bytes, bytes]] = dict.fromkeys(lists, lists)
+        origins |= dict.fromkeys(new_nodes(nodes, root), nodes.encoded)
+        origins |= dict.fromkeys(others, others)
+        self._put(origins, state)
+        statistics = self._written.statistics
+        if statistics:
             # In a pack of their own: damage to it harms no file, and what all readers need stands together.
-            self._put(self._written.statistics, state)
+            self._put(dict.fromkeys(statistics, statistics), state)
         if self._data_packs:
             segment = write_segment(self._session.store, self._data_packs, nonce=self._session.nonce)
             self._segments.append(IndexAdd(segment.name, segment.keys, segment.size_bytes))
@@ -365,10 +369,17 @@ class Publisher:
             self._relied.add(segment.name)
         self._data_packs = []
 
-    def _put(self, wanted: Mapping[bytes, bytes], state: State) -> None:
-        """Put those records that the repository does not have into packs that await their segment."""
-        new = {digest: data for digest, data in wanted.items() if digest not in self._stored_digests}
-        self._data_packs += put_records(self._session, new, state, self._relied)
+    def _put(self, origins: Mapping[bytes, Mapping[bytes, bytes]], state: State) -> None:
+        """Put those records that the repository does not have into packs that await their segment.
+
+        `origins` tells of each digest what its record is read from.
+        """
+        new = [digest for digest in origins if digest not in self._stored_digests]
+
+        def read(digest: bytes) -> bytes:
+            return origins[digest][digest]
+
+        self._data_packs += put_records(self._session, new, read, state, self._relied)
         self._stored_digests.update(new)
 
     def _index_operations(self, state: State) -> list[Operation]:
@@ -376,19 +387,23 @@ class Publisher:
 
 
 def put_records(
-    session: Session, records: Mapping[bytes, bytes], state: State, relied: set[bytes]
+    session: Session,
+    digests: Sequence[bytes],
+    read: Callable[[bytes], bytes],
+    state: State,
+    relied: set[bytes],
 ) -> list[StoredPack]:
     """Put those metadata objects that the repository does not have into packs, which await a segment.
 
-    The packs that have the others are added to `relied`.
+    `read` gives the bytes of one. The packs that have the others are added to `relied`.
     """
     index = session.index(state, writing=True)
-    places = index.find_many(b"".join(records))
+    places = index.find_many(b"".join(digests))
     relied |= index.relied or set()
     writer = RecordWriter(session.store, nonce=session.nonce)
-    for (digest, data), place in zip(records.items(), places, strict=True):
+    for digest, place in zip(digests, places, strict=True):
         if place is None:
-            writer.add(digest, data)
+            writer.add(digest, read(digest))
     return writer.close()
 
 
@@ -463,13 +478,16 @@ def full_root(nodes: NodeStore, version: VersionState) -> Link:
     return MANIFEST.encode(node.level, node.rows)[1]
 
 
-def collect_new(nodes: MemoryNodes, root: Link, wanted: dict[bytes, bytes]) -> None:
-    """The new nodes below `root`, leaves in path order before their parents."""
-    data = nodes.encoded.get(root.digest)
-    if data is None or root.digest in wanted:
-        return
-    node = nodes.load(root)
-    if node.level:
-        for row in node.rows:
-            collect_new(nodes, MANIFEST.link(row), wanted)
-    wanted[root.digest] = data
+def new_nodes(nodes: MemoryNodes, root: Link) -> list[bytes]:
+    """The digests of the new nodes below `root` and of itself, leaves in path order before their parents."""
+    found: dict[bytes, None] = {}
+
+    def collect(link: Link, level: int) -> None:
+        if link.digest not in nodes.encoded or link.digest in found:
+            return
+        for row in nodes.load(link).rows if level else ():
+            collect(MANIFEST.link(row), level - 1)
+        found[link.digest] = None
+
+    collect(root, nodes.load(root).level)
+    return list(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from dataver.column import Column
 from dataver.digest import DIGEST_BYTES
 from dataver.erased import Erasures, erasures
 from dataver.format import chunk_list
@@ -71,5 +72,5 @@ def refuse_chunks(erased: Erasures, digests: Iterable[bytes], paths: Sequence[by
         raise erased.refusal(hit, what, ADVICE)
 
 
-def _split(digests: bytes) -> list[bytes]:
+def _split(digests: bytes | Column) -> list[bytes]:
     return [digests[start : start + DIGEST_BYTES] for start in range(0, len(digests), DIGEST_BYTES)]

@@ -9,12 +9,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import NamedTuple
 
+from dataver.column import Column
 from dataver.digest import DIGEST_BYTES
-from dataver.paths import JoinedPaths
+from dataver.joined import JoinedPaths
 from dataver.source.base import REMOTE_MTIME, REMOTE_TAG, SourceFile
-from dataver.source.columns import FEW_OF, IDENTITY_BYTES, STAMP, Listing, Picked, stamp_of, to_file
+from dataver.source.columns import FEW_OF, IDENTITY_BYTES, STAMP, Listing, Picked, cut, stamp_of, to_file
 from dataver.stat_file import (
     MAGIC,
     NO_TREE,
@@ -43,6 +45,7 @@ COARSE_GRAIN_NS = 2_000_000_000
 REMOTE_GRAIN_NS = 600_000_000_000
 
 COMPARED_TOGETHER = 1_024
+_BLOCK_BYTES = COMPARED_TOGETHER * STAMP.size
 APPENDED_ROWS_MIN = 1_024
 """So many changed rows, or an eighth of all, are appended before the file is written anew."""
 _TIMES = struct.Struct("<qqQ")
@@ -168,8 +171,7 @@ class StatCache:
         for start in range(0, whole.count, COMPARED_TOGETHER):
             stop = min(start + COMPARED_TOGETHER, whole.count)
             some, known = stamps[width * start : width * stop], whole.stamps[width * start : width * stop]
-            flags = bytes(whole.flags[start:stop])
-            if some != bytes(known) or flags.translate(None, _ALL_TRUSTED):
+            if some != known or whole.flags[start:stop].translate(None, _ALL_TRUSTED):
                 found += [at for at in range(start, stop) if not self._is_sure(files, at)]
         return found
 
@@ -202,7 +204,7 @@ class StatCache:
         return (
             files.joined_paths == whole.paths
             and files.joined_stamps == whole.stamps
-            and not bytes(whole.flags).translate(None, _ALL_TRUSTED)
+            and not whole.flags.translate(None, _ALL_TRUSTED)
         )
 
     def lookup(self, files: Sequence[SourceFile]) -> list[bytes | None]:
@@ -263,8 +265,8 @@ class StatCache:
     def update_read(
         self,
         files: Picked,
-        stamps: bytearray,
-        digests: bytearray,
+        stamps: Column,
+        digests: Column,
         hashed_at_ns: int,
         forget: Iterable[bytes] = (),
     ) -> bool:
@@ -315,7 +317,7 @@ class StatCache:
     def _begin(self, whole: Block) -> bool:
         """Save the first rows of all."""
         self._tree, self._whole, self._expanded, self._column = NO_TREE, whole, None, None
-        saved = replace_file(self._file, [MAGIC, *parts_of(whole)], durable=False)
+        saved = replace_file(self._file, chain((MAGIC,), parts_of(whole)), durable=False)
         self._appended = 0 if saved else None
         return saved
 
@@ -389,7 +391,7 @@ class StatCache:
             whole = block_of(self._rows, self._tree)
         else:
             whole = replace(self._whole, tree=self._tree)
-        saved = replace_file(self._file, [MAGIC, *parts_of(whole)], durable=False)
+        saved = replace_file(self._file, chain((MAGIC,), parts_of(whole)), durable=False)
         self._appended = 0 if saved else None
         return saved
 
@@ -405,31 +407,31 @@ def _trust(stamp: bytes, hashed_at_ns: int) -> int:
     return TRUSTED if is_settled(to_file(b"", stamp), hashed_at_ns) else 0
 
 
-def _trust_all(stamps: bytearray, hashed_at_ns: int) -> bytearray:
+def _trust_all(stamps: Column, hashed_at_ns: int) -> bytearray:
     """The flags of files that nothing was known of."""
-    starts = range(0, len(stamps), STAMP.size)
-    return bytearray(_trust(bytes(stamps[at : at + STAMP.size]), hashed_at_ns) for at in starts)
+    every = chain.from_iterable(cut(some, STAMP.size) for some in stamps.blocks(_BLOCK_BYTES))
+    return bytearray(_trust(stamp, hashed_at_ns) for stamp in every)
 
 
 def _whole_of(written: Iterable[tuple[bytes, bytes, bytes]], ended_ns: int) -> Block | None:
     """A block of what a checkout wrote; None where that is nothing, or does not come in order."""
-    paths, stamps, digests, flags = bytearray(), bytearray(), bytearray(), bytearray()
+    paths, stamps, digests, flags = Column(), Column(), Column(), bytearray()
     last = b""
     for path, stamp, digest in written:
         if path <= last:
             return None
         last = path
-        paths += path + b"\0"
+        paths += b"\0" + path if flags else path
         stamps += stamp
         digests += digest
         flags.append(_trust(stamp, ended_ns) | OWNED)
-    return whole_block(bytes(paths[:-1]), stamps, digests, flags) if flags else None
+    return whole_block(paths, stamps, digests, flags) if flags else None
 
 
-def _rows_of(files: Picked, stamps: bytearray, digests: bytearray, hashed_at_ns: int) -> Iterator[CacheRow]:
+def _rows_of(files: Picked, stamps: Column, digests: Column, hashed_at_ns: int) -> Iterator[CacheRow]:
     for number, path in enumerate(files.each_path()):
-        stamp = bytes(stamps[STAMP.size * number : STAMP.size * (number + 1)])
-        digest = bytes(digests[DIGEST_BYTES * number : DIGEST_BYTES * (number + 1)])
+        stamp = stamps[STAMP.size * number : STAMP.size * (number + 1)]
+        digest = digests[DIGEST_BYTES * number : DIGEST_BYTES * (number + 1)]
         yield CacheRow(to_file(path, stamp), digest, hashed_at_ns)
 
 

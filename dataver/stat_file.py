@@ -7,16 +7,17 @@ import os
 import struct
 import time
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import field, replace
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dataver.column import HELD_BYTES_MAX, Column, File
 from dataver.config import cache_folder, machine_id
 from dataver.digest import DIGEST_BYTES
-from dataver.hashing import blake3_digest, xxh3_64, xxh3_64_of
+from dataver.hashing import blake3_digest, xxh3_64_of
 from dataver.private import make_folder, opener
 from dataver.source.columns import STAMP, cut
 from dataver.values import dataclass
@@ -126,52 +127,54 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block as it lies in the file; nothing is copied. `is_sound`: none that is torn follows.
+    """A block as it lies in the file. `is_sound`: none that is torn follows.
 
-    The columns of a row may be written to, but for its path.
+    The columns of a row may be written to, but for its path: the file stays as it is.
     """
 
     count: int
     gone: int
     tree: bytes
-    flags: memoryview
-    stamps: memoryview
-    digests: memoryview
-    paths: bytes
+    flags: bytearray
+    stamps: Column
+    digests: Column
+    paths: Column
     is_whole: bool
     is_sound: bool = True
 
     def row(self, at: int) -> Stored:
         """What is known of the path at a position."""
         stamp = self.stamps[STAMP.size * at : STAMP.size * (at + 1)]
-        return bytes(stamp), bytes(self.digests[DIGEST_BYTES * at : DIGEST_BYTES * (at + 1)]), self.flags[at]
+        return stamp, self.digests[DIGEST_BYTES * at : DIGEST_BYTES * (at + 1)], self.flags[at]
 
     def put(self, at: int, row: Stored) -> None:
         """Put what is known of the path at a position in the place of what was."""
-        self.stamps[STAMP.size * at : STAMP.size * (at + 1)] = row[0]
-        self.digests[DIGEST_BYTES * at : DIGEST_BYTES * (at + 1)] = row[1]
+        self.stamps.put(STAMP.size * at, row[0])
+        self.digests.put(DIGEST_BYTES * at, row[1])
         self.flags[at] = row[2]
 
     def rows(self) -> Rows:
-        paths = self.paths.split(b"\0") if self.count + self.gone else []
-        stamps, digests = cut(bytes(self.stamps), STAMP.size), cut(bytes(self.digests), DIGEST_BYTES)
-        return Rows(paths[: self.count], stamps, digests, bytearray(self.flags))
+        paths = self._every_path()[: self.count]
+        stamps, digests = cut(self.stamps[:], STAMP.size), cut(self.digests[:], DIGEST_BYTES)
+        return Rows(paths, stamps, digests, bytearray(self.flags))
 
     def changes(self) -> dict[bytes, Stored | None]:
         rows = self.rows()
         changes: dict[bytes, Stored | None] = {}
         if self.gone:
-            changes.update(dict.fromkeys(self.paths.split(b"\0")[self.count :]))
+            changes.update(dict.fromkeys(self._every_path()[self.count :]))
         changes.update(zip(rows.paths, zip(rows.stamps, rows.digests, rows.flags, strict=True), strict=True))
         return changes
 
+    def _every_path(self) -> list[bytes]:
+        return self.paths[:].split(b"\0") if self.count + self.gone else []
 
-def whole_block(paths: bytes, stamps: Buffer, digests: Buffer, flags: Buffer, tree: bytes = NO_TREE) -> Block:
+
+def whole_block(
+    paths: Column, stamps: Column, digests: Column, flags: bytearray, tree: bytes = NO_TREE
+) -> Block:
     """A block of all rows, from their columns; the paths in order, joined by NUL."""
-    return Block(
-        len(memoryview(flags)), 0, tree,
-        memoryview(flags), memoryview(stamps), memoryview(digests), paths, is_whole=True,
-    )  # fmt: skip
+    return Block(len(flags), 0, tree, flags, stamps, digests, paths, is_whole=True)
 
 
 def encode(changes: dict[bytes, Stored | None], tree: bytes = NO_TREE) -> bytes:
@@ -179,63 +182,73 @@ def encode(changes: dict[bytes, Stored | None], tree: bytes = NO_TREE) -> bytes:
     kept = {path: row for path, row in changes.items() if row is not None}
     gone = [path for path, row in changes.items() if row is None]
     stamps, digests, flags = zip(*kept.values(), strict=True) if kept else ((), (), ())
-    paths = b"\0".join([*kept, *gone])
-    block = whole_block(paths, b"".join(stamps), b"".join(digests), bytearray(flags), tree)
-    return b"".join(parts_of(replace(block, gone=len(gone))))
+    paths = Column(b"\0".join([*kept, *gone]))
+    columns = Column(b"".join(stamps)), Column(b"".join(digests))
+    return b"".join(parts_of(replace(whole_block(paths, *columns, bytearray(flags), tree), gone=len(gone))))
 
 
 def block_of(rows: Rows, tree: bytes = NO_TREE) -> Block:
     """A block of all rows."""
-    return whole_block(
-        b"\0".join(rows.paths), b"".join(rows.stamps), b"".join(rows.digests), rows.flags, tree
-    )
+    paths, stamps, digests = b"\0".join(rows.paths), b"".join(rows.stamps), b"".join(rows.digests)
+    return whole_block(Column(paths), Column(stamps), Column(digests), rows.flags, tree)
 
 
-def parts_of(block: Block) -> list[Buffer]:
+def parts_of(block: Block) -> Iterator[Buffer]:
     """What is written of a block, one after the other."""
+    columns = (block.stamps, block.digests, block.paths)
     head = _HEAD.pack(block.count, block.gone, block.tree)
-    payload: list[bytes | memoryview] = [head, block.flags, block.stamps, block.digests, block.paths]
-    return [_BLOCK.pack(xxh3_64_of(payload), sum(map(len, payload))), *payload]
+
+    def payload() -> Iterator[bytes | bytearray]:
+        return chain((head, block.flags), *(column.blocks() for column in columns))
+
+    size_bytes = len(head) + len(block.flags) + sum(map(len, columns))
+    return chain((_BLOCK.pack(xxh3_64_of(payload()), size_bytes),), payload())
 
 
-def _decode(payload: memoryview, *, is_first: bool) -> Block:
+def _decode(payload: Column, *, is_first: bool) -> Block:
     """Read a block whose checksum is right. `ValueError` where it is none all the same."""
-    count, gone, tree = _HEAD.unpack_from(payload)
+    count, gone, tree = _HEAD.unpack_from(payload[: _HEAD.size])
     bounds = list(accumulate((_HEAD.size, count, count * STAMP.size, count * DIGEST_BYTES)))
     if bounds[-1] > len(payload):
         raise ValueError("the columns are longer than the block")
-    flags, stamps, digests = (payload[start:end] for start, end in pairwise(bounds))
-    paths = bytes(payload[bounds[-1] :])
-    return Block(count, gone, tree, flags, stamps, digests, paths, is_first and not gone)
+    flags, stamps, digests = (payload.part(start, end) for start, end in pairwise(bounds))
+    paths = payload.part(bounds[-1], len(payload))
+    return Block(count, gone, tree, bytearray(flags[:]), stamps, digests, paths, is_first and not gone)
 
 
 def load(file: Path) -> tuple[tuple[int, ...], list[Block]]:
     """The blocks of a cache file, and the stamp of the file they are from. What is no good is left out."""
-    blocks: list[Block] = []
     try:
-        with open(file, "rb") as opened:
-            stamp = _stamp_of(os.fstat(opened.fileno()))
-            data = memoryview(bytearray(stamp[1]))
-            data = data[: opened.readinto(data)]
+        opened = File(os.open(file, os.O_RDONLY | os.O_CLOEXEC))
+        stamp = _stamp_of(os.fstat(opened.number))
+        # What somebody appends after that is not looked at.
+        data = Column.in_file(opened, 0, stamp[1])
+        if len(data) <= HELD_BYTES_MAX:
+            data = Column(data[:])
+        return stamp, _blocks_of(data)
     except OSError:
-        return (), blocks
+        return (), []
+
+
+def _blocks_of(data: Column) -> list[Block]:
+    blocks: list[Block] = []
     offset = len(MAGIC)
     if data[:offset] != MAGIC:
-        return stamp, blocks
+        return blocks
     while offset < len(data):
         start = offset + _BLOCK.size
         length = 0
         with contextlib.suppress(ValueError, struct.error):
-            checksum, length = _BLOCK.unpack_from(data, offset)
-            payload = data[start : start + length]
-            if len(payload) == length and xxh3_64(payload) == checksum:
+            checksum, length = _BLOCK.unpack(data[offset:start])
+            payload = data.part(start, min(start + length, len(data)))
+            if len(payload) == length and xxh3_64_of(payload.blocks()) == checksum:
                 blocks.append(_decode(payload, is_first=not blocks))
                 offset = start + length
                 continue
         if blocks:
             blocks[-1] = replace(blocks[-1], is_sound=False)
         break
-    return stamp, blocks
+    return blocks
 
 
 def forget_digests(digests: Collection[bytes]) -> None:
@@ -254,7 +267,7 @@ def forget_digests(digests: Collection[bytes]) -> None:
                 rows.flags[at] &= ~TRUSTED
             if found:
                 rows.take(gone)
-                replace_file(file, [MAGIC, *parts_of(block_of(rows))], durable=False)
+                replace_file(file, chain((MAGIC,), parts_of(block_of(rows))), durable=False)
 
 
 def worktrees_folder() -> Path:
@@ -280,7 +293,7 @@ def _stamp_of(found: os.stat_result) -> tuple[int, ...]:
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def replace_file(file: Path, parts: Sequence[Buffer], *, durable: bool) -> bool:
+def replace_file(file: Path, parts: Iterable[Buffer], *, durable: bool) -> bool:
     """Write a file beside its place and rename it there. False where the file system refuses."""
     temporary = file.with_name(f".tmp-{os.urandom(8).hex()}")
     try:

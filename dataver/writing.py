@@ -18,6 +18,7 @@ from itertools import chain, compress, islice
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
+from dataver.column import Column
 from dataver.errors import DamagedError
 from dataver.filling import fill
 from dataver.format.segment import Place
@@ -27,7 +28,7 @@ from dataver.paths import safe_spelling
 from dataver.progress import Progress
 from dataver.reading import blocks
 from dataver.source.base import SourceFile
-from dataver.source.columns import STAMP, STAMP_EXECUTABLE, pack_stamp
+from dataver.source.columns import STAMP, STAMP_EXECUTABLE, cut, pack_stamp
 from dataver.store.base import View
 from dataver.targets import OtherBytesError, Target, WholeFile, write_buffers
 from dataver.tree.files import FileColumns
@@ -43,6 +44,8 @@ READ_BACK_BYTES_MIN = 1 << 20
 """Of shorter files the bytes are hashed on their way: they fit the processor's cache, and calls cost more."""
 INTERRUPTED_S = 0.1
 """So soon Ctrl-C is seen also where a library has put a handler by which a wait goes on."""
+
+_STAMPS_TOGETHER = 1_024
 
 NOTHING: Mapping[bytes, SourceFile] = MappingProxyType({})
 Written = tuple[bytes, bytes, bytes]
@@ -72,17 +75,16 @@ class EntryWriter:
         self._failed = False
         self._files: Sequence[Entry] = ()
         self._seen = NOTHING
-        self._stamps = bytearray()
+        self._stamps = Column()
         self._done = bytearray()
         self._others: list[Written] = []
 
     def rows(self) -> Iterator[Written]:
         """What was written, also where `write` raised. By path, if `write` was given the files so."""
-        starts = compress(range(0, len(self._stamps), STAMP.size), self._done)
-        small = (
-            (entry.path, bytes(self._stamps[start : start + STAMP.size]), entry.digest)
-            for entry, start in zip(compress(self._files, self._done), starts, strict=True)
-        )
+        some = self._stamps.blocks(_STAMPS_TOGETHER * STAMP.size)
+        stamps = chain.from_iterable(cut(block, STAMP.size) for block in some)
+        every = zip(compress(self._files, self._done), compress(stamps, self._done), strict=True)
+        small = ((entry.path, stamp, entry.digest) for entry, stamp in every)
         return merge(small, sorted(self._others)) if self._others else small
 
     def written(self, entry: Entry, found: os.stat_result, size: int) -> None:
@@ -104,7 +106,9 @@ class EntryWriter:
         `seen` is what may be replaced: `WouldOverwriteError` where that is something else by now.
         """
         self._files, self._seen = files, seen
-        self._stamps, self._done = bytearray(STAMP.size * len(files)), bytearray(len(files))
+        self._stamps, self._done = Column(), bytearray(len(files))
+        for start in range(0, len(files), _STAMPS_TOGETHER):
+            self._stamps += bytes(STAMP.size * min(_STAMPS_TOGETHER, len(files) - start))
         # Threads that write a file together have to wait for each other: only where some would be idle.
         sizes = (
             files.special_sizes() if isinstance(files, FileColumns) else (one.size for one in self._large())
@@ -189,7 +193,7 @@ class EntryWriter:
         finally:
             with self._lock:
                 for (at, _, _), stamp in zip(files, stamps, strict=False):
-                    self._stamps[STAMP.size * at : STAMP.size * (at + 1)] = stamp
+                    self._stamps.put(STAMP.size * at, stamp)
                     self._done[at] = 1
                 self.written_bytes += size
                 self._progress.advance(len(stamps), size)

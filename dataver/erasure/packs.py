@@ -13,7 +13,8 @@ from dataver.format.segment import Place
 from dataver.gc.holding import Wanted
 from dataver.gc.repack import frames_of
 from dataver.keys import pack_key
-from dataver.packs import PackWriter, read_footer, write_segment
+from dataver.packs import PackWriter, read_footer
+from dataver.segments import write_segment
 from dataver.session import Session
 from dataver.transfer.copying import Verified, verify_frame, without
 

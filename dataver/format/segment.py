@@ -85,24 +85,34 @@ def encode(
     `keys` are 32 bytes each, in any order; `rows` has 12 bytes (frame, offset, length) a key. Of
     equal keys the first is kept.
     """
-    sorted_keys, sorted_rows = _arrange(keys, rows)
+    sorted_keys, sorted_rows = arrange(keys, rows)
     count = len(sorted_keys) // DIGEST_BYTES
     bits = fanout_bits(count)
     body = [
         b"".join(packs),
-        b"".join([_FRAME.pack(*frame) for frame in frames]),
-        _fanout(sorted_keys, count, bits),
+        frame_bytes(frames),
+        fanout(sorted_keys, count, bits),
         sorted_keys,
         sorted_rows,
     ]
     hasher = FileHasher()
     for part in body:
         hasher.update(part)
-    head = (SEGMENT_MAGIC, SEGMENT_VERSION, bits, len(packs), len(frames), count, nonce)
-    return b"".join([_HEADER.pack(*head, hasher.digest()), *body])
+    return b"".join([head_bytes(len(packs), len(frames), count, nonce, hasher.digest()), *body])
 
 
-def _arrange(keys: Buffer, rows: Buffer) -> tuple[Buffer, Buffer]:
+def head_bytes(packs: int, frames: int, keys: int, nonce: bytes, digest: bytes) -> bytes:
+    """The header of a segment with so many of each; `digest` is that of all that follows."""
+    bits = fanout_bits(keys)
+    return _HEADER.pack(SEGMENT_MAGIC, SEGMENT_VERSION, bits, packs, frames, keys, nonce, digest)
+
+
+def frame_bytes(frames: Sequence[SegmentFrame]) -> bytes:
+    """All frames as they are stored."""
+    return b"".join([_FRAME.pack(*frame) for frame in frames])
+
+
+def arrange(keys: Buffer, rows: Buffer) -> tuple[Buffer, Buffer]:
     """Sorted keys and their rows; of equal keys the first."""
     from dataver.native import native
 
@@ -142,7 +152,7 @@ def _arrange_many(keys: Buffer, rows: Buffer) -> tuple[Buffer, Buffer]:
     return ordered.view(np.uint8).data, row_array[order].view(np.uint8).data
 
 
-def _fanout(sorted_keys: Buffer, count: int, bits: int) -> bytes:
+def fanout(sorted_keys: Buffer, count: int, bits: int) -> bytes:
     """How many keys begin below each value of the first bits."""
     from dataver.native import native
 

@@ -15,7 +15,8 @@ from dataver.format.pack import Footer, PackKind
 from dataver.gc.holding import Wanted
 from dataver.gc.live import Live
 from dataver.keys import pack_key
-from dataver.packs import PackWriter, StoredPack, read_footer, write_segment
+from dataver.packs import PackWriter, StoredPack, read_footer
+from dataver.segments import write_segment
 from dataver.session import Session
 from dataver.transfer.copying import PackFrame, Verified, verify_frame, without
 from dataver.values import dataclass

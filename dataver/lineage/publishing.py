@@ -25,9 +25,9 @@ from dataver.format.operations import (
 from dataver.format.run_record import RUN_STATUS, RunModel, RunRecord, part_digest
 from dataver.log.run_state import ModelState, models_of_run, newest_model, run_named
 from dataver.log.state import State
-from dataver.packs import write_segment
 from dataver.publish import merged_segments, put_records
 from dataver.relying import spare
+from dataver.segments import write_segment
 from dataver.session import Session
 
 __all__ = ["MODEL_FILES_FOUND_MAX", "amend_run", "end_run", "start_run"]
@@ -147,7 +147,7 @@ def _append(
 
 
 def _store(session: Session, wanted: dict[bytes, bytes], state: State, relied: set[bytes]) -> list[Operation]:
-    packs = put_records(session, wanted, state, relied)
+    packs = put_records(session, list(wanted), wanted.__getitem__, state, relied)
     if not packs:
         return []
     segment = write_segment(session.store, packs, nonce=session.nonce)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from dataver.checkout import check_entries
+from dataver.column import Column
 from dataver.errors import (
     BadInputError,
     DamagedError,
@@ -276,7 +277,7 @@ class _Copy:
             for folder in sorted(self._folders):
                 os.mkdir(root + b"/" + folder)
             with Target(root) as target:
-                check_folding(target, b"\0".join(entry.path for entry in self._tree.entries))
+                check_folding(target, Column(b"\0".join(entry.path for entry in self._tree.entries)))
             unique, repeated = _apart(self._link_known(root))
             size = sum(entry.size for entry in unique)
             self._shelf.make_room(size)

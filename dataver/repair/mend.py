@@ -22,7 +22,7 @@ from dataver.gc.listing import list_contents
 from dataver.hashing import blake3_digest
 from dataver.keys import pack_key, segment_key
 from dataver.log.state import SEGMENT_NAME, State
-from dataver.packs import StoredPack, put_segment, read_footer, segment_over
+from dataver.packs import StoredPack, read_footer
 from dataver.progress import Progress
 from dataver.relying import spare
 from dataver.repair.lost import Lost, find_lost
@@ -31,6 +31,7 @@ from dataver.repair.rows import Listed, Rows
 from dataver.repair.salvage import salvage
 from dataver.repair.sources import HealingSource, Take
 from dataver.repair.writers import Writers
+from dataver.segments import put_segment, segment_over
 from dataver.session import Session
 from dataver.verify.findings import Findings, Reads
 from dataver.verify.index import CheckedIndex

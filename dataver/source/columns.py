@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from itertools import compress
+from itertools import chain, compress
 from typing import overload
 
-from dataver.paths import JoinedPaths, each_path
+from dataver.column import Column
+from dataver.joined import JoinedPaths, each_path
 from dataver.source.base import SourceFile
 
 __all__ = [
@@ -31,6 +32,7 @@ IDENTITY_BYTES = 9
 STAMP_EXECUTABLE = 0x10
 
 _SIZE = struct.Struct("<xq24x")
+_TOGETHER_BYTES = 1_024 * STAMP.size
 FEW_OF = 8
 """Up to one of so many files of a listing counts as few."""
 
@@ -78,7 +80,7 @@ class Listing(Sequence[SourceFile]):
 
     __slots__ = ("_count", "_paths", "_stamps", "joined_paths", "joined_stamps")
 
-    def __init__(self, paths: bytes, stamps: bytes, *, is_sorted: bool) -> None:
+    def __init__(self, paths: Column, stamps: Column, *, is_sorted: bool) -> None:
         """Paths joined by NUL and their stamps; in any order where `is_sorted` is not said."""
         self._paths: list[bytes] | None = None
         self._stamps: list[bytes] | None = None
@@ -90,27 +92,28 @@ class Listing(Sequence[SourceFile]):
         # The paths are sorted runs, one a folder: nearly sorted already.
         order = sorted(range(self._count), key=unordered.__getitem__)
         self._paths, self._stamps = ([column[at] for at in order] for column in (unordered, self.stamps))
-        self.joined_paths, self.joined_stamps = b"\0".join(self._paths), b"".join(self._stamps)
+        self.joined_paths = Column(b"\0".join(self._paths))
+        self.joined_stamps = Column(b"".join(self._stamps))
 
     @classmethod
     def of(cls, files: Iterable[SourceFile]) -> Listing:
         """The listing of files that are at hand, in any order."""
         ordered = sorted(files)
         paths = b"\0".join([file[0] for file in ordered])
-        return cls(paths, b"".join(map(stamp_of, ordered)), is_sorted=True)
+        return cls(Column(paths), Column(b"".join(map(stamp_of, ordered))), is_sorted=True)
 
     @property
     def paths(self) -> list[bytes]:
         """All paths."""
         if self._paths is None:
-            self._paths = self.joined_paths.split(b"\0") if self._count else []
+            self._paths = self.joined_paths[:].split(b"\0") if self._count else []
         return self._paths
 
     @property
     def stamps(self) -> list[bytes]:
         """The stamps of all files."""
         if self._stamps is None:
-            self._stamps = cut(self.joined_stamps, STAMP.size)
+            self._stamps = cut(self.joined_stamps[:], STAMP.size)
         return self._stamps
 
     def __len__(self) -> int:
@@ -136,7 +139,8 @@ class Listing(Sequence[SourceFile]):
 
     def each_stamp(self) -> Iterator[bytes]:
         """All stamps, in order; they are not kept."""
-        return map(self.stamp, range(self._count))
+        some = self.joined_stamps.blocks(_TOGETHER_BYTES)
+        return chain.from_iterable(cut(block, STAMP.size) for block in some)
 
     def paths_at(self, positions: Iterable[int]) -> list[bytes]:
         """The paths at some positions, of which few are made besides."""
@@ -170,9 +174,9 @@ class Picked(Sequence[SourceFile]):
         return len(self.positions) == len(self.listing)
 
     @property
-    def joined_paths(self) -> bytes:
+    def joined_paths(self) -> Column:
         """All paths with a NUL between them."""
-        return self.listing.joined_paths if self.is_all else b"\0".join(self.each_path())
+        return self.listing.joined_paths if self.is_all else Column(b"\0".join(self.each_path()))
 
     @property
     def size_bytes(self) -> int:
@@ -217,7 +221,7 @@ class Picked(Sequence[SourceFile]):
 
     def each_stamp(self) -> Iterator[bytes]:
         """All stamps, in order; they are not kept."""
-        return map(self.listing.stamp, self.positions)
+        return self.listing.each_stamp() if self.is_all else map(self.listing.stamp, self.positions)
 
 
 def cut(column: bytes, width: int) -> list[bytes]:

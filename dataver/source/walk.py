@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from dataver.column import Column
 from dataver.errors import DataverError
 from dataver.paths import PATH_BYTES_MAX, REPOSITORY_FOLDER
 from dataver.source.base import (
@@ -72,8 +73,8 @@ class Walk:
         """Whether a path may break the rules of `dataver.paths` in a way that a folder can hold."""
         self._chosen = chosen
         self._ignore = ignore
-        self._paths: list[bytes] = []
-        self._stamps: list[bytes] = []
+        self._paths = Column()
+        self._stamps = Column()
         self._last = b""
         self._is_sorted = True
         # What is to be done, the next at the end: folders to list, and runs of files to be put down.
@@ -88,7 +89,7 @@ class Walk:
                 self._put_down(following)
             else:
                 self._enter(*following)
-        return Listing(b"\0".join(self._paths), b"".join(self._stamps), is_sorted=self._is_sorted)
+        return Listing(self._paths, self._stamps, is_sorted=self._is_sorted)
 
     def _enter(self, relative: bytes, rules: IgnoreRules | None) -> None:
         try:
@@ -168,9 +169,10 @@ class Walk:
 
     def _put_down(self, run: _Run) -> None:
         self._is_sorted &= self._last < run.relative + run.names[0]
+        before = b"\0" + run.relative if self._last else run.relative
+        self._paths += before + (b"\0" + run.relative).join(run.names)
+        self._stamps += b"".join(run.stamps)
         self._last = run.relative + run.names[-1]
-        self._paths.append(run.relative + (b"\0" + run.relative).join(run.names))
-        self._stamps.append(b"".join(run.stamps))
 
     def _odd(self, relative: bytes, name: bytes, descriptor: int) -> bytes:
         """The stamp of what is no regular file; an empty one for what counts as not being there."""

@@ -12,7 +12,7 @@ from dataver.format.node import Row
 from dataver.format.provenance import in_part
 from dataver.format.version import VersionRecord
 from dataver.log.state import VersionState
-from dataver.publish import changes_between, collect_new, full_root, on_top, shown_paths
+from dataver.publish import changes_between, full_root, new_nodes, on_top, shown_paths
 from dataver.refs import is_absent
 from dataver.transfer.plan import Diverged, Plan
 from dataver.transfer.side import Side
@@ -93,7 +93,7 @@ def rebase(made: Plan, diverged: Diverged, source: Side, target: Side) -> Rebase
             parents=(done.head,),
             extensions=in_part(record.extensions, f"version {version.id}"),
         )
-        collect_new(nodes, root, done.objects)
+        done.objects.update((digest, nodes.encoded[digest]) for digest in new_nodes(nodes, root))
         done.head = put.id()
         done.objects[done.head] = put.encode()
         done.versions.append(NewVersion(done.head, put, root, version.run))

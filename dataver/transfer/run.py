@@ -18,9 +18,10 @@ from dataver.errors import ConflictError
 from dataver.format.operations import IndexAdd, Operation
 from dataver.journal import Journal, ResumedIndex, rely_on
 from dataver.log.state import State, VersionState
-from dataver.packs import RecordWriter, StoredPack, write_segment
+from dataver.packs import RecordWriter, StoredPack
 from dataver.progress import Progress
 from dataver.results import RefKept, RefMove, TransferResult
+from dataver.segments import write_segment
 from dataver.session import Session
 from dataver.transfer.ancestry import Ancestry
 from dataver.transfer.choice import Choice, choose

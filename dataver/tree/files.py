@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import compress, islice, repeat
 from typing import overload
 
+from dataver.column import Column
 from dataver.digest import DIGEST_BYTES
 from dataver.format.node import Rows
-from dataver.paths import JoinedPaths, each_path
+from dataver.joined import JoinedPaths, each_path
 from dataver.tree.manifest import EXECUTABLE, FOLDER, REFERENCE, Entry
 from dataver.tree.schema import Link, NodeStore
 from dataver.tree.walk import leaves
@@ -36,10 +37,10 @@ class FileColumns(Sequence[Entry]):
 
     def __init__(
         self,
-        joined_paths: bytes,
-        digests: bytes,
+        joined_paths: Column,
+        digests: Column,
         kinds: bytes,
-        sizes: bytes,
+        sizes: Column,
         extras: dict[int, tuple[tuple[bytes, int, bytes], ...]],
     ) -> None:
         self.joined_paths = joined_paths
@@ -52,10 +53,7 @@ class FileColumns(Sequence[Entry]):
     @classmethod
     def read(cls, nodes: NodeStore, root: Link) -> FileColumns:
         """All files of a tree."""
-        paths: list[bytes] = []
-        digests: list[bytes] = []
-        kinds: list[bytes] = []
-        sizes: list[bytes] = []
+        paths, digests, kinds, sizes = Column(), Column(), bytearray(), Column()
         extras: dict[int, tuple[tuple[bytes, int, bytes], ...]] = {}
         count = 0
         for _, rows in leaves(nodes, root):
@@ -68,11 +66,12 @@ class FileColumns(Sequence[Entry]):
                 keys = [row.key for row in rows]
                 bodies = [b"".join([row.fixed[part] for row in rows]) for part in _PARTS]
                 extras.update((count + at, row.extras) for at, row in enumerate(rows) if row.extras)
-            paths.append(b"\0".join(keys))
-            for column, body in zip((digests, kinds, sizes), bodies, strict=True):
-                column.append(body)
+            paths += (b"\0" if count else b"") + b"\0".join(keys)
+            digests += bodies[0]
+            kinds += bodies[1]
+            sizes += bodies[2]
             count += len(keys)
-        return cls(b"\0".join(paths), b"".join(digests), b"".join(kinds), b"".join(sizes), extras)
+        return cls(paths, digests, bytes(kinds), sizes, extras)
 
     def __len__(self) -> int:
         return len(self.kinds)
@@ -104,8 +103,8 @@ class FileColumns(Sequence[Entry]):
         stop = start + len(paths)
         kinds = self.kinds[start:stop]
         sizes = struct.unpack(f"<{len(paths)}Q", self.sizes[_SIZE.size * start : _SIZE.size * stop])
-        starts = range(DIGEST_BYTES * start, DIGEST_BYTES * stop, DIGEST_BYTES)
-        digests = [self.digests[at : at + DIGEST_BYTES] for at in starts]
+        some = self.digests[DIGEST_BYTES * start : DIGEST_BYTES * stop]
+        digests = [some[at : at + DIGEST_BYTES] for at in range(0, len(some), DIGEST_BYTES)]
         values = zip(
             paths,
             [kind & KIND_MASK for kind in kinds],
@@ -124,7 +123,7 @@ class FileColumns(Sequence[Entry]):
     @property
     def size_bytes(self) -> int:
         """What all files have together."""
-        return sum(size for (size,) in _SIZE.iter_unpack(self.sizes))
+        return sum(sum(struct.unpack(f"<{len(some) // _SIZE.size}Q", some)) for some in self.sizes.blocks())
 
     def special(self) -> Iterator[Entry]:
         """Those that are more than a chunk: with further columns, as of several chunks, and references."""
@@ -136,7 +135,9 @@ class FileColumns(Sequence[Entry]):
 
     def special_sizes(self) -> Iterator[int]:
         """How many bytes each of these has; no entry is made."""
-        return (_SIZE.unpack_from(self.sizes, _SIZE.size * at)[0] for at in self._special())
+        return (
+            _SIZE.unpack(self.sizes[_SIZE.size * at : _SIZE.size * (at + 1)])[0] for at in self._special()
+        )
 
     def _special(self) -> set[int]:
         positions = set(self.extras)
@@ -173,10 +174,10 @@ class FileColumns(Sequence[Entry]):
         digests = [self.digests[DIGEST_BYTES * at : DIGEST_BYTES * (at + 1)] for at in positions]
         sizes = [self.sizes[_SIZE.size * at : _SIZE.size * (at + 1)] for at in positions]
         return FileColumns(
-            b"\0".join(compress(self.each_path(), chosen)),
-            b"".join(digests),
+            Column(b"\0".join(compress(self.each_path(), chosen))),
+            Column(b"".join(digests)),
             bytes(compress(self.kinds, chosen)),
-            b"".join(sizes),
+            Column(b"".join(sizes)),
             {number: self.extras[at] for number, at in enumerate(positions) if at in self.extras},
         )
 

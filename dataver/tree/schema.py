@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from dataver.column import Records
 from dataver.digest import Digest
 from dataver.format.node import IDENTITY_MAGIC, FixedColumn, NodeSchema, Row, Rows, decode, encode
 from dataver.hashing import Kind, kind_digest
@@ -178,7 +179,7 @@ class MemoryNodes:
 
     def __init__(self, schema: TreeSchema, below: NodeStore | None = None) -> None:
         self.schema = schema
-        self.encoded: dict[bytes, bytes] = {}
+        self.encoded = Records()
         self._inner: dict[bytes, Node] = {}
         self._leaves: dict[bytes, Node] = {}
         self._below = below
@@ -199,7 +200,7 @@ class MemoryNodes:
         """Encode and keep a node."""
         data, link = self.schema.encode(level, rows)
         if link.digest not in self.encoded:
-            self.encoded[link.digest] = data
+            self.encoded.add(link.digest, data)
             kept = self._inner if level else self._leaves
             kept[link.digest] = Node(level, list(rows))
             if len(self._leaves) > LEAVES_KEPT_MAX:

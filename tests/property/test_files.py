@@ -7,7 +7,7 @@ from unittest import mock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataver import paths as paths_module
+from dataver import joined as joined_module
 from dataver.format.node import Rows
 from dataver.tree import files as files_module
 from dataver.tree import split
@@ -63,7 +63,7 @@ def test_columns_are_the_entries(
     with (
         mock.patch.object(split, "LEAF_RULE", SplitRule(2, 8, 3)),
         mock.patch.object(files_module, "MADE_TOGETHER", together),
-        mock.patch.object(paths_module, "_SPLIT_BYTES", together),
+        mock.patch.object(joined_module, "_SPLIT_BYTES", together),
     ):
         nodes = (ReadNodes if stored else MemoryNodes)(MANIFEST)
         columns = FileColumns.read(nodes, build(nodes, map(to_row, entries)))
@@ -99,7 +99,7 @@ def test_paths_are_looked_through_once_however_many_entries_are_asked_for() -> N
     columns = FileColumns.read(nodes, build(nodes, map(to_row, entries)))
     with (
         mock.patch.object(files_module, "MADE_TOGETHER", 7),
-        mock.patch.object(files_module, "JoinedPaths", wraps=paths_module.JoinedPaths) as made,
+        mock.patch.object(files_module, "JoinedPaths", wraps=joined_module.JoinedPaths) as made,
     ):
         assert list(columns.special()) == entries
         assert [columns[at] for at in range(len(entries))] == entries

@@ -11,9 +11,10 @@ from dataver.compression import compress_frame
 from dataver.format.pack import PackKind, parse_footer, parse_frame_header
 from dataver.format.segment import Place, Segment
 from dataver.hashing import blake3_digest
-from dataver.packs import PackWriter, StoredPack, segment_over
+from dataver.packs import PackWriter, StoredPack
 from dataver.repair.rows import Rows
 from dataver.repair.salvage import salvage, unlisted
+from dataver.segments import segment_over
 from dataver.store.memory import MemoryStore
 from dataver.transfer.copying import Verified
 from dataver.verify.packs import Claim, decode_frame

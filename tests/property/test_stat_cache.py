@@ -8,8 +8,9 @@ from unittest import mock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataver import paths as paths_module
-from dataver.paths import JoinedPaths
+from dataver import joined as joined_module
+from dataver.column import Column
+from dataver.joined import JoinedPaths
 from dataver.source import FILE, SourceFile
 from dataver.source.columns import Listing, Picked, stamp_of
 from dataver.stat_cache import CacheRow, StatCache
@@ -33,8 +34,8 @@ def digest(number: int) -> bytes:
 
 @given(names=names.filter(bool).map(sorted), stretch=st.integers(0, 12), others=names)
 def test_joined_paths_are_found_and_made(names: list[bytes], stretch: int, others: list[bytes]) -> None:
-    with mock.patch.object(paths_module, "_SPLIT_BYTES", stretch):
-        column = JoinedPaths(b"\0".join(names))
+    with mock.patch.object(joined_module, "_SPLIT_BYTES", stretch):
+        column = JoinedPaths(Column(b"\0".join(names)))
         for path in [*names, *others, b"\xff" * 6]:
             assert column.find(path) == (names.index(path) if path in names else None)
         assert [column.path(at) for at in range(len(names))] == names
@@ -61,9 +62,9 @@ def test_a_cache_knows_what_a_dictionary_does(
         forget = gone - new.keys()
         files = [file(path, number, fresh=fresh) for path, (number, fresh) in sorted(new.items())]
         if in_columns:
-            digests = bytearray(b"".join(digest(one.size) for one in files))
+            digests = Column(b"".join(digest(one.size) for one in files))
             picked = Picked(Listing.of(files), range(len(files)))
-            stamps = bytearray(b"".join(map(stamp_of, files)))
+            stamps = Column(b"".join(map(stamp_of, files)))
             assert cache.update_read(picked, stamps, digests, NOW_NS, forget)
         else:
             rows = [CacheRow(one, digest(one.size), NOW_NS) for one in files]

@@ -17,7 +17,7 @@ from dataver.format import segment as segment_format
 from dataver.format.segment import FEW_LOOKUPS, Segment, SegmentFrame
 from dataver.hashing import blake3_digest
 from dataver.log.state import SegmentState
-from dataver.packs import put_segment
+from dataver.segments import put_segment
 from dataver.store.memory import MemoryStore
 
 NAMES = count()
@@ -120,16 +120,16 @@ def test_few_and_many_keys_are_arranged_alike(keys: list[bytes]) -> None:
     assert arranged == sorted(set(keys))
     numbers = [number for (number, _, _) in struct.iter_unpack("<III", few[1])]
     assert [keys.index(key) for key in arranged] == numbers  # Of equal keys the first is kept.
-    assert segment_format._arrange(b"".join(keys), rows) == few
+    assert segment_format.arrange(b"".join(keys), rows) == few
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dataver.native.native", None)
-        assert segment_format._arrange(b"".join(keys), rows) == few
+        assert segment_format.arrange(b"".join(keys), rows) == few
 
 
 @given(st.lists(keys_of_all_kinds, max_size=60), st.sampled_from([0, 1, 5, 16]))
 def test_the_compiled_part_spreads_keys_as_python_does(keys: list[bytes], bits: int) -> None:
     joined = b"".join(sorted(set(keys)))
-    table = segment_format._fanout(joined, len(joined) // 32, bits)
+    table = segment_format.fanout(joined, len(joined) // 32, bits)
     heads = [int.from_bytes(key[:4], "big") >> (32 - bits) for key in sorted(set(keys))]
     assert struct.unpack(f"<{(1 << bits) + 1}I", table)[-1] == len(heads)
     for value in {0, (1 << bits) - 1, *heads}:
@@ -137,7 +137,7 @@ def test_the_compiled_part_spreads_keys_as_python_does(keys: list[bytes], bits: 
     if bits < 16:  # All values of 16 bits take Python a second.
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("dataver.native.native", None)
-            assert segment_format._fanout(joined, len(joined) // 32, bits) == table
+            assert segment_format.fanout(joined, len(joined) // 32, bits) == table
 
 
 @given(st.lists(keys_of_all_kinds, max_size=120), st.lists(keys_of_all_kinds, max_size=30), st.data())

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataver import folding
+from dataver.column import Column
 from dataver.errors import BadInputError
 from dataver.folding import check_folding
 from dataver.targets import Target
@@ -50,15 +51,15 @@ def test_what_meets_there_is_refused_there(
     with Folding(os.fsencode(tmp_path)) as target:
         target.case, target.composed = case, composed
         with pytest.raises(BadInputError, match="on this file system; leave"):
-            check_folding(target, b"\0".join(encoded))
+            check_folding(target, Column(b"\0".join(encoded)))
         target.case = target.composed = False
-        check_folding(target, b"\0".join(encoded))
+        check_folding(target, Column(b"\0".join(encoded)))
 
 
 @pytest.mark.parametrize("paths", [["a", "b"], ["x.DATAVER", "a/B"], ["A/x", "A/y"], [".dataver"]])
 def test_what_is_apart_everywhere_is_written_anywhere(tmp_path: Path, paths: list[str]) -> None:
     with Folding(os.fsencode(tmp_path)) as target:
-        check_folding(target, b"\0".join(sorted(path.encode() for path in paths)))
+        check_folding(target, Column(b"\0".join(sorted(path.encode() for path in paths))))
 
 
 segments = st.sampled_from(["a", "A", "b", "aB", "Ab", "ab", ".dataver", ".DataVer", COMPOSED, APART])
@@ -79,7 +80,7 @@ def test_a_look_at_all_names_at_once_passes_nothing(paths: set[str], case: bool,
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(folding, "_are_apart", at_once)
             try:
-                check_folding(target, b"\0".join(encoded))
+                check_folding(target, Column(b"\0".join(encoded)))
             except BadInputError as error:
                 outcomes.append(str(error))
             else:

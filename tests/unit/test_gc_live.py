@@ -14,7 +14,8 @@ from dataver.gc.repack import repack
 from dataver.hashing import blake3_digest
 from dataver.log.log import Log
 from dataver.log.state import SegmentState
-from dataver.packs import PackWriter, StoredPack, write_segment
+from dataver.packs import PackWriter, StoredPack
+from dataver.segments import write_segment
 from dataver.session import Session
 from dataver.store.memory import MemoryStore
 

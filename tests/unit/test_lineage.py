@@ -25,8 +25,9 @@ from dataver.lineage.graph_text import tree
 from dataver.lineage.layout import lay_out
 from dataver.lineage.nodes import ExternalNode, external_node
 from dataver.lineage.origins import derived_from, sources
-from dataver.packs import RecordWriter, write_segment
+from dataver.packs import RecordWriter
 from dataver.repository import Repository
+from dataver.segments import write_segment
 from tests import runs
 from tests.repositories import memory_repository
 

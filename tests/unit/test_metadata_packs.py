@@ -15,7 +15,8 @@ from dataver.format.segment import Segment
 from dataver.hashing import blake3_digest
 from dataver.keys import pack_key
 from dataver.metadata_packs import MetadataPacks
-from dataver.packs import PackWriter, StoredPack, segment_over
+from dataver.packs import PackWriter, StoredPack
+from dataver.segments import segment_over
 from dataver.store.memory import MemoryStore
 from dataver.testing.stores import CountingStore
 

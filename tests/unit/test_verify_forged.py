@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dataver.column import Column
 from dataver.digest import Digest
 from dataver.format import chunk_list
 from dataver.format.entry import CHECKPOINT_EVERY, StateRoot
@@ -17,9 +18,10 @@ from dataver.hashing import Kind, blake3_digest, kind_digest
 from dataver.keys import entry_key, pack_key
 from dataver.log.log import Identity, Log
 from dataver.log.state import State
-from dataver.packs import Nonce, RecordWriter, StoredPack, StoredSegment, write_segment
+from dataver.packs import Nonce, RecordWriter, StoredPack
 from dataver.repository import Repository, init
 from dataver.results import Harm
+from dataver.segments import StoredSegment, write_segment
 from dataver.store.base import Store
 from dataver.tree.build import build
 from dataver.tree.manifest import Entry as Manifest
@@ -134,7 +136,7 @@ def test_a_segment_that_leads_elsewhere_is_blamed_where_the_pack_is_proven(
         """A segment that takes the first two chunks of the data for each other."""
         data, *rest = packs
         digests = data.digests[32:64] + data.digests[:32] + data.digests[64:]
-        return write_segment(store, [replace(data, digests=digests), *rest], nonce=nonce)
+        return write_segment(store, [replace(data, digests=Column(digests)), *rest], nonce=nonce)
 
     monkeypatch.setattr("dataver.publish.write_segment", crossed)
     commit(repository, tmp_path / "data", a=noise(1, 70_000), b=noise(2, 70_000))

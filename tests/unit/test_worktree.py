@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from dataver import stat_cache
+from dataver.column import Column
 from dataver.config import cache_folder
 from dataver.hashing import blake3_digest
 from dataver.source import EMPTY_FOLDER, FILE, SYMLINK, LocalSource, SourceFile
@@ -146,8 +147,8 @@ class TestColumns:
 
     FILES = (file(b"a"), file(b"b/c", executable=True, mtime_ns=NOW_NS), file(b"b/d", kind=SYMLINK, size=0))
 
-    def stamps(self) -> bytearray:
-        return bytearray(b"".join(map(stamp_of, self.FILES)))
+    def stamps(self) -> Column:
+        return Column(b"".join(map(stamp_of, self.FILES)))
 
     def picked(self) -> Picked:
         return Picked(Listing.of(self.FILES), range(len(self.FILES)))
@@ -159,7 +160,7 @@ class TestColumns:
             StatCache(b"/x").update([CacheRow(file(b"gone"), A, NOW_NS), CacheRow(file(b"a"), B, NOW_NS)])
         cache = StatCache(b"/x")
         gone = [b"gone"] if is_known else []
-        assert cache.update_read(self.picked(), self.stamps(), bytearray(b"".join(digests)), NOW_NS, gone)
+        assert cache.update_read(self.picked(), self.stamps(), Column(b"".join(digests)), NOW_NS, gone)
         for known in (cache, StatCache(b"/x")):
             assert known.lookup(list(self.FILES)) == [A, None, A]
             assert list(known.paths()) == [b"a", b"b/c", b"b/d"]
@@ -171,7 +172,7 @@ class TestColumns:
     def test_another_process_saved_meanwhile(self) -> None:
         cache = StatCache(b"/x")
         StatCache(b"/x").update([CacheRow(file(b"other"), A, NOW_NS)])
-        assert cache.update_read(self.picked(), self.stamps(), bytearray(3 * A), NOW_NS)
+        assert cache.update_read(self.picked(), self.stamps(), Column(3 * A), NOW_NS)
         assert StatCache(b"/x").lookup([file(b"other"), *self.FILES]) == [A, A, None, A]
 
     @pytest.mark.parametrize("order", [1, -1])

@@ -1,0 +1,241 @@
+"""Columns: what is known of many files, side by side, in memory while it is little and else in a file.
+
+A commit of millions of files knows paths, stamps and digests of all of them from the walk to the end. They
+are appended in order and read in order, so they need not be in memory: past `HELD_BYTES_MAX` a column goes on
+in a file without a name in the cache folder, which is gone with the process. Where there is no room for that,
+it stays in memory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Self, SupportsIndex, overload
+
+from dataver.config import cache_folder
+from dataver.errors import EnvironmentFaultError
+from dataver.private import make_folder
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["HELD_BYTES_MAX", "Column", "File", "Records"]
+
+HELD_BYTES_MAX = 8 << 20
+"""Longer columns go on in a file."""
+BLOCK_BYTES = 1 << 20
+"""So much is written to the file, read through, or compared at a time."""
+_SEARCHED_BYTES = 64 << 10
+
+
+class File:
+    """An open file that is closed when nobody needs it any more."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        with suppress(OSError):
+            os.close(self.number)
+
+    def read(self, start: int, stop: int) -> bytes:
+        """The bytes from `start` to `stop`. `OSError` where they are not there."""
+        data = os.pread(self.number, stop - start, start)
+        if len(data) == stop - start:
+            return data
+        parts = [data]
+        while start + sum(map(len, parts)) < stop:
+            at = start + sum(map(len, parts))
+            parts.append(os.pread(self.number, stop - at, at))
+            if not parts[-1]:
+                raise OSError(f"a file of the cache ends at byte {at}, and was longer before")
+        return b"".join(parts)
+
+    def write(self, data: Buffer, at: int) -> None:
+        """Write bytes from `at` on."""
+        view = memoryview(data)
+        while view:
+            count = os.pwrite(self.number, view, at)
+            view, at = view[count:], at + count
+
+
+def _nameless() -> File | None:
+    """A new file without a name; None where the system refuses."""
+    import tempfile
+
+    try:
+        folder = cache_folder()
+        make_folder(folder)
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as opened:
+            return File(os.dup(opened.fileno()))
+    except (OSError, EnvironmentFaultError):
+        return None
+
+
+class Column:
+    """Bytes that are appended to, read in slices (`column[a:b]` is `bytes`), and compared.
+
+    Not for several threads while one appends. `OSError`s of its file are raised by who reads; one that cannot
+    be written to leaves the column in memory.
+    """
+
+    __slots__ = ("_file", "_is_own", "_start", "_stored", "_tail", "_tail_max")
+
+    def __init__(self, data: bytes | bytearray = b"") -> None:
+        """A column that begins with `data`, which it takes over."""
+        self._file: File | None = None
+        self._is_own = True
+        self._start = 0
+        self._stored = 0
+        self._tail = data
+        self._tail_max = HELD_BYTES_MAX
+
+    @classmethod
+    def in_file(cls, file: File, start: int, stop: int) -> Self:
+        """What lies in a file, which is only read."""
+        column = cls()
+        column._file, column._is_own, column._start, column._stored = file, False, start, stop - start
+        return column
+
+    def __len__(self) -> int:
+        return self._stored + len(self._tail)
+
+    def __iadd__(self, data: Buffer) -> Self:
+        tail = self._tail
+        if isinstance(tail, bytes):
+            tail = self._tail = bytearray(tail)
+        tail += data
+        if len(tail) > self._tail_max:
+            self._move()
+        return self
+
+    @overload
+    def __getitem__(self, part: SupportsIndex) -> int: ...
+    @overload
+    def __getitem__(self, part: slice) -> bytes: ...
+    def __getitem__(self, part: SupportsIndex | slice) -> int | bytes:
+        if not isinstance(part, slice):
+            at = range(len(self))[part]
+            return self[at : at + 1][0]
+        start, stop, step = part.indices(len(self))
+        if step != 1:
+            raise ValueError("a column is read in one direction, byte after byte")
+        if start >= self._stored:
+            found = self._tail[start - self._stored : max(0, stop - self._stored)]
+            return found if isinstance(found, bytes) else bytes(found)
+        if start >= stop:
+            return b""
+        assert self._file is not None
+        found = self._file.read(self._start + start, self._start + min(stop, self._stored))
+        return found + bytes(self._tail[: stop - self._stored]) if stop > self._stored else found
+
+    def part(self, start: int, stop: int) -> Column:
+        """The bytes from `start` to `stop` as a column of its own; those in a file stay there."""
+        if self._file is not None and stop > self._stored:
+            self._move()
+        if self._file is None or stop > self._stored:
+            return Column(self[start:stop])
+        return Column.in_file(self._file, self._start + start, self._start + stop)
+
+    def put(self, at: int, data: bytes) -> None:
+        """Put bytes in the place of as many."""
+        if not self._is_own:
+            self._copy()
+        before = self._stored - at
+        if 0 < before < len(data):
+            self.put(at, data[:before])
+            at, data = self._stored, data[before:]
+        if at >= self._stored:
+            if isinstance(self._tail, bytes):
+                self._tail = bytearray(self._tail)
+            self._tail[at - self._stored : at - self._stored + len(data)] = data
+            return
+        assert self._file is not None
+        self._file.write(data, self._start + at)
+
+    def find(self, byte: bytes, start: int) -> int:
+        """Where a byte is found first from `start` on; -1 where it is not."""
+        if not self._stored:
+            return self._tail.find(byte, start)
+        while start < len(self):
+            found = self[start : start + _SEARCHED_BYTES].find(byte)
+            if found >= 0:
+                return start + found
+            start += _SEARCHED_BYTES
+        return -1
+
+    def blocks(self, size_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
+        """All bytes in order, so many at a time: what is short comes as one."""
+        for start in range(0, len(self), size_bytes):
+            yield self[start : start + size_bytes]
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, bytes):
+            other = Column(other)
+        if not isinstance(other, Column):
+            return NotImplemented
+        if len(self) != len(other):
+            return False
+        if not self._stored and not other._stored:
+            return self._tail == other._tail
+        return all(a == b for a, b in zip(self.blocks(), other.blocks(), strict=True))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _move(self) -> None:
+        """Move what is in memory to the file."""
+        if not self._is_own:
+            self._copy()
+        file = self._file or _nameless()
+        try:
+            if file is None:
+                raise OSError
+            file.write(self._tail, self._start + self._stored)
+        except OSError:
+            # No room: what is in the file already stays there, all else in memory.
+            self._tail_max = 1 << 62
+            return
+        self._file = file
+        self._stored += len(self._tail)
+        self._tail = bytearray()
+        self._tail_max = BLOCK_BYTES
+
+    def _copy(self) -> None:
+        """Take what lies in a file of somebody else over into one of its own."""
+        copied = Column()
+        for block in self.blocks():
+            copied += block
+        self._file, self._is_own, self._start = copied._file, True, copied._start
+        self._stored, self._tail, self._tail_max = copied._stored, copied._tail, copied._tail_max
+
+
+class Records(Mapping[bytes, bytes]):
+    """Objects by their digests, side by side in a column; of one digest the first is kept."""
+
+    __slots__ = ("_column", "_spans")
+
+    def __init__(self) -> None:
+        self._column = Column()
+        self._spans: dict[bytes, tuple[int, int]] = {}
+
+    def add(self, digest: bytes, data: bytes) -> None:
+        """Keep one more."""
+        if digest not in self._spans:
+            start = len(self._column)
+            self._column += data
+            self._spans[digest] = start, start + len(data)
+
+    def __getitem__(self, digest: bytes) -> bytes:
+        return self._column[slice(*self._spans[digest])]
+
+    def __contains__(self, digest: object) -> bool:
+        return digest in self._spans
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._spans)
+
+    def __len__(self) -> int:
+        return len(self._spans)
