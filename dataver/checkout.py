@@ -46,7 +46,9 @@ from dataver.values import dataclass
 from dataver.worktree import Base, base, begin_base, set_base
 from dataver.writing import EntryWriter
 
-CHECKED_TOGETHER = 65_536
+CHECKED_TOGETHER = 16_384
+NODES_KEPT_BYTES = 4 << 20
+"""A checkout goes over the nodes of its version once, in order."""
 LEFTOVER_AGE_NS = 3600 * 10**9
 """Temporary files of a checkout that was killed go after so long; younger ones may be in use."""
 
@@ -127,7 +129,7 @@ class Checkout:
         """Do it. `WouldOverwriteError` comes before anything is written."""
         session, name = self._session, safe_spelling(self._root)
         state = session.state()
-        self._nodes = session.nodes(state)
+        self._nodes = session.nodes(state, kept_bytes_max=NODES_KEPT_BYTES)
         root = session.root(self._nodes, self._resolved.version)
         every = FileColumns.read(self._nodes, root)
         erased = erasures(state)

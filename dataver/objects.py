@@ -59,9 +59,15 @@ class Objects:
     """
 
     def __init__(
-        self, store: Store, index: ChunkIndex, refresh: Callable[[], ChunkIndex] | None = None
+        self,
+        store: Store,
+        index: ChunkIndex,
+        refresh: Callable[[], ChunkIndex] | None = None,
+        *,
+        frame_bytes_max: int | None = None,
     ) -> None:
         self.store = store
+        self._frame_bytes_max = FRAME_CACHE_BYTES if frame_bytes_max is None else frame_bytes_max
         self.index = index
         self._refresh = refresh
         self._cache = cache_of(store)
@@ -413,7 +419,7 @@ class Objects:
                 return
             self._frames[key] = frame
             self._frames_bytes += len(frame)
-            while self._frames_bytes > FRAME_CACHE_BYTES:
+            while self._frames_bytes > self._frame_bytes_max:
                 self._frames_bytes -= len(self._frames.popitem(last=False)[1])
 
     def _get(self, pack: bytes, start: int, length: int) -> View:

@@ -115,9 +115,10 @@ class Session:
         """Verified reads; what is missing is looked for again after the log was read again."""
         return Objects(self.store, self.index(state), self.index)
 
-    def nodes(self, state: State | None = None) -> ManifestNodes:
-        """The manifests' nodes."""
-        return ManifestNodes(self.objects(state))
+    def nodes(self, state: State | None = None, *, kept_bytes_max: int | None = None) -> ManifestNodes:
+        """The manifests' nodes, of which so much is kept as they are stored, and again as they are read."""
+        objects = Objects(self.store, self.index(state), self.index, frame_bytes_max=kept_bytes_max)
+        return ManifestNodes(objects, kept_bytes_max)
 
     def resolve(self, text: str, state: State | None = None, *, require_signed: bool = False) -> Resolved:
         """What a ref means to a reader. `SignatureError` where it must be signed, and is not."""

@@ -105,8 +105,9 @@ class ManifestNodes:
 
     schema = MANIFEST
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(self, objects: Objects, kept_bytes_max: int | None = None) -> None:
         self._objects = objects
+        self._kept_bytes_max = NODES_KEPT_BYTES if kept_bytes_max is None else kept_bytes_max
         self._nodes: OrderedDict[bytes, tuple[Node, int]] = OrderedDict()
         self._size_bytes = 0
         self._lock = threading.Lock()
@@ -132,7 +133,7 @@ class ManifestNodes:
                 return
             self._nodes[digest] = node, size_bytes
             self._size_bytes += size_bytes
-            while self._size_bytes > NODES_KEPT_BYTES and len(self._nodes) > 1:
+            while self._size_bytes > self._kept_bytes_max and len(self._nodes) > 1:
                 self._size_bytes -= self._nodes.popitem(last=False)[1][1]
 
     def save(self, level: int, rows: Sequence[Row]) -> Link:
