@@ -27,6 +27,7 @@ HELD_BYTES_MAX = 8 << 20
 BLOCK_BYTES = 1 << 20
 """So much is written to the file, read through, or compared at a time."""
 _SEARCHED_BYTES = 64 << 10
+_PIECES_MAX = 1_024
 
 
 class File:
@@ -82,16 +83,18 @@ class Column:
     be written to leaves the column in memory.
     """
 
-    __slots__ = ("_file", "_is_own", "_start", "_stored", "_tail", "_tail_max")
+    __slots__ = ("_file", "_held", "_held_max", "_is_own", "_new", "_new_bytes", "_start", "_stored")
 
-    def __init__(self, data: bytes | bytearray = b"") -> None:
-        """A column that begins with `data`, which it takes over."""
+    def __init__(self, data: bytes = b"") -> None:
+        """A column that begins with `data`."""
+        # In order: what is in the file, what is held, and what came since the last look at that.
         self._file: File | None = None
+        self._start = self._stored = 0
         self._is_own = True
-        self._start = 0
-        self._stored = 0
-        self._tail = data
-        self._tail_max = HELD_BYTES_MAX
+        self._held: bytes | bytearray = data
+        self._held_max = HELD_BYTES_MAX
+        self._new: list[bytes] = []
+        self._new_bytes = 0
 
     @classmethod
     def in_file(cls, file: File, start: int, stop: int) -> Self:
@@ -101,16 +104,33 @@ class Column:
         return column
 
     def __len__(self) -> int:
-        return self._stored + len(self._tail)
+        return self._stored + len(self._held) + self._new_bytes
 
-    def __iadd__(self, data: Buffer) -> Self:
-        tail = self._tail
-        if isinstance(tail, bytes):
-            tail = self._tail = bytearray(tail)
-        tail += data
-        if len(tail) > self._tail_max:
+    def __iadd__(self, data: bytes) -> Self:
+        self._new.append(data)
+        self._new_bytes += len(data)
+        if len(self._held) + self._new_bytes > self._held_max:
             self._move()
+        elif len(self._new) >= _PIECES_MAX:
+            self._grow()
         return self
+
+    def _settle(self) -> bytes | bytearray:
+        """All that is in memory, in one piece."""
+        if self._new:
+            if not self._held:
+                self._held = b"".join(self._new)
+            else:
+                self._grow()
+            self._new, self._new_bytes = [], 0
+        return self._held
+
+    def _grow(self) -> bytearray:
+        if isinstance(self._held, bytes):
+            self._held = bytearray(self._held)
+        self._held += b"".join(self._new)
+        self._new, self._new_bytes = [], 0
+        return self._held
 
     @overload
     def __getitem__(self, part: SupportsIndex) -> int: ...
@@ -123,14 +143,15 @@ class Column:
         start, stop, step = part.indices(len(self))
         if step != 1:
             raise ValueError("a column is read in one direction, byte after byte")
-        if start >= self._stored:
-            found = self._tail[start - self._stored : max(0, stop - self._stored)]
+        held, stored = self._settle(), self._stored
+        if start >= stored:
+            found = held[start - stored : max(0, stop - stored)] if stored else held[start:stop]
             return found if isinstance(found, bytes) else bytes(found)
         if start >= stop:
             return b""
         assert self._file is not None
-        found = self._file.read(self._start + start, self._start + min(stop, self._stored))
-        return found + bytes(self._tail[: stop - self._stored]) if stop > self._stored else found
+        there = self._file.read(self._start + start, self._start + min(stop, stored))
+        return there + bytes(held[: stop - stored]) if stop > stored else there
 
     def part(self, start: int, stop: int) -> Column:
         """The bytes from `start` to `stop` as a column of its own; those in a file stay there."""
@@ -149,9 +170,8 @@ class Column:
             self.put(at, data[:before])
             at, data = self._stored, data[before:]
         if at >= self._stored:
-            if isinstance(self._tail, bytes):
-                self._tail = bytearray(self._tail)
-            self._tail[at - self._stored : at - self._stored + len(data)] = data
+            held = self._held if isinstance(self._held, bytearray) and not self._new else self._grow()
+            held[at - self._stored : at - self._stored + len(data)] = data
             return
         assert self._file is not None
         self._file.write(data, self._start + at)
@@ -159,7 +179,7 @@ class Column:
     def find(self, byte: bytes, start: int) -> int:
         """Where a byte is found first from `start` on; -1 where it is not."""
         if not self._stored:
-            return self._tail.find(byte, start)
+            return self._settle().find(byte, start)
         while start < len(self):
             found = self[start : start + _SEARCHED_BYTES].find(byte)
             if found >= 0:
@@ -168,7 +188,7 @@ class Column:
         return -1
 
     def blocks(self, size_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
-        """All bytes in order, so many at a time: what is short comes as one."""
+        """All bytes in order, so many at a time."""
         for start in range(0, len(self), size_bytes):
             yield self[start : start + size_bytes]
 
@@ -180,7 +200,7 @@ class Column:
         if len(self) != len(other):
             return False
         if not self._stored and not other._stored:
-            return self._tail == other._tail
+            return self._settle() == other._settle()
         return all(a == b for a, b in zip(self.blocks(), other.blocks(), strict=True))
 
     __hash__ = None  # type: ignore[assignment]
@@ -189,27 +209,27 @@ class Column:
         """Move what is in memory to the file."""
         if not self._is_own:
             self._copy()
+        held = self._settle()
         file = self._file or _nameless()
         try:
             if file is None:
                 raise OSError
-            file.write(self._tail, self._start + self._stored)
+            file.write(held, self._start + self._stored)
         except OSError:
             # No room: what is in the file already stays there, all else in memory.
-            self._tail_max = 1 << 62
+            self._held_max = 1 << 62
             return
         self._file = file
-        self._stored += len(self._tail)
-        self._tail = bytearray()
-        self._tail_max = BLOCK_BYTES
+        self._stored += len(held)
+        self._held, self._held_max = b"", BLOCK_BYTES
 
     def _copy(self) -> None:
         """Take what lies in a file of somebody else over into one of its own."""
         copied = Column()
         for block in self.blocks():
             copied += block
-        self._file, self._is_own, self._start = copied._file, True, copied._start
-        self._stored, self._tail, self._tail_max = copied._stored, copied._tail, copied._tail_max
+        for name in Column.__slots__:
+            setattr(self, name, getattr(copied, name))
 
 
 class Records(Mapping[bytes, bytes]):

@@ -175,7 +175,7 @@ class PackWriter:
         pack = self._pack
         pack.frames.append(pack.builder.add(codec, parts, raw_bytes, digests, lengths, checksum))
         pack.lengths.extend(lengths)
-        self._digests += digests
+        self._digests += bytes(digests)
         self._parts_bytes += weight
         if self._parts_bytes >= BLOCK_BYTES:
             self.settle()

@@ -82,7 +82,7 @@ def _rows_of(packs: Sequence[StoredPack]) -> tuple[list[SegmentFrame], Column]:
         rows[2::3] = array("I", pack.lengths)
         if sys.byteorder == "big":
             rows.byteswap()
-        every += memoryview(rows).cast("B")
+        every += rows.tobytes()
         frames += [SegmentFrame(number, *frame[:3], frame.codec) for frame in pack.frames]
     return frames, every
 
@@ -130,8 +130,8 @@ def _arranged(packs: Sequence[StoredPack], rows: Column) -> tuple[Column, Column
         some_keys, some_rows = (b"".join(column) for column in zip(*chosen, strict=True))
         del chosen
         sorted_keys, sorted_rows = segment_format.arrange(some_keys, some_rows)
-        keys_in_order += sorted_keys
-        rows_in_order += sorted_rows
+        keys_in_order += bytes(sorted_keys)
+        rows_in_order += bytes(sorted_rows)
     return keys_in_order, rows_in_order, _fanout(keys_in_order)
 
 

@@ -211,8 +211,10 @@ def _decode(payload: Column, *, is_first: bool) -> Block:
     bounds = list(accumulate((_HEAD.size, count, count * STAMP.size, count * DIGEST_BYTES)))
     if bounds[-1] > len(payload):
         raise ValueError("the columns are longer than the block")
-    flags, stamps, digests = (payload.part(start, end) for start, end in pairwise(bounds))
-    paths = payload.part(bounds[-1], len(payload))
+    columns = [payload.part(start, end) for start, end in pairwise([*bounds, len(payload)])]
+    if len(payload) <= HELD_BYTES_MAX:
+        columns = [Column(column[:]) for column in columns]
+    flags, stamps, digests, paths = columns
     return Block(count, gone, tree, bytearray(flags[:]), stamps, digests, paths, is_first and not gone)
 
 
@@ -222,10 +224,7 @@ def load(file: Path) -> tuple[tuple[int, ...], list[Block]]:
         opened = File(os.open(file, os.O_RDONLY | os.O_CLOEXEC))
         stamp = _stamp_of(os.fstat(opened.number))
         # What somebody appends after that is not looked at.
-        data = Column.in_file(opened, 0, stamp[1])
-        if len(data) <= HELD_BYTES_MAX:
-            data = Column(data[:])
-        return stamp, _blocks_of(data)
+        return stamp, _blocks_of(Column.in_file(opened, 0, stamp[1]))
     except OSError:
         return (), []
 
