@@ -71,6 +71,40 @@ def test_keys_without_their_rows_are_not_sorted(keys: bytes, rows: bytes) -> Non
         native.arrange(keys, rows)
 
 
+@pytest.mark.parametrize(("keys", "rows"), [(KEYS[1:], ROWS), (KEYS, ROWS[1:]), (KEYS, b""), (b"", ROWS)])
+def test_keys_without_their_rows_are_not_selected(keys: bytes, rows: bytes) -> None:
+    assert native is not None
+    with pytest.raises(ValueError, match="as many"):
+        native.select(keys, rows, 0, 65_536)
+
+
+@pytest.mark.parametrize(
+    ("slots", "keys", "number"),
+    [
+        (bytearray(64), KEYS[1:], 0),
+        (bytearray(0), KEYS, 0),
+        (bytearray(63), KEYS, 0),
+        (bytearray(24), KEYS, 0),
+        (bytearray(16), KEYS, 0),
+        (bytearray(64), KEYS, 5),
+        (bytearray(64), KEYS, -1),
+        (memoryview(bytearray(65))[1:], KEYS, 0),
+    ],
+)
+def test_a_table_that_would_be_full_is_refused(slots: bytearray, keys: bytes, number: int) -> None:
+    assert native is not None
+    before = bytes(slots)
+    with pytest.raises(ValueError, match="one stays empty"):
+        native.claim(slots, keys, number)
+    assert bytes(slots) == before
+
+
+def test_a_table_that_cannot_be_written_to_is_refused() -> None:
+    assert native is not None
+    with pytest.raises(TypeError):
+        native.claim(bytes(64), KEYS, 0)
+
+
 @pytest.mark.parametrize(("keys", "bits"), [(KEYS[1:], 1), (KEYS, -1), (KEYS, 17)])
 def test_a_table_that_cannot_be_is_not_made(keys: bytes, bits: int) -> None:
     assert native is not None
