@@ -84,8 +84,8 @@ class Plan:
     clear: list[bytes] = field(default_factory=list)
     theirs: list[bytes] = field(default_factory=list)
     staying: list[bytes] = field(default_factory=list)
-    seen: dict[bytes, SourceFile] = field(default_factory=dict)
-    """What is to go, or to be replaced, as it was found."""
+    seen: dict[bytes, SourceFile] | None = None
+    """What is to go, or to be replaced, as it was found; None where whatever is there may be."""
 
 
 class Checkout:
@@ -193,7 +193,7 @@ class Checkout:
     # Deciding
 
     def _plan(self, every: FileColumns, wanted: FileColumns, cache: StatCache) -> Plan:
-        plan = Plan()
+        plan = Plan(seen=None if self._overwrite else {})
         rows = {row.file.path: row for row in cache.owned()}
         owned = {path: row.digest for path, row in rows.items()}
         there = self._there(wanted, owned.keys() - set(every.each_path()) if owned else set())
@@ -233,7 +233,8 @@ class Checkout:
             if path in folders and file.kind != EMPTY_FOLDER and path not in leaving:
                 (plan.clear if ours(path) else plan.theirs).append(path)
         if not self._overwrite:
-            plan.seen = {path: there[path] for path in replaced.union(plan.clear) if path in there}
+            linked = (file.path for _, file in plan.chmod)  # these may be
+            plan.seen = {path: there[path] for path in replaced.union(plan.clear, linked) if path in there}
         return plan
 
     def _decide(
@@ -392,20 +393,20 @@ class Checkout:
             begin_base(*self._base)
 
     def _execute(self, plan: Plan, objects: Objects) -> None:
-        with Target(self._root) as target:
+        with Target(self._root, plan.seen) as target:
             check_folding(target, _joined_paths(plan.write))
             if plan.staying:
                 check_standing(target, [entry.path for entry in plan.write], plan.staying)
             self._begin(plan)
             for path in plan.remove:
-                target.expect(path, plan.seen)
+                target.expect(path)
                 target.remove(path)
                 self._removed.append(path)
             for file in self._leftovers:
                 if file.mtime_ns < time.time_ns() - LEFTOVER_AGE_NS:
                     target.remove(file.path)
             for path in plan.clear:
-                target.expect(path, plan.seen)
+                target.expect(path)
                 target.remove(path)
             for path in plan.folders:
                 target.folder(path)

@@ -15,7 +15,6 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from functools import partial
 from heapq import merge
 from itertools import chain, compress, islice
-from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 from dataver.errors import DamagedError
@@ -29,7 +28,7 @@ from dataver.reading import blocks
 from dataver.source.base import SourceFile
 from dataver.source.columns import STAMP, STAMP_EXECUTABLE, pack_stamp
 from dataver.store.base import View
-from dataver.targets import OtherBytesError, Target, WholeFile, write_buffers
+from dataver.targets import NOT_WRITTEN, OtherBytesError, Target, WholeFile, write_buffers
 from dataver.tree.files import FileColumns
 from dataver.tree.manifest import FILE, REFERENCE, SYMLINK, Entry
 
@@ -44,7 +43,6 @@ READ_BACK_BYTES_MIN = 1 << 20
 INTERRUPTED_S = 0.1
 """So soon Ctrl-C is seen also where a library has put a handler by which a wait goes on."""
 
-NOTHING: Mapping[bytes, SourceFile] = MappingProxyType({})
 Written = tuple[bytes, bytes, bytes]
 """The path, the stamp and the digest of a file that was written."""
 
@@ -71,7 +69,7 @@ class EntryWriter:
         self._stopped = False
         self._failed = False
         self._files: Sequence[Entry] = ()
-        self._seen = NOTHING
+        self._seen: Mapping[bytes, SourceFile] | None = None
         self._stamps = bytearray()
         self._done = bytearray()
         self._others: list[Written] = []
@@ -85,8 +83,12 @@ class EntryWriter:
         )
         return merge(small, sorted(self._others)) if self._others else small
 
-    def written(self, entry: Entry, found: os.stat_result, size: int) -> None:
-        """An entry is in its place, after `size` bytes were written for it."""
+    def written(self, entry: Entry, found: os.stat_result | None, size: int) -> None:
+        """An entry is in its place, after `size` bytes were written for it; None: by somebody else."""
+        if found is None:
+            with self._lock:
+                self._progress.advance(1, size)
+            return
         # As it is there: some file systems have no such bit, or give it to all.
         executable = STAMP_EXECUTABLE if found.st_mode & stat.S_IXUSR else 0
         kind = SYMLINK if entry.kind == SYMLINK else FILE | executable
@@ -97,11 +99,11 @@ class EntryWriter:
             self._progress.advance(1, size)
 
     def write(
-        self, files: Sequence[Entry], objects: Objects, seen: Mapping[bytes, SourceFile] = NOTHING
+        self, files: Sequence[Entry], objects: Objects, seen: Mapping[bytes, SourceFile] | None = None
     ) -> None:
         """Write all of them, which are no folders. `OSError`s are of the folder, and what is done stays.
 
-        `seen` is what may be replaced: `WouldOverwriteError` where that is something else by now.
+        `seen` is what may be replaced, or None where all may be: see `Target`.
         """
         self._files, self._seen = files, seen
         self._stamps, self._done = bytearray(STAMP.size * len(files)), bytearray(len(files))
@@ -164,9 +166,7 @@ class EntryWriter:
         # In the order of the paths: neighbours in a folder are written by one call.
         work = sorted(batch, key=lambda one: one.entry.path)
         files = [(one.at, one.entry, contents.get(one.at, b"")) for one in work if one.entry.kind != SYMLINK]
-        with Target(self._root) as target:
-            for one in work if self._seen else ():
-                target.expect(one.entry.path, self._seen)
+        with Target(self._root, self._seen) as target:
             for one in work:
                 entry, data = one.entry, contents.get(one.at, b"")
                 if entry.kind != SYMLINK:
@@ -189,24 +189,22 @@ class EntryWriter:
         finally:
             with self._lock:
                 for (at, _, _), stamp in zip(files, stamps, strict=False):
+                    if stamp == NOT_WRITTEN:
+                        continue
                     self._stamps[STAMP.size * at : STAMP.size * (at + 1)] = stamp
                     self._done[at] = 1
                 self.written_bytes += size
                 self._progress.advance(len(stamps), size)
 
     def _write_large(self, entry: Entry, objects: Objects, helpers: int) -> None:
-        with Target(self._root) as target:
-
-            def copy(fd: int) -> None:
-                self._copy(entry, objects, fd, helpers)
-                target.expect(entry.path, self._seen)
-
-            found = target.write(entry.path, entry.executable, copy)
+        with Target(self._root, self._seen) as target:
+            copy = partial(self._copy, entry, objects, helpers)
+            found = target.write(entry.path, entry.executable, entry.digest, copy)
         with self._lock:
             self._progress.advance(0, -entry.size)
         self.written(entry, found, entry.size)
 
-    def _copy(self, entry: Entry, objects: Objects, fd: int, helpers: int) -> None:
+    def _copy(self, entry: Entry, objects: Objects, helpers: int, fd: int) -> None:
         if entry.kind != REFERENCE and entry.size >= READ_BACK_BYTES_MIN:
             fill(entry, objects, fd, helpers=helpers, advance=self._advance)
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -12,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from dataver import folding, writing
+from dataver import folding, targets, writing
 from dataver.errors import ConflictError, NotPermittedError, StoreError, WouldOverwriteError
 from dataver.hashing import blake3_digest
 from dataver.repository import Repository, init
 from dataver.targets import Target, write_files_plainly
 from dataver.writing import EntryWriter
 from tests.permissions import permissions_hold_for_root
-from tests.worlds import noise
+from tests.worlds import noise, read
 
 
 @pytest.fixture
@@ -210,6 +211,113 @@ def test_an_edit_while_a_checkout_runs_is_not_lost(
         repository.checkout("x@v5", target, overwrite=True)
     assert (target / "large").read_bytes() == (source / "large").read_bytes()
     assert (target / "train" / "a").read_text() == "three\n"
+
+
+@pytest.fixture
+def various(repository: Repository, target: Path, tmp_path: Path) -> Path:
+    """Of `x@v3`, of which `target` has all but `small`, `large`, `link` and `folder/file`: the source."""
+    source = tmp_path / "source"
+    (source / "folder").mkdir()
+    (source / "folder" / "file").write_text("file\n")
+    (source / "small").write_text("small\n")
+    (source / "small").chmod(0o755)
+    (source / "large").write_bytes(noise("large", 2_000_000))
+    (source / "link").symlink_to("small")
+    repository.commit("x", source)
+    repository.checkout("x@v2", target)
+    return source
+
+
+def in_between(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Act when a checkout has looked at its target, and written nothing yet."""
+    real = folding.check_folding
+
+    def meanwhile(*arguments: Any) -> None:
+        act()
+        real(*arguments)
+
+    monkeypatch.setattr("dataver.checkout.check_folding", meanwhile)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("name", ["small", "large", "link", "folder/file"])
+def test_a_file_that_appears_while_a_checkout_runs_is_not_lost(
+    repository: Repository,
+    target: Path,
+    various: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    compiled: bool,
+) -> None:
+    """Where there was none when the checkout looked."""
+
+    def appear() -> None:
+        (target / name).parent.mkdir(exist_ok=True)
+        (target / name).write_text("mine\n")
+
+    if not compiled:
+        monkeypatch.setattr(targets, "native", None)
+    with monkeypatch.context() as patch:
+        in_between(patch, appear)
+        with pytest.raises(WouldOverwriteError, match=f"^{name} came to be there while the checkout ran"):
+            repository.checkout("x@v3", target)
+    assert (target / name).read_text() == "mine\n"
+    assert not list(target.rglob(".dataver*"))
+    with pytest.raises(WouldOverwriteError, match=name):
+        repository.checkout("x@v3", target)
+    with monkeypatch.context() as patch:
+        in_between(patch, appear)
+        repository.checkout("x@v3", target, overwrite=True)
+    assert read(target) == read(various)
+
+
+@pytest.mark.parametrize("name", ["small", "large", "link", "folder/file"])
+def test_the_right_file_may_appear_while_a_checkout_runs(
+    repository: Repository, target: Path, various: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """As by another checkout of the same version: it stays, and is not this checkout's own."""
+
+    def appear() -> None:
+        (target / name).parent.mkdir(exist_ok=True)
+        shutil.copy2(various / name, target / name, follow_symlinks=False)
+
+    with monkeypatch.context() as patch:
+        in_between(patch, appear)
+        repository.checkout("x@v3", target)
+    assert read(target) == read(various)
+    assert repository.checkout("x@v2", target).removed_files == 3
+    assert [path.name for path in target.rglob("*") if path.name == name.rpartition("/")[2]], (
+        "it is the user's"
+    )
+
+
+def test_checkouts_side_by_side_come_to_their_ends(
+    repository: Repository, target: Path, various: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in target.iterdir():
+        shutil.rmtree(path)
+    together = threading.Barrier(2, timeout=10)
+    with monkeypatch.context() as patch, ThreadPoolExecutor(2) as pool:
+        in_between(patch, together.wait)
+        for done in [pool.submit(repository.checkout, "x@v3", target) for _ in range(2)]:
+            assert done.result().files == 7
+    assert read(target) == read(various)
+    assert repository.checkout("x@v2", target).removed_files == 4, "all are the checkouts' own"
+
+
+def test_a_file_of_two_names_is_looked_at_before_it_is_replaced(
+    repository: Repository, target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the bit alone is to change, and cannot without that of the other name."""
+    (tmp_path / "source" / "train" / "a").chmod(0o755)
+    repository.commit("x", tmp_path / "source")
+    repository.checkout("x@v2", target)
+    os.link(target / "train" / "a", tmp_path / "other")
+    with monkeypatch.context() as patch:
+        in_between(patch, lambda: (target / "train" / "a").write_text("mine\n"))
+        with pytest.raises(WouldOverwriteError, match="train/a was changed while the checkout ran"):
+            repository.checkout("x@v3", target)
+    assert (target / "train" / "a").read_text() == "mine\n"
 
 
 def test_a_file_that_could_not_be_closed_is_not_written(
