@@ -173,7 +173,13 @@ class EntryWriter:
                     continue
                 if blake3_digest(data) != entry.digest:
                     raise _damaged(entry, objects)
-                self.written(entry, target.symlink(entry.path, bytes(data)), len(data))
+                leads_to = bytes(data)
+                if b"\0" in leads_to:
+                    raise DamagedError(
+                        f"{safe_spelling(entry.path)} is a symlink to '{safe_spelling(leads_to)}', which "
+                        "cannot be: nothing has a NUL byte in its name; leave it out with --exclude"
+                    )
+                self.written(entry, target.symlink(entry.path, leads_to), len(data))
             self._write_files(target, files, objects)
 
     def _write_files(self, target: Target, files: list[tuple[int, Entry, View]], objects: Objects) -> None:
