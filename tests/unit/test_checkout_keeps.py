@@ -121,6 +121,62 @@ def test_a_repository_in_the_target_is_not_written_into(
     assert {path: path.read_bytes() for path in (target / "store").rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("leads_to", ["folder", "link", "dangling link"])
+def test_a_folder_that_holds_a_repository_alone_is_not_empty(
+    repository: Repository, target: Path, tmp_path: Path, leads_to: str, overwrite: bool
+) -> None:
+    """`hollow`, which is an empty folder in `x@v3`, not there in `x@v4`, and a file in `x@v5`."""
+    source = tmp_path / "source"
+    (source / "hollow").mkdir()
+    repository.commit("x", source)
+    (source / "hollow").rmdir()
+    repository.commit("x", source)
+    (source / "hollow").write_text("a file\n")
+    repository.commit("x", source)
+    repository.checkout("x@v3", target)
+    inner, outside = target / "hollow" / ".dataver", tmp_path / "outside"
+    outside.mkdir()
+    if leads_to == "folder":
+        init(inner)
+    else:
+        inner.symlink_to(outside if leads_to == "link" else "nowhere")
+    assert repository.checkout("x@v4", target, overwrite=overwrite).removed_files == 0
+    assert os.path.lexists(inner)
+    with pytest.raises(WouldOverwriteError, match=r"hollow.*Nothing was written"):
+        repository.checkout("x@v5", target, overwrite=overwrite)
+    assert os.path.lexists(inner)
+    assert not list(outside.iterdir())
+    assert repository.checkout("x@v3", target).written_files == 0
+
+
+@pytest.mark.parametrize("place", ["", "train"])
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_a_file_of_a_repositorys_name_replaces_none(
+    repository: Repository, target: Path, tmp_path: Path, kind: str, place: str
+) -> None:
+    """A version may hold a file `.dataver`; nothing is written through a symlink of that name."""
+    source, outside = tmp_path / "source", tmp_path / "outside"
+    (source / place / ".dataver").write_text("a file\n")
+    repository.commit("x", source)
+    outside.mkdir()
+    repository.checkout("x@v2", target)
+    there = target / place / ".dataver"
+    if kind == "folder":
+        init(there)
+    else:
+        there.symlink_to(outside)
+    assert repository.checkout("x@v1", target).removed_files == 1
+    with pytest.raises(WouldOverwriteError, match=r"\.dataver.*Nothing was written"):
+        repository.checkout("x@v3", target)
+    assert (target / "train" / "a").read_text() == "1\n"
+    assert there.is_symlink() == (kind == "link")
+    if kind == "link":
+        repository.checkout("x@v3", target, overwrite=True)
+        assert there.read_text() == "a file\n"
+    assert not list(outside.iterdir())
+
+
 @pytest.fixture
 def unfinished(repository: Repository, target: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The target, with what a checkout of `x@v2` on a full disk left of it."""
