@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import sys
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field
+from operator import attrgetter
 
 from dataver.config import require_place
 from dataver.erased import Erasures, erasures, files_of
@@ -44,6 +46,8 @@ from dataver.tree.walk import find
 from dataver.values import dataclass
 from dataver.worktree import Base, base, begin_base, set_base
 from dataver.writing import EntryWriter
+
+_path = attrgetter("path")
 
 CHECKED_TOGETHER = 65_536
 LEFTOVER_AGE_NS = 3600 * 10**9
@@ -196,7 +200,7 @@ class Checkout:
         plan = Plan(seen=None if self._overwrite else {})
         rows = {row.file.path: row for row in cache.owned()}
         owned = {path: row.digest for path, row in rows.items()}
-        there = self._there(wanted, owned.keys() - set(every.each_path()) if owned else set())
+        there = self._there(wanted, sorted(owned.keys() - set(every.each_path())) if owned else [])
         if not there and not self._closed:
             plan.folders, plan.write = wanted.folders(), wanted.without_folders()
             return plan
@@ -275,7 +279,7 @@ class Checkout:
         else:
             plan.theirs.append(entry.path)
 
-    def _there(self, wanted: FileColumns, forsaken: set[bytes]) -> dict[bytes, SourceFile]:
+    def _there(self, wanted: FileColumns, forsaken: list[bytes]) -> dict[bytes, SourceFile]:
         """What is in the target, without the folders that may not be read and are none of the checkout's."""
         if not os.path.isdir(self._root):
             return {}
@@ -299,32 +303,32 @@ class Checkout:
 
     def _pass_by(self, folder: bytes, wanted: FileColumns) -> None:
         """Leave a repository as it is; `WouldOverwriteError` where a file of the version belongs in it."""
-        for entry in wanted:
-            if entry.path.startswith(folder + b"/") or (entry.path == folder and entry.kind == FOLDER):
-                raise WouldOverwriteError(
-                    f"{safe_spelling(os.path.join(self._root, folder))} is a repository, and "
-                    f"{safe_spelling(entry.path)} belongs there; nothing was written. Move the repository "
-                    "away, or leave the file out with --exclude"
-                )
+        entry = _belonging(folder, wanted)
+        if entry is not None:
+            raise WouldOverwriteError(
+                f"{safe_spelling(os.path.join(self._root, folder))} is a repository, and "
+                f"{safe_spelling(entry.path)} belongs there; nothing was written. Move the repository "
+                "away, or leave the file out with --exclude"
+            )
         self._closed.append(folder)
 
-    def _pass_over(self, folder: bytes, wanted: FileColumns, forsaken: set[bytes]) -> None:
+    def _pass_over(self, folder: bytes, wanted: FileColumns, forsaken: list[bytes]) -> None:
         """Leave a folder that may not be read as it is; `NotPermittedError` where something in it counts."""
-        below = folder + b"/" if folder else b""
         what = safe_spelling(os.path.join(self._root, folder).rstrip(b"/"))
         refusal = f"{what} cannot be read: permission denied; nothing was written. "
-        for entry in wanted:
-            if entry.path.startswith(below) or (entry.path == folder and entry.kind == FOLDER):
-                advice = "name another target" if not folder else "leave it out with --exclude"
-                raise NotPermittedError(
-                    f"{refusal}{safe_spelling(entry.path)} belongs there: change its permissions, or {advice}"
-                )
-        for path in forsaken:
-            if path.startswith(below):
-                raise NotPermittedError(
-                    f"{refusal}An earlier checkout wrote {safe_spelling(path)} there, which this version "
-                    "lacks: change its permissions"
-                )
+        entry = _belonging(folder, wanted)
+        if entry is not None:
+            advice = "name another target" if not folder else "leave it out with --exclude"
+            raise NotPermittedError(
+                f"{refusal}{safe_spelling(entry.path)} belongs there: change its permissions, or {advice}"
+            )
+        below = folder + b"/" if folder else b""
+        at = bisect_left(forsaken, below)
+        if at < len(forsaken) and forsaken[at].startswith(below):
+            raise NotPermittedError(
+                f"{refusal}An earlier checkout wrote {safe_spelling(forsaken[at])} there, which this version "
+                "lacks: change its permissions"
+            )
         self._closed.append(folder)
 
     def _hash_unknown(
@@ -422,6 +426,18 @@ class Checkout:
                 ):
                     self._writer.written(entry, found, 0)  # Nobody wrote to it since it was looked at.
         self._writer.write([*plan.write, *linked] if linked else plan.write, objects, plan.seen)
+
+
+def _belonging(folder: bytes, wanted: FileColumns) -> Entry | None:
+    """What of the version belongs into a folder, or is that folder: the first; None where nothing does."""
+    below = folder + b"/" if folder else b""
+    for start in (folder, below):  # Others may stand between the two.
+        at = bisect_left(wanted, start, key=_path)
+        if at < len(wanted):
+            entry = wanted[at]
+            if entry.path.startswith(below) or (entry.path == folder and entry.kind == FOLDER):
+                return entry
+    return None
 
 
 def _is_erased(entry: Entry, erased: Erasures) -> bool:
