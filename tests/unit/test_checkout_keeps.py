@@ -17,6 +17,7 @@ from dataver import folding, targets, writing
 from dataver.errors import ConflictError, NotPermittedError, StoreError, WouldOverwriteError
 from dataver.hashing import blake3_digest
 from dataver.repository import Repository, init
+from dataver.stat_cache import StatCache
 from dataver.targets import Target, write_files_plainly
 from dataver.writing import EntryWriter
 from tests.permissions import permissions_hold_for_root
@@ -205,6 +206,21 @@ def test_a_base_says_that_all_is_meant(repository: Repository, unfinished: Path)
     assert repository.commit("x", unfinished, base="x@v2").changed.deleted == 3
     (unfinished / "newer").write_text("newer\n")
     assert repository.commit("x", unfinished).changed.added == 1
+
+
+def test_what_a_killed_checkout_left_stays_the_users(
+    repository: Repository, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be told from an equal file that the user put there."""
+    with monkeypatch.context() as killed:
+        killed.setattr(StatCache, "update_written", lambda *_: False)
+        repository.checkout("x@v1", target)
+    assert repository.checkout("x@v1", target).written_files == 0
+    with pytest.raises(WouldOverwriteError, match="train/a"):
+        repository.checkout("x@v2", target)
+    assert (target / "train" / "a").read_text() == "1\n"
+    assert repository.checkout("x@v2", target, overwrite=True).written_files == 2
+    assert repository.checkout("x@v1", target).written_files == 1, "by now it is the checkout's own"
 
 
 def test_an_edit_meanwhile_is_not_taken_for_the_versions_bytes(
