@@ -893,8 +893,30 @@ static int name_file(int fd, int folder, const char *name) {
     return linkat(AT_FDCWD, here, folder, name, AT_SYMLINK_FOLLOW);
 }
 
+/* Give a file that has the name `part` its own: -1 with EEXIST where that is taken. As `_place` of dataver.targets. */
+static int place_new(int folder, const char *part, const char *name) {
+    struct stat found;
+#ifdef RENAME_NOREPLACE
+    /* One call in place of two. What other reason there is not to, the next way will say. */
+    if (renameat2(folder, part, folder, name, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (errno == EEXIST)
+        return -1;
+#endif
+    if (linkat(folder, part, folder, name, 0) == 0)
+        return unlinkat(folder, part, 0);
+    if (errno != EPERM && errno != ENOSYS && errno != ENOTSUP && errno != EOPNOTSUPP && errno != EMLINK)
+        return -1;
+    /* There are no hard links. */
+    if (fstatat(folder, name, &found, AT_SYMLINK_NOFOLLOW) == 0) {
+        errno = EEXIST;
+        return -1;
+    }
+    return renameat(folder, part, folder, name);
+}
+
 /* 0, the number of an error, or OTHER_DIGEST. *unnamed: whether to try files without a name. */
-static int write_one(int folder, const char *part, Written *file, int *unnamed) {
+static int write_one(int folder, const char *part, Written *file, int *unnamed, int replace) {
     struct stat found;
     if (memcmp(file->found, file->digest, BLAKE3_BYTES) != 0)
         return OTHER_DIGEST;
@@ -905,17 +927,21 @@ static int write_one(int folder, const char *part, Written *file, int *unnamed) 
     int error = write_fully(fd, file->data.buf, file->data.len);
     if (!error && !has_part) {
         placed = name_file(fd, folder, file->name) == 0;
-        /* Something is there, to be replaced; or there is no /proc, and the named way is left. */
-        if (!placed && errno == EEXIST)
-            has_part = name_file(fd, folder, part) == 0;
-        if (!placed && !has_part) {
+        /* Something is there, to be replaced or not; or there is no /proc, and the named way is left. */
+        if (!placed && errno == EEXIST) {
+            if (!replace)
+                error = EEXIST;
+            else
+                has_part = name_file(fd, folder, part) == 0;
+        }
+        if (!error && !placed && !has_part) {
             close(fd);
             *unnamed = 0;
-            return write_one(folder, part, file, unnamed);
+            return write_one(folder, part, file, unnamed, replace);
         }
     }
     if (!error && !placed) {
-        placed = renameat(folder, part, folder, file->name) == 0;
+        placed = (replace ? renameat(folder, part, folder, file->name) : place_new(folder, part, file->name)) == 0;
         if (!placed)
             error = errno;
     }
@@ -948,7 +974,8 @@ static Py_ssize_t hash_some(Written *files, Py_ssize_t count) {
     return some;
 }
 
-static int write_all(int folder, const char *part, Written *files, Py_ssize_t count, int unnamed, Py_ssize_t *done) {
+static int write_all(int folder, const char *part, Written *files, Py_ssize_t count, int unnamed, int replace,
+                     Py_ssize_t *done) {
     char name[PART_NAME_BYTES];
     Py_ssize_t hashed = 0;
     for (*done = 0; *done < count; ++*done) {
@@ -959,7 +986,7 @@ static int write_all(int folder, const char *part, Written *files, Py_ssize_t co
             hashed += more;
         }
         snprintf(name, sizeof name, "%s-%zd", part, *done);
-        int error = write_one(folder, name, &files[*done], &unnamed);
+        int error = write_one(folder, name, &files[*done], &unnamed, replace);
         if (error)
             return error;
     }
@@ -988,14 +1015,14 @@ static int parse_written(PyObject *file, Written *written) {
     return PyObject_GetBuffer(PyTuple_GetItem(file, 3), &written->data, PyBUF_SIMPLE);
 }
 
-PyDoc_STRVAR(write_files_doc, "write_files(folder, part, files, unnamed=True, /)\n--\n\nSee `dataver.targets`.");
+PyDoc_STRVAR(write_files_doc, "write_files(folder, part, files, unnamed=True, replace=True, /)\n--\n\nSee `dataver.targets`.");
 
 static PyObject *write_files(PyObject *Py_UNUSED(module), PyObject *args) {
-    int folder, error, unnamed = 1;
+    int folder, error, unnamed = 1, replace = 1;
     const char *part;
     Py_ssize_t part_bytes, parsed = 0, done;
     PyObject *list, *files, *stamps = NULL, *result = NULL;
-    if (!PyArg_ParseTuple(args, "iy#O|p:write_files", &folder, &part, &part_bytes, &list, &unnamed))
+    if (!PyArg_ParseTuple(args, "iy#O|pp:write_files", &folder, &part, &part_bytes, &list, &unnamed, &replace))
         return NULL;
     files = PySequence_Tuple(list);
     if (!files)
@@ -1011,7 +1038,7 @@ static PyObject *write_files(PyObject *Py_UNUSED(module), PyObject *args) {
         if (parse_written(PyTuple_GetItem(files, parsed), &written[parsed]) < 0)
             goto end;
     Py_BEGIN_ALLOW_THREADS
-    error = write_all(folder, part, written, count, unnamed, &done);
+    error = write_all(folder, part, written, count, unnamed, replace, &done);
     Py_END_ALLOW_THREADS
     for (Py_ssize_t number = 0; number < done; number++)
         if (append_new(stamps, PyBytes_FromStringAndSize((char *)written[number].stamp, STAMP_BYTES)) < 0)

@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import sys
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field
+from operator import attrgetter
 
 from dataver.column import Column
 from dataver.config import require_place
@@ -45,6 +47,8 @@ from dataver.tree.walk import find
 from dataver.values import dataclass
 from dataver.worktree import Base, base, begin_base, set_base
 from dataver.writing import EntryWriter
+
+_path = attrgetter("path")
 
 CHECKED_TOGETHER = 16_384
 NODES_KEPT_BYTES = 4 << 20
@@ -87,8 +91,8 @@ class Plan:
     clear: list[bytes] = field(default_factory=list)
     theirs: list[bytes] = field(default_factory=list)
     staying: list[bytes] = field(default_factory=list)
-    seen: dict[bytes, SourceFile] = field(default_factory=dict)
-    """What is to go, or to be replaced, as it was found."""
+    seen: dict[bytes, SourceFile] | None = None
+    """What is to go, or to be replaced, as it was found; None where whatever is there may be."""
 
 
 class Checkout:
@@ -196,10 +200,10 @@ class Checkout:
     # Deciding
 
     def _plan(self, every: FileColumns, wanted: FileColumns, cache: StatCache) -> Plan:
-        plan = Plan()
+        plan = Plan(seen=None if self._overwrite else {})
         rows = {row.file.path: row for row in cache.owned()}
         owned = {path: row.digest for path, row in rows.items()}
-        there = self._there(wanted, owned.keys() - set(every.each_path()) if owned else set())
+        there = self._there(wanted, sorted(owned.keys() - set(every.each_path())) if owned else [])
         if not there and not self._closed:
             plan.folders, plan.write = wanted.folders(), wanted.without_folders()
             return plan
@@ -236,7 +240,8 @@ class Checkout:
             if path in folders and file.kind != EMPTY_FOLDER and path not in leaving:
                 (plan.clear if ours(path) else plan.theirs).append(path)
         if not self._overwrite:
-            plan.seen = {path: there[path] for path in replaced.union(plan.clear) if path in there}
+            linked = (file.path for _, file in plan.chmod)  # these may be
+            plan.seen = {path: there[path] for path in replaced.union(plan.clear, linked) if path in there}
         return plan
 
     def _decide(
@@ -277,7 +282,7 @@ class Checkout:
         else:
             plan.theirs.append(entry.path)
 
-    def _there(self, wanted: FileColumns, forsaken: set[bytes]) -> dict[bytes, SourceFile]:
+    def _there(self, wanted: FileColumns, forsaken: list[bytes]) -> dict[bytes, SourceFile]:
         """What is in the target, without the folders that may not be read and are none of the checkout's."""
         if not os.path.isdir(self._root):
             return {}
@@ -301,32 +306,32 @@ class Checkout:
 
     def _pass_by(self, folder: bytes, wanted: FileColumns) -> None:
         """Leave a repository as it is; `WouldOverwriteError` where a file of the version belongs in it."""
-        for entry in wanted:
-            if entry.path.startswith(folder + b"/") or (entry.path == folder and entry.kind == FOLDER):
-                raise WouldOverwriteError(
-                    f"{safe_spelling(os.path.join(self._root, folder))} is a repository, and "
-                    f"{safe_spelling(entry.path)} belongs there; nothing was written. Move the repository "
-                    "away, or leave the file out with --exclude"
-                )
+        entry = _belonging(folder, wanted)
+        if entry is not None:
+            raise WouldOverwriteError(
+                f"{safe_spelling(os.path.join(self._root, folder))} is a repository, and "
+                f"{safe_spelling(entry.path)} belongs there; nothing was written. Move the repository "
+                "away, or leave the file out with --exclude"
+            )
         self._closed.append(folder)
 
-    def _pass_over(self, folder: bytes, wanted: FileColumns, forsaken: set[bytes]) -> None:
+    def _pass_over(self, folder: bytes, wanted: FileColumns, forsaken: list[bytes]) -> None:
         """Leave a folder that may not be read as it is; `NotPermittedError` where something in it counts."""
-        below = folder + b"/" if folder else b""
         what = safe_spelling(os.path.join(self._root, folder).rstrip(b"/"))
         refusal = f"{what} cannot be read: permission denied; nothing was written. "
-        for entry in wanted:
-            if entry.path.startswith(below) or (entry.path == folder and entry.kind == FOLDER):
-                advice = "name another target" if not folder else "leave it out with --exclude"
-                raise NotPermittedError(
-                    f"{refusal}{safe_spelling(entry.path)} belongs there: change its permissions, or {advice}"
-                )
-        for path in forsaken:
-            if path.startswith(below):
-                raise NotPermittedError(
-                    f"{refusal}An earlier checkout wrote {safe_spelling(path)} there, which this version "
-                    "lacks: change its permissions"
-                )
+        entry = _belonging(folder, wanted)
+        if entry is not None:
+            advice = "name another target" if not folder else "leave it out with --exclude"
+            raise NotPermittedError(
+                f"{refusal}{safe_spelling(entry.path)} belongs there: change its permissions, or {advice}"
+            )
+        below = folder + b"/" if folder else b""
+        at = bisect_left(forsaken, below)
+        if at < len(forsaken) and forsaken[at].startswith(below):
+            raise NotPermittedError(
+                f"{refusal}An earlier checkout wrote {safe_spelling(forsaken[at])} there, which this version "
+                "lacks: change its permissions"
+            )
         self._closed.append(folder)
 
     def _hash_unknown(
@@ -395,20 +400,20 @@ class Checkout:
             begin_base(*self._base)
 
     def _execute(self, plan: Plan, objects: Objects) -> None:
-        with Target(self._root) as target:
+        with Target(self._root, plan.seen) as target:
             check_folding(target, _joined_paths(plan.write))
             if plan.staying:
                 check_standing(target, [entry.path for entry in plan.write], plan.staying)
             self._begin(plan)
             for path in plan.remove:
-                target.expect(path, plan.seen)
+                target.expect(path)
                 target.remove(path)
                 self._removed.append(path)
             for file in self._leftovers:
                 if file.mtime_ns < time.time_ns() - LEFTOVER_AGE_NS:
                     target.remove(file.path)
             for path in plan.clear:
-                target.expect(path, plan.seen)
+                target.expect(path)
                 target.remove(path)
             for path in plan.folders:
                 target.folder(path)
@@ -424,6 +429,18 @@ class Checkout:
                 ):
                     self._writer.written(entry, found, 0)  # Nobody wrote to it since it was looked at.
         self._writer.write([*plan.write, *linked] if linked else plan.write, objects, plan.seen)
+
+
+def _belonging(folder: bytes, wanted: FileColumns) -> Entry | None:
+    """What of the version belongs into a folder, or is that folder: the first; None where nothing does."""
+    below = folder + b"/" if folder else b""
+    for start in (folder, below):  # Others may stand between the two.
+        at = bisect_left(wanted, start, key=_path)
+        if at < len(wanted):
+            entry = wanted[at]
+            if entry.path.startswith(below) or (entry.path == folder and entry.kind == FOLDER):
+                return entry
+    return None
 
 
 def _is_erased(entry: Entry, erased: Erasures) -> bool:

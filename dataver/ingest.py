@@ -82,14 +82,23 @@ def digest_files(
 
     watcher = progress or Silent()
     done = []
+    ended = threading.Event()
     with ThreadPoolExecutor(jobs, thread_name_prefix="dataver-read") as pool:
-        for file, digest in pool.map(lambda file: _digest_file(source, file), files):
-            done.append((file, digest))
-            watcher.advance(1, file.size)
+        try:
+            for file, digest in pool.map(lambda file: _digest_file(source, file, ended), files):
+                done.append((file, digest))
+                watcher.advance(1, file.size)
+        except BaseException:
+            ended.set()  # Before it waits for the workers.
+            pool.shutdown(cancel_futures=True)
+            raise
     return done
 
 
-def _digest_file(source: Source, file: SourceFile) -> tuple[SourceFile, bytes]:
+def _digest_file(source: Source, file: SourceFile, ended: threading.Event) -> tuple[SourceFile, bytes]:
+    """A file and its digest; `CancelledError` between two blocks once the work has `ended`."""
+    from concurrent.futures import CancelledError
+
     if file.kind == EMPTY_FOLDER:
         return file, EMPTY_DIGEST
     if file.kind != FILE or file.size <= SMALL_BYTES_MAX:
@@ -99,6 +108,8 @@ def _digest_file(source: Source, file: SourceFile) -> tuple[SourceFile, bytes]:
         hasher, size = FileHasher(), 0
         with suppress(SourceChangedError), source.open_stable(file) as reader:
             while block := reader.read(WINDOW_BYTES):
+                if ended.is_set():
+                    raise CancelledError
                 hasher.update(block)
                 size += len(block)
             reader.check()

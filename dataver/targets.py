@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from dataver.errors import DataverError, NotPermittedError, StoreError, WouldOverwriteError
-from dataver.hashing import blake3_digest
+from dataver.hashing import FileHasher, blake3_digest
 from dataver.native import native
 from dataver.paths import safe_spelling
 from dataver.source.base import EMPTY_FOLDER, PART_PREFIX, SYMLINK, SourceFile
@@ -23,10 +23,16 @@ if TYPE_CHECKING:
 
 DESCRIPTORS_MAX = 64
 OTHER_DIGEST = -1
+NOT_WRITTEN = b""
+"""In the place of a stamp: the very same file was there by then."""
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_READ_BYTES = 1 << 20
 _BUFFERS_MAX = 512
+# What a file system without hard links says.
+_NO_LINK = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK}
 
 
 class WholeFile(NamedTuple):
@@ -52,10 +58,14 @@ class Target:
     `root` is no symlink: whoever lets a user name it resolves it once, before. Paths are relative and
     have passed the rules of `dataver.paths`. A folder that turns out to be a symlink or a file is a
     `WouldOverwriteError`: nothing is ever written through it.
+
+    `seen` is what may be replaced, as it was found: where anything else stands by now, also where nothing
+    stood, that is a `WouldOverwriteError` and stays. Without it whatever is there is replaced.
     """
 
-    def __init__(self, root: bytes) -> None:
+    def __init__(self, root: bytes, seen: Mapping[bytes, SourceFile] | None = None) -> None:
         self._root = root
+        self._seen = seen
         try:
             os.makedirs(root, exist_ok=True)
         except RecursionError:
@@ -98,12 +108,14 @@ class Target:
             os.close(self._folders.popitem(last=False)[1])
         return fd
 
-    def write(self, path: bytes, executable: bool, fill: Callable[[int], None]) -> os.stat_result:
+    def write(
+        self, path: bytes, executable: bool, digest: bytes, fill: Callable[[int], None]
+    ) -> os.stat_result | None:
         """Write a file: `fill` gets a descriptor, to write and to read what it wrote; when it returns,
-        the file takes its place by rename.
+        the file, which has this digest, takes its place.
 
-        What `fill` raises leaves nothing behind. Replaces a file or symlink that is there; the
-        caller has made sure that it may.
+        What `fill` raises leaves nothing behind. None where the very same file came to be there meanwhile,
+        as by another checkout: that one stays.
         """
 
         def make(part: bytes, folder: int) -> None:
@@ -113,46 +125,96 @@ class Target:
             finally:
                 os.close(fd)
 
-        return self._put(path, make)
+        found = self._put(path, make)
+        if found is None:
+            self._be_same(path, executable, digest)
+        return found
 
     def write_files(self, files: Sequence[WholeFile]) -> Iterator[bytes]:
-        """Write whole files, each as `write` does; gives the stamp of each, in order.
+        """Write whole files, each as `write` does; gives the stamp of each, in order, or `NOT_WRITTEN`.
 
         The stamps are those of `dataver.source.columns`. A file whose bytes do not have its digest is a
         `OtherBytesError`; that one is not written, and none after it.
         """
+
+        def place(file: WholeFile) -> tuple[bytes, bool]:
+            return file.path.rpartition(b"/")[0], self.expect(file.path)
+
         number = 0
-        for above, group in groupby(files, lambda file: file.path.rpartition(b"/")[0]):
+        for (above, replaces), group in groupby(files, place):
             start = len(above) + 1 if above else 0
             parts = [(path[start:], executable, digest, data) for path, executable, digest, data in group]
-            write = write_files_plainly if native is None else native.write_files
-            stamps, error = write(self.folder(above), PART_PREFIX + os.urandom(8).hex().encode(), parts)
-            yield from stamps
-            number += len(stamps)
-            if error == OTHER_DIGEST:
-                raise OtherBytesError(number)
-            if error:
-                raise OSError(error, os.strerror(error), os.fsdecode(files[number].path))
+            while parts:
+                part = PART_PREFIX + os.urandom(8).hex().encode()
+                if native is None:
+                    stamps, error = write_files_plainly(self.folder(above), part, parts, replaces)
+                else:
+                    stamps, error = native.write_files(self.folder(above), part, parts, True, replaces)
+                yield from stamps
+                number += len(stamps)
+                if error == OTHER_DIGEST:
+                    raise OtherBytesError(number)
+                if error == errno.EEXIST and not replaces:
+                    path, executable, digest, _ = files[number]
+                    self._be_same(path, executable, digest)
+                    yield NOT_WRITTEN
+                    number += 1
+                elif error:
+                    raise OSError(error, os.strerror(error), os.fsdecode(files[number].path))
+                parts = parts[len(stamps) + 1 :]
 
-    def symlink(self, path: bytes, target: bytes) -> os.stat_result:
-        """Make a symlink, which is never followed here."""
-        return self._put(path, lambda part, folder: os.symlink(target, part, dir_fd=folder))
+    def symlink(self, path: bytes, target: bytes) -> os.stat_result | None:
+        """Make a symlink, which is never followed here. None as `write`."""
+        found = self._put(path, lambda name, folder: os.symlink(target, name, dir_fd=folder), at_once=True)
+        if found is None:
+            above, _, name = path.rpartition(b"/")
+            with suppress(OSError):
+                if os.readlink(name, dir_fd=self.folder(above)) == target:
+                    return None
+            raise _theirs(path, "came to be there")
+        return found
 
-    def _put(self, path: bytes, make: Callable[[bytes, int], None]) -> os.stat_result:
-        """Make something under a temporary name, then give it its own; nothing is left of a failure."""
+    def _put(
+        self, path: bytes, make: Callable[[bytes, int], None], *, at_once: bool = False
+    ) -> os.stat_result | None:
+        """Make something under a temporary name, then give it its own; nothing is left of a failure.
+
+        None where something is there that may not be replaced. What is made `at_once` needs no temporary
+        name where nothing is to be replaced.
+        """
         above, _, name = path.rpartition(b"/")
         folder = self.folder(above)
         part = PART_PREFIX + os.urandom(8).hex().encode()
         try:
-            make(part, folder)
-            os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+            if at_once and not self.expect(path):
+                make(name, folder)
+            else:
+                make(part, folder)
+                _place(folder, part, name, self.expect(path))
         except BaseException as error:
             with suppress(OSError):
                 os.unlink(part, dir_fd=folder)
-            if isinstance(error, OSError):
-                raise _named(error, path) from error
-            raise
+            if not isinstance(error, OSError):
+                raise
+            if error.errno == errno.EEXIST:
+                return None
+            raise _named(error, path) from error
         return os.stat(name, dir_fd=folder, follow_symlinks=False)
+
+    def _be_same(self, path: bytes, executable: bool, digest: bytes) -> None:
+        """`WouldOverwriteError` unless what came to be at `path` is the very file that was to be there."""
+        above, _, name = path.rpartition(b"/")
+        with suppress(OSError):
+            fd = os.open(name, _READ_FLAGS, dir_fd=self.folder(above))
+            with open(fd, "rb", buffering=0) as file:
+                mode = os.fstat(fd).st_mode
+                if stat.S_ISREG(mode) and bool(mode & stat.S_IXUSR) == executable:
+                    hasher = FileHasher()
+                    while block := file.read(_READ_BYTES):
+                        hasher.update(block)
+                    if hasher.digest() == digest:
+                        return
+        raise _theirs(path, "came to be there")
 
     def set_executable(self, path: bytes, executable: bool) -> os.stat_result | None:
         """Give or take the executable bit where the file is readable; special bits go.
@@ -161,9 +223,8 @@ class Target:
         """
         above, _, name = path.rpartition(b"/")
         folder = self.folder(above)
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         try:
-            fd = os.open(name, flags, dir_fd=folder)
+            fd = os.open(name, _READ_FLAGS, dir_fd=folder)
             try:
                 found = os.fstat(fd)
                 if found.st_nlink > 1:
@@ -176,23 +237,26 @@ class Target:
         except OSError as error:
             raise _named(error, path) from error
 
-    def expect(self, path: bytes, seen: Mapping[bytes, SourceFile]) -> None:
-        """`WouldOverwriteError` where `seen` says what was at `path`, and something else is there by now."""
-        file = seen.get(path)
+    def expect(self, path: bytes) -> bool:
+        """Whether what is at `path` may be replaced; False where nothing was seen there, or it went.
+
+        `WouldOverwriteError` where something was seen there, and something else is there by now.
+        """
+        if self._seen is None:
+            return True
+        file = self._seen.get(path)
         if file is None or file.kind == EMPTY_FOLDER:
-            return
+            return False
         above, _, name = path.rpartition(b"/")
         try:
             found = os.stat(name, dir_fd=self.folder(above), follow_symlinks=False)
         except FileNotFoundError:
-            return
+            return False
         # Some systems give another size for a link than its target has.
         size = file.size if file.kind == SYMLINK else found.st_size
         if (size, found.st_mtime_ns, found.st_ino) != (file.size, file.mtime_ns, file.inode):
-            raise WouldOverwriteError(
-                f"{safe_spelling(path)} was changed while the checkout ran, and stays as it is; what is "
-                "complete stays as well. Move it away, or repeat with --overwrite"
-            )
+            raise _theirs(path, "was changed")
+        return True
 
     def remove(self, path: bytes) -> None:
         """Remove a file, a symlink or an empty folder, and each folder above it that is empty then."""
@@ -245,13 +309,14 @@ class Target:
 
 
 def write_files_plainly(
-    folder: int, part: bytes, files: Sequence[tuple[bytes, bool, bytes, Buffer]]
+    folder: int, part: bytes, files: Sequence[tuple[bytes, bool, bytes, Buffer]], replace: bool = True
 ) -> tuple[list[bytes], int]:
     """Write files (name, executable, digest, data) into an open folder, under temporary names first.
 
     Gives the stamps of those that took their places, up to the first that did not, and why that was: 0
-    where none is left, `OTHER_DIGEST`, or the number of an error. `part` begins the temporary names. The
-    compiled part does without these where the system has files without a name, unless `unnamed` is false.
+    where none is left, `OTHER_DIGEST`, or the number of an error: `EEXIST` where something is there and
+    `replace` is false. `part` begins the temporary names. The compiled part does without these where the
+    system has files without a name, unless `unnamed` is false.
     """
     stamps: list[bytes] = []
     for number, (name, executable, digest, data) in enumerate(files):
@@ -262,8 +327,8 @@ def write_files_plainly(
             fd = os.open(temporary, _CREATE_FLAGS, 0o777 if executable else 0o666, dir_fd=folder)
             try:
                 write_buffers(fd, [data])
-                os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-                # After the rename, which changes the time of the last change.
+                _place(folder, temporary, name, replace)
+                # After it took its place, which changes the time of the last change.
                 stamp = regular_stamp(os.fstat(fd))
             except BaseException:
                 with suppress(OSError):
@@ -275,6 +340,30 @@ def write_files_plainly(
             return stamps, error.errno or errno.EIO
         stamps.append(stamp)
     return stamps, 0
+
+
+def _place(folder: int, part: bytes, name: bytes, replace: bool) -> None:
+    """Give what has the name `part` its own. Unless it may `replace`, a taken one is a `FileExistsError`."""
+    if not replace:
+        try:
+            os.link(part, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _NO_LINK:
+                raise
+            if _is_taken(folder, name):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from error
+        else:
+            os.unlink(part, dir_fd=folder)
+            return
+    os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def _is_taken(folder: int, name: bytes) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def write_buffers(fd: int, buffers: Sequence[Buffer]) -> None:
@@ -308,6 +397,13 @@ def write_at(fd: int, buffers: Sequence[Buffer], start: int) -> None:
             views.pop(0)
         if written:
             views[0] = views[0][written:]
+
+
+def _theirs(path: bytes, what: str) -> WouldOverwriteError:
+    return WouldOverwriteError(
+        f"{safe_spelling(path)} {what} while the checkout ran, and stays as it is; what is complete stays as "
+        "well. Move it away, or repeat with --overwrite"
+    )
 
 
 def _named(error: OSError, path: bytes) -> OSError:

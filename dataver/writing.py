@@ -15,7 +15,6 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from functools import partial
 from heapq import merge
 from itertools import chain, compress, islice
-from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 from dataver.column import Column
@@ -30,7 +29,7 @@ from dataver.reading import blocks
 from dataver.source.base import SourceFile
 from dataver.source.columns import STAMP, STAMP_EXECUTABLE, cut, pack_stamp
 from dataver.store.base import View
-from dataver.targets import OtherBytesError, Target, WholeFile, write_buffers
+from dataver.targets import NOT_WRITTEN, OtherBytesError, Target, WholeFile, write_buffers
 from dataver.tree.files import FileColumns
 from dataver.tree.manifest import FILE, REFERENCE, SYMLINK, Entry
 
@@ -47,7 +46,6 @@ INTERRUPTED_S = 0.1
 
 _STAMPS_TOGETHER = 1_024
 
-NOTHING: Mapping[bytes, SourceFile] = MappingProxyType({})
 Written = tuple[bytes, bytes, bytes]
 """The path, the stamp and the digest of a file that was written."""
 
@@ -74,7 +72,7 @@ class EntryWriter:
         self._stopped = False
         self._failed = False
         self._files: Sequence[Entry] = ()
-        self._seen = NOTHING
+        self._seen: Mapping[bytes, SourceFile] | None = None
         self._stamps = Column()
         self._done = bytearray()
         self._others: list[Written] = []
@@ -87,8 +85,12 @@ class EntryWriter:
         small = ((entry.path, stamp, entry.digest) for entry, stamp in every)
         return merge(small, sorted(self._others)) if self._others else small
 
-    def written(self, entry: Entry, found: os.stat_result, size: int) -> None:
-        """An entry is in its place, after `size` bytes were written for it."""
+    def written(self, entry: Entry, found: os.stat_result | None, size: int) -> None:
+        """An entry is in its place, after `size` bytes were written for it; None: by somebody else."""
+        if found is None:
+            with self._lock:
+                self._progress.advance(1, size)
+            return
         # As it is there: some file systems have no such bit, or give it to all.
         executable = STAMP_EXECUTABLE if found.st_mode & stat.S_IXUSR else 0
         kind = SYMLINK if entry.kind == SYMLINK else FILE | executable
@@ -99,11 +101,11 @@ class EntryWriter:
             self._progress.advance(1, size)
 
     def write(
-        self, files: Sequence[Entry], objects: Objects, seen: Mapping[bytes, SourceFile] = NOTHING
+        self, files: Sequence[Entry], objects: Objects, seen: Mapping[bytes, SourceFile] | None = None
     ) -> None:
         """Write all of them, which are no folders. `OSError`s are of the folder, and what is done stays.
 
-        `seen` is what may be replaced: `WouldOverwriteError` where that is something else by now.
+        `seen` is what may be replaced, or None where all may be: see `Target`.
         """
         self._files, self._seen = files, seen
         self._stamps, self._done = Column(), bytearray(len(files))
@@ -168,16 +170,20 @@ class EntryWriter:
         # In the order of the paths: neighbours in a folder are written by one call.
         work = sorted(batch, key=lambda one: one.entry.path)
         files = [(one.at, one.entry, contents.get(one.at, b"")) for one in work if one.entry.kind != SYMLINK]
-        with Target(self._root) as target:
-            for one in work if self._seen else ():
-                target.expect(one.entry.path, self._seen)
+        with Target(self._root, self._seen) as target:
             for one in work:
                 entry, data = one.entry, contents.get(one.at, b"")
                 if entry.kind != SYMLINK:
                     continue
                 if blake3_digest(data) != entry.digest:
                     raise _damaged(entry, objects)
-                self.written(entry, target.symlink(entry.path, bytes(data)), len(data))
+                leads_to = bytes(data)
+                if b"\0" in leads_to:
+                    raise DamagedError(
+                        f"{safe_spelling(entry.path)} is a symlink to '{safe_spelling(leads_to)}', which "
+                        "cannot be: nothing has a NUL byte in its name; leave it out with --exclude"
+                    )
+                self.written(entry, target.symlink(entry.path, leads_to), len(data))
             self._write_files(target, files, objects)
 
     def _write_files(self, target: Target, files: list[tuple[int, Entry, View]], objects: Objects) -> None:
@@ -193,24 +199,22 @@ class EntryWriter:
         finally:
             with self._lock:
                 for (at, _, _), stamp in zip(files, stamps, strict=False):
+                    if stamp == NOT_WRITTEN:
+                        continue
                     self._stamps.put(STAMP.size * at, stamp)
                     self._done[at] = 1
                 self.written_bytes += size
                 self._progress.advance(len(stamps), size)
 
     def _write_large(self, entry: Entry, objects: Objects, helpers: int) -> None:
-        with Target(self._root) as target:
-
-            def copy(fd: int) -> None:
-                self._copy(entry, objects, fd, helpers)
-                target.expect(entry.path, self._seen)
-
-            found = target.write(entry.path, entry.executable, copy)
+        with Target(self._root, self._seen) as target:
+            copy = partial(self._copy, entry, objects, helpers)
+            found = target.write(entry.path, entry.executable, entry.digest, copy)
         with self._lock:
             self._progress.advance(0, -entry.size)
         self.written(entry, found, entry.size)
 
-    def _copy(self, entry: Entry, objects: Objects, fd: int, helpers: int) -> None:
+    def _copy(self, entry: Entry, objects: Objects, helpers: int, fd: int) -> None:
         if entry.kind != REFERENCE and entry.size >= READ_BACK_BYTES_MIN:
             fill(entry, objects, fd, helpers=helpers, advance=self._advance)
             return

@@ -56,9 +56,10 @@ class LocalSource:
 
         `include`, `exclude`: see `dataver.globs.path_filter`. `ignore=False` is for looking at a
         folder, not for committing it: it lists what ignore files leave out, too, names that cannot
-        be in a version, and pipes, sockets and devices (as `SPECIAL`). `refused` is told the path of
-        each folder that may not be read, empty for `source` itself, and of each that is a repository,
-        with whether it is one. They are left out unless it raises.
+        be in a version, symlinks named `.dataver`, and pipes, sockets and devices (as `SPECIAL`).
+        `refused` is told the path of each folder that may not be read, empty for `source` itself, and of
+        each that is a repository, or named as one, with whether it is one. They are left out unless it
+        raises.
         Raises `PathNotFoundError`, `NotPermittedError`, and `BadInputError` where it is a repository,
         or neither a folder nor a regular file.
         """

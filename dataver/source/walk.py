@@ -182,7 +182,7 @@ class Walk:
                 return regular_stamp(found)
             kind, size = SPECIAL, found.st_size
             if stat.S_ISLNK(found.st_mode):
-                if name == REPOSITORY_FOLDER:
+                if self._ignore and name == REPOSITORY_FOLDER:
                     return b""
                 # Some file systems give another size for a link than its target has.
                 kind, size = SYMLINK, len(os.readlink(name, dir_fd=descriptor))
@@ -195,7 +195,7 @@ class Walk:
     def _below(self, path: bytes, name: bytes, rules: IgnoreRules | None) -> bool:
         """Put a subfolder on the list. False where it counts as not being there."""
         if name == REPOSITORY_FOLDER or holds_repository(self._prefix + path):
-            if name != REPOSITORY_FOLDER and self._refused is not None:
+            if self._refused is not None:
                 self._refused(path, True)
             return False
         if rules is not None and rules.ignores(path + b"/"):

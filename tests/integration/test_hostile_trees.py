@@ -18,7 +18,7 @@ from dataver.checkout import Checkout
 from dataver.errors import BadInputError, DamagedError, DataverError, WouldOverwriteError
 from dataver.fs import DataverFileSystem
 from dataver.repository import Repository, init
-from dataver.tree.manifest import REFERENCE, Entry, to_entry, to_row
+from dataver.tree.manifest import REFERENCE, SYMLINK, Entry, to_entry, to_row
 from dataver.tree.schema import Link, NodeStore
 from dataver.tree.update import Edits, update
 from tests.damage import opened
@@ -121,6 +121,22 @@ def test_a_reference_to_nowhere_is_damage_and_not_left_out(
     with pytest.raises(DamagedError):
         repository.checkout("d", target)
     assert not (target / "victim").exists()
+
+
+def test_a_symlink_that_cannot_be_is_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world: World = {b"honest": Thing(FILE, b"1"), b"victim": Thing(FILE, b"a\0b")}
+
+    def lie(entry: Entry) -> Entry:
+        return entry._replace(kind=SYMLINK) if entry.path == b"victim" else entry
+
+    repository = forged(tmp_path, monkeypatch, lie, world)
+    with pytest.raises(DamagedError, match=r"victim is a symlink to 'a\\x00b', which .*--exclude"):
+        repository.checkout("d", tmp_path / "target")
+    with pytest.raises(DataverError):
+        repository.version("d").path()
+    assert not os.path.lexists(tmp_path / "target" / "victim")
+    repository.checkout("d", tmp_path / "target", exclude=["victim"])
+    assert (tmp_path / "target" / "honest").read_bytes() == b"1"
 
 
 def test_a_symlink_of_the_version_is_no_folder_for_another_file(

@@ -10,6 +10,8 @@ import pytest
 
 from dataver.errors import NotPermittedError, WouldOverwriteError
 from dataver.repository import Repository, init
+from dataver.tree.files import FileColumns
+from dataver.tree.manifest import Entry
 from tests.permissions import permissions_hold_for_root
 
 
@@ -124,3 +126,45 @@ def test_an_empty_folder_of_the_version_that_is_closed_is_named(
     repository.commit("x", tmp_path / "source")
     with closed(target / "hollow"), pytest.raises(NotPermittedError, match="hollow belongs there"):
         repository.checkout("x@v3", target)
+
+
+def test_many_folders_that_are_passed_over_cost_no_pass_over_all_files_each(
+    repository: Repository, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = 0
+    real = FileColumns.__iter__
+
+    def counted(self: FileColumns) -> Iterator[Entry]:
+        nonlocal passes
+        passes += 1
+        return real(self)
+
+    monkeypatch.setattr(FileColumns, "__iter__", counted)
+    found = []
+    for number in range(20):
+        init(target / f"inner {number}" / ".dataver")
+        with closed(target / f"private {number}"):
+            passes = 0
+            repository.checkout("x@v1", target)
+            found.append(passes)
+    assert len(set(found[1:])) == 1, "as many with two repositories as with twenty"
+
+
+@pytest.mark.parametrize("around", [[], ["s", "sub!", "sub.csv"], ["sub-", "sub0", "t"], ["a/sub/x"]])
+def test_a_closed_folder_is_found_among_its_neighbours(
+    around: list[str], repository: Repository, target: Path, tmp_path: Path
+) -> None:
+    """Names that sort between a folder and what is in it."""
+    source = tmp_path / "around"
+    for name in around:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text(name)
+    source.mkdir(exist_ok=True)
+    repository.commit("y", source, allow_empty=True)
+    (source / "sub").mkdir()
+    (source / "sub" / "b").write_text("b\n")
+    repository.commit("y", source)
+    with closed(target / "sub"):
+        assert repository.checkout("y@v1", target).files == len(around)
+        with pytest.raises(NotPermittedError, match="sub/b belongs there"):
+            repository.checkout("y@v2", target)

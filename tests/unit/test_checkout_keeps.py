@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -12,14 +13,15 @@ from typing import Any
 
 import pytest
 
-from dataver import folding, writing
+from dataver import folding, targets, writing
 from dataver.errors import ConflictError, NotPermittedError, StoreError, WouldOverwriteError
 from dataver.hashing import blake3_digest
 from dataver.repository import Repository, init
+from dataver.stat_cache import StatCache
 from dataver.targets import Target, write_files_plainly
 from dataver.writing import EntryWriter
 from tests.permissions import permissions_hold_for_root
-from tests.worlds import noise
+from tests.worlds import noise, read
 
 
 @pytest.fixture
@@ -120,6 +122,62 @@ def test_a_repository_in_the_target_is_not_written_into(
     assert {path: path.read_bytes() for path in (target / "store").rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("leads_to", ["folder", "link", "dangling link"])
+def test_a_folder_that_holds_a_repository_alone_is_not_empty(
+    repository: Repository, target: Path, tmp_path: Path, leads_to: str, overwrite: bool
+) -> None:
+    """`hollow`, which is an empty folder in `x@v3`, not there in `x@v4`, and a file in `x@v5`."""
+    source = tmp_path / "source"
+    (source / "hollow").mkdir()
+    repository.commit("x", source)
+    (source / "hollow").rmdir()
+    repository.commit("x", source)
+    (source / "hollow").write_text("a file\n")
+    repository.commit("x", source)
+    repository.checkout("x@v3", target)
+    inner, outside = target / "hollow" / ".dataver", tmp_path / "outside"
+    outside.mkdir()
+    if leads_to == "folder":
+        init(inner)
+    else:
+        inner.symlink_to(outside if leads_to == "link" else "nowhere")
+    assert repository.checkout("x@v4", target, overwrite=overwrite).removed_files == 0
+    assert os.path.lexists(inner)
+    with pytest.raises(WouldOverwriteError, match=r"hollow.*Nothing was written"):
+        repository.checkout("x@v5", target, overwrite=overwrite)
+    assert os.path.lexists(inner)
+    assert not list(outside.iterdir())
+    assert repository.checkout("x@v3", target).written_files == 0
+
+
+@pytest.mark.parametrize("place", ["", "train"])
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_a_file_of_a_repositorys_name_replaces_none(
+    repository: Repository, target: Path, tmp_path: Path, kind: str, place: str
+) -> None:
+    """A version may hold a file `.dataver`; nothing is written through a symlink of that name."""
+    source, outside = tmp_path / "source", tmp_path / "outside"
+    (source / place / ".dataver").write_text("a file\n")
+    repository.commit("x", source)
+    outside.mkdir()
+    repository.checkout("x@v2", target)
+    there = target / place / ".dataver"
+    if kind == "folder":
+        init(there)
+    else:
+        there.symlink_to(outside)
+    assert repository.checkout("x@v1", target).removed_files == 1
+    with pytest.raises(WouldOverwriteError, match=r"\.dataver.*Nothing was written"):
+        repository.checkout("x@v3", target)
+    assert (target / "train" / "a").read_text() == "1\n"
+    assert there.is_symlink() == (kind == "link")
+    if kind == "link":
+        repository.checkout("x@v3", target, overwrite=True)
+        assert there.read_text() == "a file\n"
+    assert not list(outside.iterdir())
+
+
 @pytest.fixture
 def unfinished(repository: Repository, target: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The target, with what a checkout of `x@v2` on a full disk left of it."""
@@ -148,6 +206,21 @@ def test_a_base_says_that_all_is_meant(repository: Repository, unfinished: Path)
     assert repository.commit("x", unfinished, base="x@v2").changed.deleted == 3
     (unfinished / "newer").write_text("newer\n")
     assert repository.commit("x", unfinished).changed.added == 1
+
+
+def test_what_a_killed_checkout_left_stays_the_users(
+    repository: Repository, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be told from an equal file that the user put there."""
+    with monkeypatch.context() as killed:
+        killed.setattr(StatCache, "update_written", lambda *_: False)
+        repository.checkout("x@v1", target)
+    assert repository.checkout("x@v1", target).written_files == 0
+    with pytest.raises(WouldOverwriteError, match="train/a"):
+        repository.checkout("x@v2", target)
+    assert (target / "train" / "a").read_text() == "1\n"
+    assert repository.checkout("x@v2", target, overwrite=True).written_files == 2
+    assert repository.checkout("x@v1", target).written_files == 1, "by now it is the checkout's own"
 
 
 def test_an_edit_meanwhile_is_not_taken_for_the_versions_bytes(
@@ -210,6 +283,113 @@ def test_an_edit_while_a_checkout_runs_is_not_lost(
         repository.checkout("x@v5", target, overwrite=True)
     assert (target / "large").read_bytes() == (source / "large").read_bytes()
     assert (target / "train" / "a").read_text() == "three\n"
+
+
+@pytest.fixture
+def various(repository: Repository, target: Path, tmp_path: Path) -> Path:
+    """Of `x@v3`, of which `target` has all but `small`, `large`, `link` and `folder/file`: the source."""
+    source = tmp_path / "source"
+    (source / "folder").mkdir()
+    (source / "folder" / "file").write_text("file\n")
+    (source / "small").write_text("small\n")
+    (source / "small").chmod(0o755)
+    (source / "large").write_bytes(noise("large", 2_000_000))
+    (source / "link").symlink_to("small")
+    repository.commit("x", source)
+    repository.checkout("x@v2", target)
+    return source
+
+
+def in_between(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Act when a checkout has looked at its target, and written nothing yet."""
+    real = folding.check_folding
+
+    def meanwhile(*arguments: Any) -> None:
+        act()
+        real(*arguments)
+
+    monkeypatch.setattr("dataver.checkout.check_folding", meanwhile)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("name", ["small", "large", "link", "folder/file"])
+def test_a_file_that_appears_while_a_checkout_runs_is_not_lost(
+    repository: Repository,
+    target: Path,
+    various: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    compiled: bool,
+) -> None:
+    """Where there was none when the checkout looked."""
+
+    def appear() -> None:
+        (target / name).parent.mkdir(exist_ok=True)
+        (target / name).write_text("mine\n")
+
+    if not compiled:
+        monkeypatch.setattr(targets, "native", None)
+    with monkeypatch.context() as patch:
+        in_between(patch, appear)
+        with pytest.raises(WouldOverwriteError, match=f"^{name} came to be there while the checkout ran"):
+            repository.checkout("x@v3", target)
+    assert (target / name).read_text() == "mine\n"
+    assert not list(target.rglob(".dataver*"))
+    with pytest.raises(WouldOverwriteError, match=name):
+        repository.checkout("x@v3", target)
+    with monkeypatch.context() as patch:
+        in_between(patch, appear)
+        repository.checkout("x@v3", target, overwrite=True)
+    assert read(target) == read(various)
+
+
+@pytest.mark.parametrize("name", ["small", "large", "link", "folder/file"])
+def test_the_right_file_may_appear_while_a_checkout_runs(
+    repository: Repository, target: Path, various: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """As by another checkout of the same version: it stays, and is not this checkout's own."""
+
+    def appear() -> None:
+        (target / name).parent.mkdir(exist_ok=True)
+        shutil.copy2(various / name, target / name, follow_symlinks=False)
+
+    with monkeypatch.context() as patch:
+        in_between(patch, appear)
+        repository.checkout("x@v3", target)
+    assert read(target) == read(various)
+    assert repository.checkout("x@v2", target).removed_files == 3
+    assert [path.name for path in target.rglob("*") if path.name == name.rpartition("/")[2]], (
+        "it is the user's"
+    )
+
+
+def test_checkouts_side_by_side_come_to_their_ends(
+    repository: Repository, target: Path, various: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in target.iterdir():
+        shutil.rmtree(path)
+    together = threading.Barrier(2, timeout=10)
+    with monkeypatch.context() as patch, ThreadPoolExecutor(2) as pool:
+        in_between(patch, together.wait)
+        for done in [pool.submit(repository.checkout, "x@v3", target) for _ in range(2)]:
+            assert done.result().files == 7
+    assert read(target) == read(various)
+    assert repository.checkout("x@v2", target).removed_files == 4, "all are the checkouts' own"
+
+
+def test_a_file_of_two_names_is_looked_at_before_it_is_replaced(
+    repository: Repository, target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the bit alone is to change, and cannot without that of the other name."""
+    (tmp_path / "source" / "train" / "a").chmod(0o755)
+    repository.commit("x", tmp_path / "source")
+    repository.checkout("x@v2", target)
+    os.link(target / "train" / "a", tmp_path / "other")
+    with monkeypatch.context() as patch:
+        in_between(patch, lambda: (target / "train" / "a").write_text("mine\n"))
+        with pytest.raises(WouldOverwriteError, match="train/a was changed while the checkout ran"):
+            repository.checkout("x@v3", target)
+    assert (target / "train" / "a").read_text() == "mine\n"
 
 
 def test_a_file_that_could_not_be_closed_is_not_written(

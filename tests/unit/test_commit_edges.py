@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import threading
+import time
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -14,8 +16,11 @@ from dataver.commit import Committer
 from dataver.edits import in_the_way
 from dataver.errors import StoreError
 from dataver.format.node import Row
+from dataver.ingest import WINDOW_BYTES, digest_files
+from dataver.progress import Silent
 from dataver.repository import Repository, init
-from dataver.source import LocalSource
+from dataver.source import LocalSource, SourceFile
+from dataver.source.reading import LocalReader
 from dataver.tree.build import build
 from dataver.tree.manifest import FILE, Entry, to_row
 from dataver.tree.schema import MANIFEST, Link, MemoryNodes, Node
@@ -110,3 +115,44 @@ def test_links_and_files_in_one_folder_are_in_order(source: Path) -> None:
     assert [file.path for file in listed] == [b"%03d" % number for number in range(300)]
     assert [file.kind for file in listed] == [1 if number % 3 == 0 else 0 for number in range(300)]
     assert [file.size for file in listed] == [3 if number % 3 == 0 else 1 for number in range(300)]
+
+
+@pytest.mark.parametrize("by_error", [False, True])
+def test_an_interrupt_ends_a_large_file_that_is_read_for_its_digest(source: Path, by_error: bool) -> None:
+    """The end of it is waited for, not that of the file."""
+    (source / "a").write_text("small\n")
+    with open(source / "large", "wb") as file:
+        file.truncate(400 * WINDOW_BYTES)  # a hole
+    begun = threading.Event()
+    blocks = 0
+
+    class Reader(LocalReader):
+        def read(self, size: int | None = -1, /) -> bytes:
+            nonlocal blocks
+            blocks += 1
+            if blocks == 2:
+                begun.set()
+            time.sleep(0.005)
+            return super().read(size)
+
+    class Source(LocalSource):
+        def read_small(self, file: SourceFile) -> tuple[bytes, SourceFile]:
+            assert begun.wait(60)
+            if by_error:
+                raise StoreError("the disk is away")
+            return super().read_small(file)
+
+        def open_stable(self, file: SourceFile) -> LocalReader:
+            reader = super().open_stable(file)
+            reader.__class__ = Reader
+            return reader
+
+    class Interrupting(Silent):
+        def advance(self, files: int = 0, size_bytes: int = 0) -> None:
+            raise KeyboardInterrupt
+
+    looked_at = Source(source)
+    with pytest.raises(StoreError if by_error else KeyboardInterrupt):
+        digest_files(looked_at, looked_at.files()[:], jobs=2, progress=Interrupting())
+    assert 2 <= blocks < 300
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("dataver-read")]

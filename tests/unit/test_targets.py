@@ -9,6 +9,7 @@ import resource
 import signal
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,24 @@ if native is not None:
         return written
 
     WRITERS += [native.write_files, write_named]
+
+
+KEEPERS: list[Write] = [partial(write_files_plainly, replace=False)]
+"""Those that replace nothing."""
+if native is not None:
+    for unnamed in (True, False):
+
+        def keep(
+            folder: int,
+            part: bytes,
+            files: Sequence[tuple[bytes, bool, bytes, Buffer]],
+            unnamed: bool = unnamed,
+        ) -> tuple[list[bytes], int]:
+            assert native is not None
+            written: tuple[list[bytes], int] = native.write_files(folder, part, files, unnamed, False)
+            return written
+
+        KEEPERS.append(keep)
 
 
 def whole(name: bytes, data: bytes, *, executable: bool = False) -> tuple[bytes, bool, bytes, Buffer]:
@@ -103,6 +122,44 @@ def test_a_failure_leaves_what_is_complete(tmp_path: Path, folder: int, write: W
     assert {path.name for path in tmp_path.iterdir()} == {"first", "taken"}
     assert write(folder, b".part", [whole(b"n" * 300, b"1")]) == ([], errno.ENAMETOOLONG)
     assert {path.name for path in tmp_path.iterdir()} == {"first", "taken"}
+
+
+@pytest.mark.parametrize("write", KEEPERS)
+def test_what_is_there_stays_where_nothing_may_be_replaced(tmp_path: Path, folder: int, write: Write) -> None:
+    (tmp_path / "taken").write_bytes(b"mine")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("nowhere")
+    for name in (b"taken", b"folder", b"link"):
+        files = [whole(b"first " + name, b"1", executable=True), whole(name, b"2"), whole(b"last", b"3")]
+        stamps, error = write(folder, b".part", files)
+        assert (len(stamps), error) == (1, errno.EEXIST)
+        first = tmp_path / os.fsdecode(b"first " + name)
+        assert (first.read_bytes(), first.stat().st_nlink) == (b"1", 1)
+        listed = {file.path: file for file in LocalSource(tmp_path).files()}
+        assert to_file(b"first " + name, stamps[0]) == listed[b"first " + name]
+    assert (tmp_path / "taken").read_bytes() == b"mine"
+    assert os.readlink(tmp_path / "link") == "nowhere"
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("taken", "folder", "link"),
+        *("first taken", "first folder", "first link"),
+    }
+    assert write(folder, b".part", [whole(b"n" * 300, b"1")]) == ([], errno.ENAMETOOLONG)
+    assert len(list(tmp_path.iterdir())) == 6
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP])
+def test_a_file_system_without_hard_links(
+    number: int, tmp_path: Path, folder: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    (tmp_path / "taken").write_bytes(b"mine")
+    monkeypatch.setattr(os, "link", refuses)
+    files = [whole(b"first", b"1"), whole(b"taken", b"2")]
+    stamps, error = KEEPERS[0](folder, b".part", files)
+    assert (len(stamps), error) == (1, errno.EEXIST)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"first": b"1", "taken": b"mine"}
 
 
 @pytest.mark.parametrize("write", WRITERS)
