@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from dataver.stat_file import (
     OWNED,
     TRUSTED,
     Block,
+    Lock,
     Rows,
     Stored,
     append,
@@ -274,17 +276,15 @@ class StatCache:
 
         Where nothing is known yet, memory is needed for what is saved alone.
         """
-        with locked(self._file.parent):
-            self._refresh()
+        with self._saving() as may_save:
+            if not may_save:
+                return False
             if not len(self):
                 flags = _trust_all(stamps, hashed_at_ns)
-                saved = self._begin(whole_block(files.joined_paths, stamps, digests, flags))
-            else:
-                if len(files) > len(self) // FEW_OF:
-                    self._expand()
-                saved = self._take(self._changes(_rows_of(files, stamps, digests, hashed_at_ns), forget))
-            self._stamp = file_stamp(self._file)
-        return saved
+                return self._begin(whole_block(files.joined_paths, stamps, digests, flags))
+            if len(files) > len(self) // FEW_OF:
+                self._expand()
+            return self._take(self._changes(_rows_of(files, stamps, digests, hashed_at_ns), forget))
 
     def update_written(
         self,
@@ -296,23 +296,38 @@ class StatCache:
 
         It ended at `ended_ns`. Where nothing is known yet and they come by path, no object a file is made.
         """
-        with locked(self._file.parent):
-            self._refresh()
+        with self._saving() as may_save:
+            if not may_save:
+                return False
             whole = None if len(self) else _whole_of(written(), ended_ns)
             if whole is not None:
-                saved = self._begin(whole)
-            else:
-                saved = self._take(self._written(written(), ended_ns, forget))
-            self._stamp = file_stamp(self._file)
-        return saved
+                return self._begin(whole)
+            return self._take(self._written(written(), ended_ns, forget))
 
     def _record(self, make: Callable[[], dict[bytes, Stored | None]]) -> bool:
         """Save the changes that `make` finds to what is known then."""
-        with locked(self._file.parent):
+        with self._saving() as may_save:
+            return may_save and self._take(make())
+
+    @contextmanager
+    def _saving(self) -> Iterator[bool]:
+        """What other processes recorded is known, and none records anything meanwhile.
+
+        False where another one does so for too long. What it has not seen yet would be missing for the tree
+        that it claims.
+        """
+        with locked(self._file.parent) as lock:
+            if lock is Lock.TAKEN:
+                self._is_alone = False
+                yield False
+                return
             self._refresh()
-            saved = self._take(make())
-            self._stamp = file_stamp(self._file)
-        return saved
+            if lock is Lock.NONE:
+                self._tree = NO_TREE
+            try:
+                yield True
+            finally:
+                self._stamp = file_stamp(self._file)
 
     def _begin(self, whole: Block) -> bool:
         """Save the first rows of all."""
@@ -337,10 +352,10 @@ class StatCache:
     def mark(self, tree: bytes) -> None:
         """Remember that a tree has the very paths that are recorded, with the very digests.
 
-        Nothing is done where another process recorded something since this was loaded.
+        Nothing is done where another process recorded something since this was loaded, or could.
         """
-        with locked(self._file.parent):
-            is_current = self._is_alone and file_stamp(self._file) == self._stamp
+        with locked(self._file.parent) as lock:
+            is_current = lock is Lock.OWN and self._is_alone and file_stamp(self._file) == self._stamp
             if is_current and self._appended is not None and append(self._file, encode({}, tree)):
                 self._tree = tree
                 self._stamp = file_stamp(self._file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import struct
 import time
@@ -10,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import field, replace
+from enum import Enum, auto
 from itertools import accumulate, chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +33,7 @@ __all__ = [
     "OWNED",
     "TRUSTED",
     "Block",
+    "Lock",
     "Rows",
     "Stored",
     "append",
@@ -59,6 +62,17 @@ NO_TREE = bytes(DIGEST_BYTES)
 
 TRUSTED, OWNED = 1, 2
 """Flags of a row: a file with this stamp has this digest for certain; a checkout wrote it."""
+
+
+class Lock(Enum):
+    """Whether other processes are kept from saving."""
+
+    OWN = auto()
+    TAKEN = auto()
+    """One of them kept all others from it for too long."""
+    NONE = auto()
+    """There are no locks here."""
+
 
 Stored = tuple[bytes, bytes, int]
 """What is known of a path: stamp, digest and flags."""
@@ -255,7 +269,7 @@ def forget_digests(digests: Collection[bytes]) -> None:
     folder = worktrees_folder()
     if not folder.is_dir():
         return
-    with locked(folder):
+    with locked(folder, math.inf):  # Whoever has it is about to save rows of these files.
         for file in sorted(folder.glob("*.stat")):
             rows = Rows()
             for block in load(file)[1]:
@@ -332,11 +346,10 @@ def append(file: Path, block: bytes) -> bool:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from saving meanwhile, as far as the system can.
+def locked(folder: Path, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[Lock]:
+    """Keep other processes from saving meanwhile, as far as the system can; what came of it.
 
-    Without the lock nothing tears, only rows that another process saved at the same moment are
-    lost, so a lock that cannot be had within `LOCK_TIMEOUT_S` is done without.
+    Without locks nothing tears, but rows that another process saved at the same moment may be lost.
     """
     try:
         import fcntl
@@ -344,18 +357,21 @@ def locked(folder: Path) -> Iterator[None]:
         make_folder(folder)
         fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except (ImportError, OSError):
-        yield
+        yield Lock.NONE
         return
+    lock = Lock.TAKEN
     try:
-        deadline_s = time.monotonic() + LOCK_TIMEOUT_S
-        while time.monotonic() < deadline_s:
+        deadline_s = time.monotonic() + timeout_s
+        while lock is Lock.TAKEN:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
+                lock = Lock.OWN
             except BlockingIOError:
+                if time.monotonic() >= deadline_s:
+                    break
                 time.sleep(0.01)
             except OSError:  # a file system without locks
-                break
-        yield
+                lock = Lock.NONE
+        yield lock
     finally:
         os.close(fd)

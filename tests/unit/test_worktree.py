@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,7 @@ from dataver.source import EMPTY_FOLDER, FILE, SYMLINK, LocalSource, SourceFile
 from dataver.source.base import REMOTE_MTIME, REMOTE_TAG
 from dataver.source.columns import Listing, Picked, stamp_of
 from dataver.stat_cache import COARSE_GRAIN_NS, FINE_GRAIN_NS, CacheRow, StatCache, is_settled
+from dataver.stat_file import Lock, locked, worktrees_folder
 from dataver.worktree import Base, announce_base, announced_base, base, known_sources, set_base
 
 SECOND_NS = 1_000_000_000
@@ -596,3 +601,78 @@ class TestBases:
         monkeypatch.setattr("dataver.stat_file.machine_id", lambda: "other")
         assert base(b"/x", "r", "a") is None
         assert StatCache(b"/x").lookup([file()]) == [None]
+
+
+class TestLocks:
+    """Two processes that save what they know of one folder, of which one may not have the lock."""
+
+    KEY = b"/locks"
+    TREE = b"T" * 32
+
+    @pytest.fixture(autouse=True)
+    def known(self) -> None:
+        """Two files that are those of a tree."""
+        StatCache(self.KEY).update([self.row(b"a", 1, A), self.row(b"b", 1, B)])
+        StatCache(self.KEY).mark(self.TREE)
+        assert StatCache(self.KEY).tree == self.TREE
+
+    @staticmethod
+    def row(path: bytes, number: int, digest: bytes) -> CacheRow:
+        time_ns = NOW_NS - 10**12 + number
+        return CacheRow(SourceFile(path, FILE, False, 1, time_ns, time_ns, 7), digest, NOW_NS)
+
+    @pytest.fixture
+    def held(self) -> Iterator[None]:
+        """Another process has the lock, and goes on having it."""
+        fd = os.open(worktrees_folder() / "lock", os.O_RDWR)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+    @pytest.mark.usefixtures("held")
+    def test_who_does_not_get_the_lock_saves_nothing_and_claims_nothing(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("dataver.stat_cache.locked", partial(locked, timeout_s=0.05))
+        before = StatCache(self.KEY)
+        assert not before.update([self.row(b"a", 2, B)])
+        picked = Picked(Listing.of([self.row(b"a", 2, B).file]), range(1))
+        assert not before.update_read(picked, Column(picked.listing.stamp(0)), Column(B), NOW_NS)
+        assert not before.update_written(lambda: [(b"a", picked.listing.stamp(0), B)], NOW_NS)
+        before.mark(b"U" * 32)
+        after = StatCache(self.KEY)
+        assert after.tree == self.TREE
+        recorded = after.recorded(b"a")
+        assert recorded is not None
+        assert recorded.digest == A
+
+    def test_what_was_not_saved_is_claimed_by_no_later_mark(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        cache = StatCache(self.KEY)
+        with monkeypatch.context() as patch:
+            patch.setattr("dataver.stat_cache.locked", lambda _: nullcontext(Lock.TAKEN))
+            assert not cache.update([self.row(b"a", 2, B)])
+        cache.mark(b"U" * 32)
+        assert StatCache(self.KEY).tree == self.TREE
+
+    @pytest.mark.parametrize("inner_changes", [b"a", b"b"])
+    def test_without_locks_no_tree_is_claimed(
+        self, monkeypatch: pytest.MonkeyPatch, inner_changes: bytes
+    ) -> None:
+        """One process saves while another one is about to."""
+        monkeypatch.setattr("dataver.stat_cache.locked", lambda _: nullcontext(Lock.NONE))
+        outer, inner = StatCache(self.KEY), StatCache(self.KEY)
+        real = StatCache._save
+
+        def save(cache: StatCache, changes: dict[bytes, Any]) -> bool:
+            if cache is outer:
+                assert inner.update([self.row(inner_changes, 2, b"Z" * 32)])
+            return real(cache, changes)
+
+        monkeypatch.setattr(StatCache, "_save", save)
+        assert outer.update([self.row(b"b", 2, B)])
+        after = StatCache(self.KEY)
+        assert after.tree is None
+        after.mark(self.TREE)
+        assert StatCache(self.KEY).tree is None
