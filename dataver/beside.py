@@ -102,9 +102,7 @@ def stand_beside(
         if cache.is_all(files):
             return Standing((), (), ())
         changed = cache.unsure(files)
-        if changed is None:
-            changed = [at for at, digest in enumerate(cache.lookup(files)) if digest is None]
-        return Standing(changed, [None] * len(changed), sorted(cache.absent_from(files)))
+        return Standing(changed, [None] * len(changed), cache.absent_from(files))
     digests = cache.lookup(files)
     if not before.columns:
         return Standing(range(len(files)), digests, ())

@@ -4,22 +4,55 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from itertools import chain
 
 from dataver.column import Column
 
-__all__ = ["JoinedPaths", "each_path"]
+__all__ = ["JoinedPaths", "beside", "each_path"]
 
 _SPLIT_BYTES = 64 << 10
 """So many bytes of joined paths are made into paths at a time."""
 
 
 def each_path(joined: Column) -> Iterator[bytes]:
-    """Paths that are joined by NUL, at least one. They are made as they are asked for, some at a time."""
+    """Paths that are joined by NUL. They are made as they are asked for, some at a time."""
+    return chain.from_iterable(_stretches(joined))
+
+
+def beside(joined: Column, others: Column) -> Iterator[tuple[list[bytes], list[bytes]]]:
+    """Two sorted columns of paths, some of each at a time.
+
+    With a stretch of the first come those of the other that are not above its last path and came with none
+    before; with its last stretch, or none at all, come all that are left.
+    """
+    stretches, following = _stretches(joined), _stretches(others)
+    waiting: list[bytes] = []
+    some = next(stretches, [])
+    while True:
+        after = next(stretches, None)
+        found: list[bytes] = []
+        while after is None or not waiting or waiting[-1] <= some[-1]:
+            found += waiting
+            waiting = next(following, [])
+            if not waiting:
+                break
+        else:
+            end = bisect_right(waiting, some[-1])
+            found, waiting = found + waiting[:end], waiting[end:]
+        yield some, found
+        if after is None:
+            return
+        some = after
+
+
+def _stretches(joined: Column) -> Iterator[list[bytes]]:
+    if not joined:
+        return
     start = 0
     while (end := joined.find(b"\0", start + _SPLIT_BYTES)) >= 0:
-        yield from joined[start:end].split(b"\0")
+        yield joined[start:end].split(b"\0")
         start = end + 1
-    yield from joined[start:].split(b"\0")
+    yield joined[start:].split(b"\0")
 
 
 class JoinedPaths:
@@ -41,10 +74,15 @@ class JoinedPaths:
 
     def find(self, path: bytes) -> int | None:
         """The position of a path."""
+        at, is_there = self.place(path)
+        return at if is_there else None
+
+    def place(self, path: bytes) -> tuple[int, bool]:
+        """The position of a path, or of the first that stands behind it; and whether it is there."""
         number = max(0, bisect_right(self._firsts, path) - 1)
         made = self._stretch(number)
         at = bisect_left(made, path)
-        return self._rows[number] + at if at < len(made) and made[at] == path else None
+        return self._rows[number] + at, at < len(made) and made[at] == path
 
     def path(self, position: int) -> bytes:
         """The path at a position."""

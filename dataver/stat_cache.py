@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from dataver.column import Column
 from dataver.digest import DIGEST_BYTES
-from dataver.joined import JoinedPaths
+from dataver.joined import JoinedPaths, beside
 from dataver.source.base import REMOTE_MTIME, REMOTE_TAG, SourceFile
-from dataver.source.columns import FEW_OF, IDENTITY_BYTES, STAMP, Listing, Picked, cut, stamp_of, to_file
+from dataver.source.columns import IDENTITY_BYTES, STAMP, Listing, Picked, cut, stamp_of, to_file
 from dataver.stat_file import (
     MAGIC,
     NO_TREE,
@@ -146,47 +146,72 @@ class StatCache:
         return None if at is None else self._whole.row(at)
 
     def _put(self, changes: Mapping[bytes, Stored | None]) -> None:
-        """Put rows in the place of those of their paths. Others are made only where a path comes or goes."""
+        """Put rows in the place of those of their paths. No other row is made."""
         whole = self._whole
-        if whole is not None:
-            places = [self._position(path) for path in changes]
-            if None not in places and None not in changes.values():
-                for at, row in zip(places, changes.values(), strict=True):
-                    if at is not None and row is not None:
-                        whole.put(at, row)
-                return
-        self._rows.take(changes)
+        if whole is None:
+            self._rows.take(changes)
+            return
+        places = [self._position(path) for path in changes]
+        if None in places or None in changes.values():
+            self._whole, self._column = whole.merged(changes), None
+            return
+        for at, row in zip(places, changes.values(), strict=True):
+            if at is not None and row is not None:
+                whole.put(at, row)
 
     def __len__(self) -> int:
         return len(self._rows.paths) if self._whole is None else self._whole.count
 
-    def unsure(self, files: Listing) -> list[int] | None:
-        """The positions of files that are not certain to be what they were when last hashed.
-
-        None where it takes a comparison of paths: some were not known, or are gone.
-        """
+    def unsure(self, files: Listing) -> list[int]:
+        """The positions of files that are not certain to be what they were when last hashed."""
         whole = self._whole
-        if whole is None or files.joined_paths != whole.paths:
-            return None
+        if whole is None:
+            return [at for at, digest in enumerate(self.lookup(files)) if digest is None]
+        if files.joined_paths == whole.paths:
+            return self._unsure_of(files, 0, 0, whole.count)
         found: list[int] = []
-        stamps, width = files.joined_stamps, STAMP.size
-        for start in range(0, whole.count, COMPARED_TOGETHER):
-            stop = min(start + COMPARED_TOGETHER, whole.count)
-            some, known = stamps[width * start : width * stop], whole.stamps[width * start : width * stop]
-            if some != known or whole.flags[start:stop].translate(None, _ALL_TRUSTED):
-                found += [at for at in range(start, stop) if not self._is_sure(files, at)]
+        at = place = 0
+        for some, known in beside(files.joined_paths, whole.paths):
+            if some == known:
+                found += self._unsure_of(files, at, place, len(some))
+            else:
+                places = dict(zip(known, range(place, place + len(known)), strict=True))
+                for number, known_at in enumerate(map(places.get, some), at):
+                    if known_at is None or not self._is_sure(files, number, known_at):
+                        found.append(number)
+            at, place = at + len(some), place + len(known)
         return found
 
-    def _is_sure(self, files: Listing, at: int) -> bool:
+    def _unsure_of(self, files: Listing, at: int, place: int, count: int) -> list[int]:
+        """Those of files in a row that are known as that, from one position there and another here on."""
         assert self._whole is not None
-        stamp, _, flags = self._whole.row(at)
+        found: list[int] = []
+        for shift in range(0, count, COMPARED_TOGETHER):
+            some = range(at + shift, at + min(shift + COMPARED_TOGETHER, count))
+            start = place + shift
+            stamps = files.joined_stamps[STAMP.size * some.start : STAMP.size * some.stop]
+            known = self._whole.stamps[STAMP.size * start : STAMP.size * (start + len(some))]
+            flags = self._whole.flags[start : start + len(some)]
+            if stamps != known or flags.translate(None, _ALL_TRUSTED):
+                found += [at for at in some if not self._is_sure(files, at, at - some.start + start)]
+        return found
+
+    def _is_sure(self, files: Listing, at: int, place: int) -> bool:
+        assert self._whole is not None
+        stamp, _, flags = self._whole.row(place)
         return flags & TRUSTED != 0 and files.stamp(at) == stamp
 
-    def absent_from(self, files: Listing) -> Collection[bytes]:
-        """The paths recorded that are not among these files."""
-        if not len(self) or (self._whole is not None and files.joined_paths == self._whole.paths):
+    def absent_from(self, files: Listing) -> Sequence[bytes]:
+        """The paths recorded that are not among these files, in order."""
+        if self._whole is None:
+            return sorted(set(self.paths()).difference(files.paths))
+        if not self._whole.count or files.joined_paths == self._whole.paths:
             return ()
-        return set(self.paths()).difference(files.paths)
+        gone: list[bytes] = []
+        for some, known in beside(files.joined_paths, self._whole.paths):
+            if some != known:
+                gone += sorted(set(known).difference(some))
+        return gone
 
     @property
     def tree(self) -> bytes | None:
@@ -282,8 +307,6 @@ class StatCache:
             if not len(self):
                 flags = _trust_all(stamps, hashed_at_ns)
                 return self._begin(whole_block(files.joined_paths, stamps, digests, flags))
-            if len(files) > len(self) // FEW_OF:
-                self._expand()
             return self._take(self._changes(_rows_of(files, stamps, digests, hashed_at_ns), forget))
 
     def update_written(

@@ -8,7 +8,7 @@ import os
 import struct
 import time
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import field, replace
 from enum import Enum, auto
@@ -20,6 +20,7 @@ from dataver.column import HELD_BYTES_MAX, Column, File
 from dataver.config import cache_folder, machine_id
 from dataver.digest import DIGEST_BYTES
 from dataver.hashing import blake3_digest, xxh3_64_of
+from dataver.joined import JoinedPaths
 from dataver.private import make_folder, opener
 from dataver.source.columns import STAMP, cut
 from dataver.values import dataclass
@@ -52,6 +53,7 @@ __all__ = [
 
 LOCK_TIMEOUT_S = 5.0
 
+MERGED_TOGETHER = 1_024
 INSERTED_ROWS_MAX = 256
 """More rows than these come into sorted columns by sorting them again."""
 
@@ -171,6 +173,40 @@ class Block:
         paths = self._every_path()[: self.count]
         stamps, digests = cut(self.stamps[:], STAMP.size), cut(self.digests[:], DIGEST_BYTES)
         return Rows(paths, stamps, digests, bytearray(self.flags))
+
+    def merged(self, changes: Mapping[bytes, Stored | None]) -> Block:
+        """A block of all rows with some in the place of those of their paths; None drops a path."""
+        known = JoinedPaths(self.paths) if self.count else None
+        paths, stamps, digests, flags = Column(), Column(), Column(), bytearray()
+
+        def put(some: Sequence[bytes], *columns: bytes | bytearray) -> None:
+            nonlocal paths, stamps, digests
+            if some:
+                paths += (b"\0" if flags else b"") + b"\0".join(some)
+                stamps += bytes(columns[0])
+                digests += bytes(columns[1])
+                flags.extend(columns[2])
+
+        def copy(start: int, stop: int) -> None:
+            while known is not None and start < stop:
+                end = min(start + MERGED_TOGETHER, stop)
+                put(
+                    known.some(start, end),
+                    self.stamps[STAMP.size * start : STAMP.size * end],
+                    self.digests[DIGEST_BYTES * start : DIGEST_BYTES * end],
+                    self.flags[start:end],
+                )
+                start = end
+
+        copied = 0
+        for path, row in sorted(changes.items()):
+            at, is_there = known.place(path) if known is not None else (0, False)
+            copy(copied, at)
+            copied = at + is_there
+            if row is not None:
+                put([path], row[0], row[1], bytes([row[2]]))
+        copy(copied, self.count)
+        return whole_block(paths, stamps, digests, flags)
 
     def changes(self) -> dict[bytes, Stored | None]:
         rows = self.rows()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dataver import joined as joined_module
 from dataver.column import Column
-from dataver.joined import JoinedPaths
+from dataver.joined import JoinedPaths, beside
 from dataver.source import FILE, SourceFile
 from dataver.source.columns import Listing, Picked, stamp_of
 from dataver.stat_cache import CacheRow, StatCache
@@ -51,10 +51,43 @@ changes = st.dictionaries(paths, st.tuples(st.integers(0, 3), st.booleans()))
 steps = st.lists(st.tuples(changes, st.sets(paths), st.booleans(), st.booleans()), max_size=6)
 
 
-@given(steps=steps, listed=st.dictionaries(paths, st.integers(0, 3)))
+@given(names=names.map(sorted), others=names.map(sorted), stretch=st.integers(0, 12))
+def test_two_columns_of_paths_are_seen_beside_each_other(
+    names: list[bytes], others: list[bytes], stretch: int
+) -> None:
+    with mock.patch.object(joined_module, "_SPLIT_BYTES", stretch):
+        pairs = list(beside(Column(b"\0".join(names)), Column(b"\0".join(others))))
+    assert [path for some, _ in pairs for path in some] == names
+    assert [path for _, some in pairs for path in some] == others
+    before = b""
+    for number, (some, found) in enumerate(pairs):
+        is_last = number + 1 == len(pairs)
+        assert all(before < path and (is_last or path <= some[-1]) for path in found)
+        before = some[-1] if some else b""
+
+
+@given(
+    steps=steps, listed=st.dictionaries(paths, st.integers(0, 3)), together=st.sampled_from([0, 1, 5, 4_096])
+)
 def test_a_cache_knows_what_a_dictionary_does(
+    steps: list[tuple[dict[bytes, tuple[int, bool]], set[bytes], bool, bool]],
+    listed: dict[bytes, int],
+    together: int,
+) -> None:
+    with (
+        mock.patch.object(joined_module, "_SPLIT_BYTES", together),
+        mock.patch("dataver.column.HELD_BYTES_MAX", 40 * together),
+        mock.patch("dataver.stat_file.HELD_BYTES_MAX", 40 * together),
+        mock.patch("dataver.stat_file.MERGED_TOGETHER", together + 1),
+        mock.patch("dataver.stat_cache.COMPARED_TOGETHER", together + 1),
+    ):
+        compare(steps, listed)
+
+
+def compare(
     steps: list[tuple[dict[bytes, tuple[int, bool]], set[bytes], bool, bool]], listed: dict[bytes, int]
 ) -> None:
+    """Take the steps with a cache and a dictionary; then both answer for `listed`, and for what is known."""
     key = b"/%d" % next(KEYS)
     model: dict[bytes, tuple[int, bool]] = {}
     cache = StatCache(key)
@@ -84,9 +117,7 @@ def test_a_cache_knows_what_a_dictionary_does(
     same_paths = Listing.of([file(path, listed.get(path, number)) for path, (number, _) in model.items()])
     for listing in (exact, other, same_paths):
         known = [digest(one.size) if model.get(one.path) == (one.size, False) else None for one in listing]
-        unsure = cache.unsure(listing)
-        if unsure is not None:
-            assert unsure == [at for at, found in enumerate(known) if found is None]
-        assert set(cache.absent_from(listing)) == model.keys() - set(listing.paths)
+        assert cache.unsure(listing) == [at for at, found in enumerate(known) if found is None]
+        assert list(cache.absent_from(listing)) == sorted(model.keys() - set(listing.paths))
         assert cache.lookup(listing) == cache.lookup(list(listing)) == known
     assert list(cache.paths()) == sorted(model)
