@@ -10,7 +10,6 @@ import struct
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import NamedTuple
 
 from dataver.column import Column
 from dataver.digest import DIGEST_BYTES
@@ -37,6 +36,7 @@ from dataver.stat_file import (
     whole_block,
     worktrees_folder,
 )
+from dataver.values import NamedTuple
 
 __all__ = ["CacheRow", "StatCache", "is_settled"]
 

@@ -1,9 +1,10 @@
-"""Dataclasses with slots whose methods are written when they are needed.
+"""Dataclasses with slots and named tuples that cost the start of a command less than the standard ones.
 
 `dataclasses.dataclass` writes and compiles the source of up to six methods for each class, half a
 millisecond. A command imports some eighty such classes and makes values of thirty, of which it
 compares few. Here a class gets its slots at once, its `__init__` with the first value, and all else
-that `dataclasses.dataclass` would add is added by it when somebody looks for it.
+that `dataclasses.dataclass` would add is added by it when somebody looks for it. Of a named tuple
+`typing.NamedTuple` compiles each annotation, which takes as long as all the rest.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import sys
+from collections import namedtuple
 from dataclasses import MISSING, Field, FrozenInstanceError
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dataclasses import dataclass as dataclass  # noqa: PLC0414, TID251 - what it is to a type checker
+    # What they are to a type checker.
+    from dataclasses import dataclass as dataclass  # noqa: PLC0414, TID251
+    from typing import NamedTuple as NamedTuple  # noqa: PLC0414, TID251
 else:
 
     def dataclass(*, slots, frozen=False):
@@ -28,6 +32,20 @@ else:
         """
         assert slots, "without slots `dataclasses.dataclass` is meant"
         return lambda written: _slotted(written, frozen)
+
+    class _NamedTupleType(type):
+        """Makes of a class what `typing.NamedTuple` does, save that no annotation is compiled."""
+
+        def __new__(cls, name, _bases, body):
+            fields = body["__annotations__"]
+            defaults = [body.pop(field) for field in fields if field in body]
+            made = namedtuple(name, fields, defaults=defaults, module=body["__module__"])  # noqa: PYI024
+            made.__new__.__annotations__ = fields
+            for key, value in body.items():
+                setattr(made, key, value)
+            return made
+
+    NamedTuple = type.__new__(_NamedTupleType, "NamedTuple", (), {})
 
 
 # What `dataclasses.dataclass` adds besides `__init__`, and many a class never needs.
