@@ -48,10 +48,10 @@ else:
     NamedTuple = type.__new__(_NamedTupleType, "NamedTuple", (), {})
 
 
-# What `dataclasses.dataclass` adds besides `__init__`, and many a class never needs.
-_SELDOM = ["__dataclass_fields__", "__dataclass_params__", "__match_args__", "__repr__", "__eq__"]
-if sys.version_info >= (3, 13):
-    _SELDOM.append("__replace__")
+# What `dataclasses.dataclass` adds besides `__init__`: what tells of the fields, and what is seldom needed.
+_FIELDS = ("__dataclass_fields__", "__match_args__")
+_SELDOM = ("__dataclass_params__", "__repr__", "__eq__", "__hash__", "__replace__")
+_ONLY_FIELDS = {"init": False, "repr": False, "eq": False}
 
 _lock = RLock()  # a class asks its bases
 
@@ -81,9 +81,10 @@ class _Later:
             setattr(self._cls, self._name, _init(self._cls, self._frozen))
             return
         copy = _copy(self._written, _namespace(self._written))
-        added = vars(dataclasses.dataclass(frozen=self._frozen)(copy))  # noqa: TID251 - the real one
+        names, only = (_FIELDS, _ONLY_FIELDS) if self._name in _FIELDS else (_SELDOM, {})
+        added = vars(dataclasses.dataclass(frozen=self._frozen, **only)(copy))  # noqa: TID251 - the real one
         present = vars(self._cls)
-        for name in (*_SELDOM, "__hash__"):
+        for name in names:
             if isinstance(present.get(name), _Later):
                 setattr(self._cls, name, added[name])
 
@@ -95,7 +96,9 @@ def _slotted(written: type, frozen: bool) -> type:
     own = {name: text for name, text in annotations.items() if not text.startswith("ClassVar")}
     namespace["_written"] = {name: (text, namespace.pop(name, MISSING)) for name, text in own.items()}
     namespace["__slots__"] = tuple(own)
-    later = ["__init__", *_SELDOM]
+    later = ["__init__", *_FIELDS, "__dataclass_params__", "__repr__", "__eq__"]
+    if sys.version_info >= (3, 13):
+        later.append("__replace__")
     if frozen:
         later.append("__hash__")
         namespace.setdefault("__setattr__", _refuse_to_set)
