@@ -141,16 +141,21 @@ def _init(cls: type, frozen: bool) -> Any:
     fields: dict[str, tuple[str, Any]] = {}
     for base in reversed(cls.__mro__):
         fields |= vars(base).get("_written", {})
-    names = {"__name__": cls.__module__, "_set": object.__setattr__, "_FACTORY": _FACTORY}
+    # With what its module has, where whoever asks for the types of its parameters finds them.
+    names = dict(getattr(sys.modules.get(cls.__module__), "__dict__", {}))
+    names |= {"_set": object.__setattr__, "_FACTORY": _FACTORY}
     parameters, defaults, lines = ["self"], [], []
     for name, (_, default) in fields.items():
         if isinstance(default, Field):
-            if default.default_factory is not MISSING:
-                names[f"_make_{name}"] = default.default_factory
+            make = default.default_factory
+            default = default.default if make is MISSING else _FACTORY
+            if default is _FACTORY:
+                names[f"_make_{name}"] = make
                 lines.append(f"if {name} is _FACTORY: {name} = _make_{name}()")
-            default = default.default if default.default_factory is MISSING else _FACTORY
-        parameters.append(name if default is MISSING else f"{name}=None")
-        if default is not MISSING:
+        if default is MISSING:
+            parameters.append(name)
+        else:
+            parameters.append(f"{name}=None")  # what it is instead comes from `__defaults__`
             defaults.append(default)
         lines.append(f"_set(self, '{name}', {name})" if frozen else f"self.{name} = {name}")
     if hasattr(cls, "__post_init__"):

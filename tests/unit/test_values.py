@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import FrozenInstanceError, asdict, astuple, field, fields, is_dataclass, replace
 from importlib import import_module
 from types import ModuleType
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, get_type_hints
 
 import pytest
 
@@ -104,6 +104,7 @@ OF_FROZEN: list[Callable[[type[Any]], object]] = [
     lambda cls: (cls.__match_args__, cls.__slots__, hasattr(cls("a"), "__dict__")),
     lambda cls: (str(inspect.signature(cls)), cls.__doc__),
     lambda cls: cls.__dataclass_params__,
+    lambda cls: get_type_hints(cls.__init__),
     lambda cls: (cls.__module__, cls.__qualname__, cls.__init__.__qualname__),
     lambda cls: hasattr(cls, "__replace__"),
 ]
@@ -165,7 +166,7 @@ def tuple_class(base: Any) -> type[Any]:
 
         pack: bytes
         start: int
-        note: Unknown | None = None  # type: ignore[name-defined] # noqa: F821 - nobody looks it up
+        note: Callable[[], int] | None = None
 
         UNIT = 8
 
@@ -187,6 +188,7 @@ OF_TUPLE: list[Callable[[type[Any]], object]] = [
     lambda cls: (cls(b"p", 1) == (b"p", 1, None), hash(cls(b"p", 1)) == hash((b"p", 1, None))),
     lambda cls: (cls._fields, cls._field_defaults, cls.__match_args__, cls.__slots__),
     lambda cls: (list(cls.__annotations__), cls.__doc__, cls.__bases__),
+    get_type_hints,
     lambda cls: (cls(b"p", 1)._replace(start=2), cls._make([1, 2, 3]), cls(b"p", 1)._asdict()),
     lambda cls: (cls.__module__, cls.__qualname__, cls.__name__),
     lambda cls: (list(inspect.signature(cls).parameters), hasattr(cls(b"p", 1), "__dict__")),
