@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from dataver.compression import Codec
 from dataver.digest import DIGEST_BYTES
@@ -17,6 +17,7 @@ from dataver.keys import pack_key, segment_key
 from dataver.remote_segment import RemoteSegment
 from dataver.store.base import Store
 from dataver.store.cached import cache_of, get_named
+from dataver.values import NamedTuple
 
 CHECK_WHOLE_BYTES_MAX = 1 << 20
 """Segments up to this size are hashed when they are opened; larger ones would cost too much."""

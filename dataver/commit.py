@@ -20,7 +20,6 @@ from dataver.format.operations import TAG
 from dataver.format.pack import PackKind
 from dataver.globs import path_filter
 from dataver.hashing import EMPTY_DIGEST
-from dataver.history import changes_of
 from dataver.ingest import digest_files, ingest
 from dataver.journal import Journal, ResumedIndex, rely_on
 from dataver.log.state import State, VersionState
@@ -179,6 +178,8 @@ class Committer:
 
     def changes(self, done: Committed) -> Changes:
         """What the edits change against the base."""
+        from dataver.history import changes_of
+
         return changes_of(
             (path, self._was(path), None if row is None else to_entry(row))
             for path, row in done.edits.items()

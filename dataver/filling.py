@@ -16,7 +16,6 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import groupby, islice
-from typing import NamedTuple
 
 from dataver.chunk_index import joined, span_of
 from dataver.compression import Codec
@@ -30,6 +29,7 @@ from dataver.paths import safe_spelling
 from dataver.reading import damaged_chunk, file_rows
 from dataver.targets import write_at
 from dataver.tree.manifest import Entry
+from dataver.values import NamedTuple
 
 PART_CHUNKS = 128
 """A part is what one thread looks up and writes at a time."""

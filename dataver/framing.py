@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from dataver.compression import FRAMES_TOGETHER, Codec, FrameCompressor
 from dataver.format.pack import frame_checksum
 from dataver.packs import FRAME_BYTES_TARGET, NewFrame
+from dataver.values import NamedTuple
 
 if TYPE_CHECKING:
     from dataver.format.binary import Buffer

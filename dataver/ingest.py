@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from queue import LifoQueue
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from dataver.chunk_index import ChunkIndex
 from dataver.chunking import ChunkerParameters
@@ -39,6 +39,7 @@ from dataver.source.columns import Picked, cut, stamp_of, to_file
 from dataver.source.faults import changed
 from dataver.tree import chunk_list
 from dataver.tree.manifest import Entry, chunks_extra
+from dataver.values import NamedTuple
 
 if TYPE_CHECKING:
     from dataver.windows import Attempt, ChunkRows, Window, WindowReader

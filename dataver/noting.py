@@ -9,7 +9,6 @@ from dataver import recording
 from dataver.errors import DataverError, RefNotFoundError
 from dataver.format.version import VersionRecord
 from dataver.log.state import State, VersionState
-from dataver.pins import same
 from dataver.progress import observed
 from dataver.recording import Asked, Reads, Recorder
 from dataver.refs import MAIN, Ref, Resolved, is_exact, parse_ref
@@ -33,6 +32,8 @@ def resolve_in_run(
     ref = None if recorder is None or session.at is not None else parse_ref(text)
     if recorder is None or ref is None or is_exact(ref):
         return session.resolve(text, state, require_signed=require_signed)
+    from dataver.pins import same
+
     name = str(same(ref))
     id = recorder.pinned(session.repository, name)
     if id is None:

@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dataver.errors import BadInputError, ConflictError, DamagedError
-from dataver.history import compare, merge, revert
 from dataver.log.state import VersionState
-from dataver.moments import Time, microseconds
 from dataver.noting import note_made
 from dataver.publish import Label, Published
 from dataver.refs import MAIN, live_ref, parse_ref, require_dataset, require_version
@@ -17,6 +15,7 @@ from dataver.session import Session
 
 if TYPE_CHECKING:
     from dataver.format.provenance import Provenance
+    from dataver.moments import Time
 
 
 def make_label(
@@ -33,7 +32,11 @@ def make_label(
     if isinstance(tags, str):
         raise BadInputError(f"the tags are {tags!r}, one text; pass a list, as in [{tags!r}]")
     pairs = tuple(sorted((meta or {}).items(), key=str))
-    time_us = None if time is None else microseconds(time)
+    time_us = None
+    if time is not None:
+        from dataver.moments import microseconds
+
+        time_us = microseconds(time)
     return Label(message, session.who(author), time_us, pairs, tuple(tags), allow_empty, provenance)
 
 
@@ -78,6 +81,8 @@ def _changes(
     session: Session, dataset: str, parent: VersionState | None, version: VersionState
 ) -> ChangeCounts:
     """What a version that was recorded changed; nothing where somebody let it go and collected it since."""
+    from dataver.history import compare
+
     try:
         return compare(session, session.log.state(), parent, version).counts
     except DamagedError:
@@ -119,6 +124,8 @@ def merged(
     session: Session, ref: str, branch: str, message: str, author: str | None, time: Time | None
 ) -> CommitResult:
     """Bring what `ref` changed onto a branch, see `Repository.merge`."""
+    from dataver.history import merge
+
     theirs = session.resolve_ref(parse_ref(ref), session.newest())
     label = make_label(session, message or f"merge {theirs.canonical}", author, time, None)
     done = merge(session, theirs, branch, label)
@@ -131,6 +138,8 @@ def reverted(
     session: Session, ref: str, branch: str, message: str, author: str | None, time: Time | None
 ) -> CommitResult:
     """Put the files of `ref` on a branch as a new version, see `Repository.revert`."""
+    from dataver.history import revert
+
     target = session.resolve_ref(parse_ref(ref), session.newest())
     label = make_label(session, message or f"revert to {target.canonical}", author, time, None)
     return outcome(session, target.name, branch, revert(session, target, branch, label))

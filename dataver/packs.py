@@ -6,7 +6,7 @@ import os
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from dataver.column import Column
 from dataver.compression import compress_frame
@@ -27,7 +27,7 @@ from dataver.hashing import FileHasher
 from dataver.keys import PACK_FOLDER, pack_key
 from dataver.store.base import Store, Upload, begin_upload, pack_bytes_max
 from dataver.store.cached import cache_of
-from dataver.values import dataclass
+from dataver.values import NamedTuple, dataclass
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor

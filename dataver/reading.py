@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from itertools import accumulate, islice, pairwise
-from typing import IO, TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from typing import IO, TYPE_CHECKING, Protocol, TypeVar
 
 from dataver.chunk_index import joined, span_of
 from dataver.compression import Codec
@@ -26,6 +26,7 @@ from dataver.store.clients import file_system
 from dataver.store.failures import from_client_error
 from dataver.tree import chunk_list
 from dataver.tree.manifest import REFERENCE, Entry
+from dataver.values import NamedTuple
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -24,7 +24,9 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from json import JSONDecodeError, dumps, loads
 from json.encoder import encode_basestring_ascii as quoted
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from dataver.values import NamedTuple
 
 if TYPE_CHECKING:
     from dataver.notes import NotesFile

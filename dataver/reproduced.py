@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from json import dumps, loads
-from typing import Any, NamedTuple
+from typing import Any
 
 from dataver.recording import Recorder
+from dataver.values import NamedTuple
 
 __all__ = ["PLAN_VARIABLE", "Named", "Plan", "plan_for", "plan_of", "take"]
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from dataver.errors import BadInputError
+from dataver.values import NamedTuple
 from dataver.version_readers import TABLE_SUFFIXES
 
 if TYPE_CHECKING:

@@ -19,7 +19,6 @@ from dataver.log.log import FORMAT, Identity, Log
 from dataver.log.state import SEGMENT_NAME, State, VersionState
 from dataver.objects import Objects
 from dataver.packs import Nonce, random_nonce
-from dataver.pins import current_lock, resolve_pinned
 from dataver.refs import Ref, Resolved, parse_ref, resolve
 from dataver.store.base import Store
 from dataver.store.cached import CachedStore, is_offline, writing_offline
@@ -132,6 +131,8 @@ class Session:
 
     def resolve_unsigned(self, text: str, state: State | None = None) -> Resolved:
         """What a ref means: as the lock file pins it, unless reads look at another entry."""
+        from dataver.pins import current_lock, resolve_pinned
+
         state = state or self.state()
         lock = current_lock() if self.at is None else None
         return resolve_pinned(state, parse_ref(text), lambda id: self.record(id, state), lock)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
-from typing import NamedTuple
 
 from dataver.column import Column
 from dataver.digest import DIGEST_BYTES
@@ -39,6 +38,7 @@ from dataver.stat_file import (
     whole_block,
     worktrees_folder,
 )
+from dataver.values import NamedTuple
 
 __all__ = ["CacheRow", "StatCache", "is_settled"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from dataver.config import default_jobs
 from dataver.errors import (
@@ -32,6 +32,7 @@ from dataver.tables.footer import (
     read_footer,
 )
 from dataver.tree.manifest import REFERENCE
+from dataver.values import NamedTuple
 
 if TYPE_CHECKING:
     import pyarrow as pa

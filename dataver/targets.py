@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 from dataver.errors import DataverError, NotPermittedError, StoreError, WouldOverwriteError
 from dataver.hashing import FileHasher, blake3_digest
@@ -17,6 +17,7 @@ from dataver.native import native
 from dataver.paths import safe_spelling
 from dataver.source.base import EMPTY_FOLDER, PART_PREFIX, SYMLINK, SourceFile
 from dataver.source.batch import regular_stamp
+from dataver.values import NamedTuple
 
 if TYPE_CHECKING:
     from dataver.format.binary import Buffer

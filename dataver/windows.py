@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from array import array
 from threading import Event
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 from dataver.chunking.parquet import forced_cuts
 from dataver.chunking.stream import Cutter
@@ -15,6 +15,7 @@ from dataver.format.chunk_list import ListRow
 from dataver.hashing import FileHasher
 from dataver.source import Source, SourceFile, SourceReader, pauses
 from dataver.source.faults import changed
+from dataver.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -10,11 +10,11 @@ import contextlib
 import os
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 from dataver.digest import Digest
 from dataver.hashing import blake3_digest
 from dataver.stat_file import key_name, replace_file, worktrees_folder
+from dataver.values import NamedTuple
 
 __all__ = [
     "Base",

@@ -15,7 +15,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from functools import partial
 from heapq import merge
 from itertools import chain, compress, islice
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from dataver.column import Column
 from dataver.errors import DamagedError
@@ -32,6 +32,7 @@ from dataver.store.base import View
 from dataver.targets import NOT_WRITTEN, OtherBytesError, Target, WholeFile, write_buffers
 from dataver.tree.files import FileColumns
 from dataver.tree.manifest import FILE, REFERENCE, SYMLINK, Entry
+from dataver.values import NamedTuple
 
 BATCH_FILES = 256
 BATCH_BYTES = 8 << 20

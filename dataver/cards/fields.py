@@ -11,9 +11,9 @@ import tomllib
 from collections.abc import Mapping
 from datetime import date, time
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any
 
-from dataver.values import dataclass
+from dataver.values import NamedTuple, dataclass
 
 CARD_FILES = ("DATASET.md", "README.md")
 CARD_BYTES_MAX = 1 << 20

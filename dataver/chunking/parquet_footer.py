@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import NamedTuple
+
+from dataver.values import NamedTuple
 
 __all__ = ["ColumnChunk", "MalformedFooterError", "RowGroup", "column_extents", "row_groups"]
 

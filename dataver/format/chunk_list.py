@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from dataver.digest import DIGEST_BYTES
 from dataver.errors import NewerFormatError
 from dataver.format.binary import Buffer, Reader
+from dataver.values import NamedTuple
 
 LIST_MAGIC = b"DVCL"
 LIST_VERSION = 1

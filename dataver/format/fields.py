@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.format.binary import Reader, Writer
 from dataver.format.limits import ENVELOPE_BYTES_MAX
+from dataver.values import NamedTuple
 
 ID_BYTES = 16
 NO_DIGEST = bytes(DIGEST_BYTES)

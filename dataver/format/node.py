@@ -20,12 +20,12 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise, repeat
 from operator import add, lt
-from typing import NamedTuple, overload
+from typing import overload
 
 from dataver.errors import NewerFormatError
 from dataver.format.binary import Buffer, Reader
 from dataver.format.limits import NODE_BYTES_MAX, NODE_KEYS_BYTES_MAX
-from dataver.values import dataclass
+from dataver.values import NamedTuple, dataclass
 
 NODE_MAGIC = b"DVNT"
 IDENTITY_MAGIC = b"DVIT"

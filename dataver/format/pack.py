@@ -18,14 +18,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
-from typing import NamedTuple
 
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.errors import NewerFormatError
 from dataver.format.binary import Buffer, Reader
 from dataver.format.limits import FRAME_BYTES_MAX, OBJECT_BYTES_MAX
 from dataver.hashing import FileHasher, blake3_digest, xxh3_64
-from dataver.values import dataclass
+from dataver.values import NamedTuple, dataclass
 
 PACK_MAGIC = b"DVPK\r\n\x1a\n"
 PACK_END = b"DVPKEND\n"

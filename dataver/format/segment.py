@@ -18,12 +18,13 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.errors import NewerFormatError
 from dataver.format.binary import Buffer, Reader
 from dataver.hashing import FileHasher, blake3_digest
+from dataver.values import NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np

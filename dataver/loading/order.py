@@ -18,12 +18,12 @@ every machine and in every release of numpy.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dataver.hashing import blake3_digest
-from dataver.values import dataclass
+from dataver.values import NamedTuple, dataclass
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 import torch.distributed
 import torch.utils.data
 
 from dataver.errors import BadInputError
+from dataver.values import NamedTuple
 
 
 class Part(NamedTuple):

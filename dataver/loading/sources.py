@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,7 @@ from dataver.paths import at_place
 from dataver.row_tables import columns_of, readable
 from dataver.splits.definition import canonical_json
 from dataver.tree.manifest import FOLDER, REFERENCE, SYMLINK, Entry
+from dataver.values import NamedTuple
 
 if TYPE_CHECKING:
     import pyarrow.dataset

@@ -82,18 +82,19 @@ class Applier:
     def _one(self, operation: Operation) -> None:
         raise TypeError(f"{type(operation).__name__} cannot be applied")
 
-    @_one.register
+    @_one.register(Genesis)
+    @_one.register(Unknown)
     def _(self, operation: Genesis | Unknown) -> None:
         """They change nothing: the genesis is read from entry 0, the unknown may be ignored."""
         del operation
 
-    @_one.register
+    @_one.register(DatasetCreate)
     def _(self, operation: DatasetCreate) -> None:
         if self._checked:
             self._expect(self._state.dataset(operation.name) is None, f"dataset {operation.name} exists")
         self._set(keys.DATASET + operation.name.encode(), operation.dataset)
 
-    @_one.register
+    @_one.register(DatasetRename)
     def _(self, operation: DatasetRename) -> None:
         if self._checked:
             self._named(operation.dataset, operation.name)
@@ -101,14 +102,14 @@ class Applier:
         self._set(keys.DATASET + operation.name.encode(), None)
         self._set(keys.DATASET + operation.new_name.encode(), operation.dataset)
 
-    @_one.register
+    @_one.register(DatasetDelete)
     def _(self, operation: DatasetDelete) -> None:
         if self._checked:
             self._named(operation.dataset, operation.name)
         self._set(keys.DATASET + operation.name.encode(), None)
         self._set(keys.DELETED + operation.dataset, operation.name.encode())
 
-    @_one.register
+    @_one.register(DatasetRestore)
     def _(self, operation: DatasetRestore) -> None:
         if self._checked:
             self._expect(self._state.get(keys.DELETED + operation.dataset), "it is not deleted")
@@ -119,7 +120,7 @@ class Applier:
         self._set(keys.DELETED + operation.dataset, None)
         self._set(keys.DATASET + operation.name.encode(), operation.dataset)
 
-    @_one.register
+    @_one.register(VersionAdd)
     def _(self, operation: VersionAdd) -> None:
         version = VersionState(
             operation.version,
@@ -142,7 +143,7 @@ class Applier:
             self._set(key, packed[:8] + before[8:16] + packed[16:])
             self._set(keys.CONDEMNED + operation.dataset + operation.version, None)
 
-    @_one.register
+    @_one.register(BranchSet)
     def _(self, operation: BranchSet) -> None:
         if self._checked:
             self._moves(operation.dataset, BRANCH, operation.name, operation.expected)
@@ -150,14 +151,14 @@ class Applier:
         self._set_ref(operation.dataset, RefState(BRANCH, operation.name, operation.target))
         self._give_numbers(operation.dataset, operation.first_number, operation.numbered)
 
-    @_one.register
+    @_one.register(VersionNumber)
     def _(self, operation: VersionNumber) -> None:
         if self._checked:
             for version in operation.numbered:
                 self._may_be_named(operation.dataset, version, "a number")
         self._give_numbers(operation.dataset, operation.first_number, operation.numbered)
 
-    @_one.register
+    @_one.register(Shallow)
     def _(self, operation: Shallow) -> None:
         for version in operation.absent:
             if self._checked:
@@ -168,28 +169,28 @@ class Applier:
                 self._expect(self._has(operation.dataset, version), f"version {version} is not here")
             self._set(keys.SHALLOW + operation.dataset + version, None)
 
-    @_one.register
+    @_one.register(TagCreate)
     def _(self, operation: TagCreate) -> None:
         if self._checked:
             self._moves(operation.dataset, TAG, operation.name, None, operation.target)
             self._may_be_named(operation.dataset, operation.target, operation.name)
         self._set_ref(operation.dataset, RefState(TAG, operation.name, operation.target))
 
-    @_one.register
+    @_one.register(AliasSet)
     def _(self, operation: AliasSet) -> None:
         if self._checked:
             self._moves(operation.dataset, ALIAS, operation.name, operation.expected)
             self._may_be_named(operation.dataset, operation.target, operation.name)
         self._set_ref(operation.dataset, RefState(ALIAS, operation.name, operation.target))
 
-    @_one.register
+    @_one.register(RefDelete)
     def _(self, operation: RefDelete) -> None:
         if self._checked:
             self._moves(operation.dataset, operation.kind, operation.name, operation.expected)
         gone = RefState(operation.kind, operation.name, operation.expected, deleted=True)
         self._set_ref(operation.dataset, gone)
 
-    @_one.register
+    @_one.register(RunStart)
     def _(self, operation: RunStart) -> None:
         from dataver.log.run_state import RunState
 
@@ -199,7 +200,7 @@ class Applier:
         self._set(key, RunState(operation.run, self._number, operation.record, None, 0).pack())
         self._set(keys.RUN_ORDER + self._number.to_bytes(8, "big") + operation.run, b"")
 
-    @_one.register
+    @_one.register(RunEnd)
     def _(self, operation: RunEnd) -> None:
         from dataver.log.run_state import run_state
 
@@ -210,7 +211,7 @@ class Applier:
             run = replace(run_state(operation.run, begun), end=operation.record, status=operation.status)
             self._set(keys.RUN + operation.run, run.pack())
 
-    @_one.register
+    @_one.register(ModelCreate)
     def _(self, operation: ModelCreate) -> None:
         key = keys.MODEL + operation.name.encode() + b"\0" + operation.number.to_bytes(8, "big")
         if self._checked:
@@ -218,29 +219,29 @@ class Applier:
         self._set(key, operation.run + operation.record)
         self._set(keys.MODEL_BY_RUN + operation.run + key[4:], b"")
 
-    @_one.register
+    @_one.register(RunLink)
     def _(self, operation: RunLink) -> None:
         for version in operation.versions:
             key = keys.USED + version + operation.run
             before = self._state.get(key)
             self._set(key, bytes([operation.kind | (before[0] if before else 0)]))
 
-    @_one.register
+    @_one.register(RunTracker)
     def _(self, operation: RunTracker) -> None:
         self._set(keys.TRACKED + operation.name.encode() + b"\0" + operation.run, b"")
 
-    @_one.register
+    @_one.register(ModelFiles)
     def _(self, operation: ModelFiles) -> None:
         model = operation.name.encode() + b"\0" + operation.number.to_bytes(8, "big")
         for digest in operation.digests:
             self._set(keys.MODEL_BY_DIGEST + digest + model, b"")
 
-    @_one.register
+    @_one.register(IndexAdd)
     def _(self, operation: IndexAdd) -> None:
         segment = SegmentState(operation.segment, operation.keys, operation.size_bytes)
         self._set(keys.SEGMENT + operation.segment, segment.pack())
 
-    @_one.register
+    @_one.register(IndexReplace)
     def _(self, operation: IndexReplace) -> None:
         inputs = [keys.SEGMENT + name for name in operation.inputs]
         if any(self._state.get(key) is None for key in inputs):
@@ -250,12 +251,12 @@ class Applier:
         segment = SegmentState(operation.output, operation.keys, operation.size_bytes)
         self._set(keys.SEGMENT + operation.output, segment.pack())
 
-    @_one.register
+    @_one.register(GcMark)
     def _(self, operation: GcMark) -> None:
         for name, kind in _names(operation):
             self._set(keys.MARKED + name, _MARK.pack(self._number, kind))
 
-    @_one.register
+    @_one.register(GcSweep)
     def _(self, operation: GcSweep) -> None:
         for name, kind in _names(operation):
             if self._checked:
@@ -263,12 +264,12 @@ class Applier:
             self._set(keys.MARKED + name, None)
             self._set(keys.SWEPT + name, _MARK.pack(self._number, kind))
 
-    @_one.register
+    @_one.register(GcRestore)
     def _(self, operation: GcRestore) -> None:
         for name, _ in _names(operation):
             self._set(keys.MARKED + name, None)
 
-    @_one.register
+    @_one.register(VersionMark)
     def _(self, operation: VersionMark) -> None:
         for version in operation.versions:
             key = keys.VERSION + operation.dataset + version
@@ -288,15 +289,15 @@ class Applier:
                 self._set(keys.SHALLOW + operation.dataset + version, None)
             self._set(key, None if operation.kind == FORGET else _ENTRY.pack(entry) + value[8:])
 
-    @_one.register
+    @_one.register(ConfigSet)
     def _(self, operation: ConfigSet) -> None:
         self._set(keys.CONFIG + operation.key.encode(), operation.value.encode() or None)
 
-    @_one.register
+    @_one.register(Erase)
     def _(self, operation: Erase) -> None:
         self._set(keys.ERASED + operation.digest, operation.record.encode())
 
-    @_one.register
+    @_one.register(Hold)
     def _(self, operation: Hold) -> None:
         if self._checked and operation.target is not None:
             datasets = [dataset for _, dataset in self._state.datasets()]
@@ -304,7 +305,7 @@ class Applier:
             self._expect(has, f"version {operation.target} is not here, or was collected")
         self._set(keys.HELD + operation.name.encode(), operation.target)
 
-    @_one.register
+    @_one.register(Sign)
     def _(self, operation: Sign) -> None:
         self._set(keys.SIGNATURE + operation.subject + operation.signer, operation.envelope)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from base64 import b64decode, b64encode
+from binascii import a2b_base64, b2a_base64  # `base64` is slow to import
 from pathlib import Path
 
 from dataver.config import cache_folder
@@ -54,8 +54,8 @@ class Remembered:
                 str(document["repository"]),
                 int(document["number"]),
                 Digest.parse(document["digest"]),
-                b64decode(document.get("entry", "")),
-                b64decode(document.get("genesis", "")),
+                a2b_base64(document.get("entry", "")),
+                a2b_base64(document.get("genesis", "")),
             )
         except (OSError, ValueError, KeyError, TypeError, BadInputError):
             return None
@@ -66,7 +66,7 @@ class Remembered:
             return
         document = {"repository": seen.repository, "number": seen.number, "digest": str(seen.digest)}
         if seen.entry:
-            document |= {"entry": b64encode(seen.entry).decode(), "genesis": b64encode(seen.genesis).decode()}
+            document |= {"entry": _base64(seen.entry), "genesis": _base64(seen.genesis)}
         data = json.dumps(document).encode()
         if data == self._known:
             return
@@ -79,3 +79,7 @@ class Remembered:
             self._known = data
         except OSError:
             return
+
+
+def _base64(data: bytes) -> str:
+    return b2a_base64(data, newline=False).decode()

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from dataver.checkout import check_entries
 from dataver.column import Column
@@ -37,6 +37,7 @@ from dataver.readers.stamps import Known
 from dataver.source.batch import regular_stamp
 from dataver.targets import Target
 from dataver.tree.manifest import FILE, FOLDER, REFERENCE, SYMLINK, Entry
+from dataver.values import NamedTuple
 from dataver.writing import EntryWriter
 
 if TYPE_CHECKING:

@@ -22,12 +22,13 @@ import threading
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from typing import AnyStr, NamedTuple
+from typing import AnyStr
 
 from dataver.config import cache_folder, copies_bytes_max
 from dataver.private import make_folder
 from dataver.readers.stamps import Known, Stamps
 from dataver.source.batch import regular_stamp
+from dataver.values import NamedTuple
 
 FOLDER = "copies"
 ID_CHARACTERS = 64

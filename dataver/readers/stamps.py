@@ -6,12 +6,12 @@ import os
 import struct
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import NamedTuple
 
 from dataver.digest import DIGEST_BYTES
 from dataver.hashing import xxh3_64
 from dataver.private import opener
 from dataver.source.columns import STAMP
+from dataver.values import NamedTuple
 
 MAGIC = b"dataver copies 1\n"
 """Behind it 16 random bytes, by which others see that the file was written anew."""

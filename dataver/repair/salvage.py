@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import NamedTuple
 
 from dataver.compression import Codec, compress_frame
 from dataver.errors import DamagedError, NewerFormatError
@@ -27,6 +26,7 @@ from dataver.format.pack import (
 from dataver.format.segment import Place
 from dataver.hashing import blake3_digest
 from dataver.transfer.copying import Verified
+from dataver.values import NamedTuple
 from dataver.verify.packs import Claim, decode_frame, is_of
 
 Lacks = Callable[[bytes], "list[bool]"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from dataver.chunk_index import ChunkIndex
 from dataver.chunking import ChunkerParameters
@@ -29,6 +29,7 @@ from dataver.store.disk_cache import DiskCache
 from dataver.transfer.copying import PackFrame, Verified, verify_frame
 from dataver.tree.build import build
 from dataver.tree.schema import MANIFEST, MemoryNodes
+from dataver.values import NamedTuple
 from dataver.verify.packs import is_of
 from dataver.verify.workers import in_order
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from dataver.errors import BadInputError, EnvironmentFaultError, NotPermittedError
 from dataver.format.envelope import SIGNATURE_BYTES
 from dataver.signing.public import KEY_TYPE, PublicKey, parse_blob
+from dataver.values import NamedTuple
 
 SOCKET_VARIABLE = "SSH_AUTH_SOCK"
 MESSAGE_BYTES_MAX = 256 << 10

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from dataver.compression import looks_incompressible
 from dataver.digest import DIGEST_BYTES
@@ -18,6 +17,7 @@ from dataver.hashing import blake3_digest
 from dataver.native import native
 from dataver.source.base import FILE, NOISY, READ, Batch, SourceFile
 from dataver.source.columns import STAMP_EXECUTABLE, pack_stamp
+from dataver.values import NamedTuple
 
 __all__ = [
     "CALL_PATH_BYTES_MAX",

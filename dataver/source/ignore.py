@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from itertools import groupby
 from operator import attrgetter
-from typing import NamedTuple, Self
+from typing import Self
 
 from dataver.globs import translate
+from dataver.values import NamedTuple
 
 __all__ = ["IgnoreRules"]
 

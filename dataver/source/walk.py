@@ -8,7 +8,7 @@ import stat
 from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from dataver.column import Column
 from dataver.errors import DataverError
@@ -27,6 +27,7 @@ from dataver.source.batch import CALL_PATH_BYTES_MAX, FOLDER_FLAGS, list_folder,
 from dataver.source.columns import Listing, pack_stamp
 from dataver.source.faults import refuse_special, source_fault
 from dataver.source.reading import read_whole, step_by_step
+from dataver.values import NamedTuple
 
 if TYPE_CHECKING:
     from dataver.globs import PathFilter

@@ -9,10 +9,11 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from dataver.errors import BadInputError, DamagedError
 from dataver.format.limits import OBJECT_BYTES_MAX
+from dataver.values import NamedTuple
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -16,10 +16,10 @@ from dataver import config
 from dataver.errors import DamagedError, EnvironmentFaultError, OfflineError
 from dataver.hashing import blake3_digest
 from dataver.store.base import ObjectInfo, Store, View, Wrapper
-from dataver.store.disk_cache import DiskCache
 
 if TYPE_CHECKING:
     from dataver.store.base import Data
+    from dataver.store.disk_cache import DiskCache
 
 
 class CachedStore(Wrapper):
@@ -134,6 +134,8 @@ def user_cache() -> DiskCache | None:
         return None
     if not cap_bytes:
         return None
+    from dataver.store.disk_cache import DiskCache
+
     with _user.lock:
         key = (folder, cap_bytes)
         if key not in _user.caches:

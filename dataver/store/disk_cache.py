@@ -20,12 +20,13 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from dataver.hashing import xxh3_64
 from dataver.private import make_folder
 from dataver.store import posix
+from dataver.values import NamedTuple
 
 if TYPE_CHECKING:
     from dataver.store.base import View

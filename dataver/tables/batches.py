@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from dataver.errors import BadInputError
+from dataver.values import NamedTuple
 
 if TYPE_CHECKING:
     import pyarrow as pa

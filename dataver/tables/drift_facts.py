@@ -6,7 +6,9 @@ Names and values are as they are in the tables: whoever prints them makes them s
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from dataver.values import NamedTuple
 
 if TYPE_CHECKING:
     from dataver.tables.drift import CategoryChange, ColumnDrift, DriftReport

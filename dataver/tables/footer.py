@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dataver.chunking.parquet_footer import MalformedFooterError, RowGroup, row_groups
 from dataver.errors import BadInputError, DataverError
-from dataver.values import dataclass
+from dataver.values import NamedTuple, dataclass
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from dataver.tables.metrics import Points, Walk
 from dataver.tables.ordered import joint
 from dataver.tables.probabilities import chi_square_tail, kolmogorov_tail
 from dataver.tables.profile import Categories, Numbers, Profile
-from dataver.values import dataclass
+from dataver.values import NamedTuple, dataclass
 
 _TOO_ROUGH = "statistics leave too much open; --exact reads the rows"
 PROBABILITY_ROWS = 10_000

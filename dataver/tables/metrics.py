@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dataver.format.table_statistics import POINTS_MAX
+from dataver.values import NamedTuple
 
 if TYPE_CHECKING:
     from dataver.tables.ordered import Block, Run

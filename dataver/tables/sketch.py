@@ -27,11 +27,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from heapq import nlargest
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dataver.format.table_statistics import POINTS_MAX, TOPS_MAX, Quantiles, TopValues, Value
+from dataver.values import NamedTuple
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

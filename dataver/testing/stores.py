@@ -7,12 +7,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from dataver.errors import StoreError
 from dataver.keys import LOG_PREFIX
 from dataver.store.base import ObjectInfo, Store, View, Wrapper, as_views
-from dataver.values import dataclass
+from dataver.values import NamedTuple, dataclass
 
 if TYPE_CHECKING:
     from dataver.store.base import Data

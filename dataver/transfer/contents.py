@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from itertools import islice
-from typing import NamedTuple
 
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.errors import DamagedError
@@ -22,6 +21,7 @@ from dataver.transfer.copying import Copier
 from dataver.transfer.side import Side
 from dataver.tree.manifest import FOLDER, REFERENCE, Entry, manifest_link, to_entry
 from dataver.tree.schema import MANIFEST, Link, Node
+from dataver.values import NamedTuple
 from dataver.verify.workers import in_order
 
 NODES_IN_FLIGHT = 32

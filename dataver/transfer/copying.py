@@ -7,7 +7,6 @@ from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from itertools import accumulate
-from typing import NamedTuple
 
 from dataver.chunk_index import COALESCE_GAP_BYTES, ChunkIndex
 from dataver.compression import Codec, compress_frame
@@ -26,6 +25,7 @@ from dataver.progress import Progress
 from dataver.session import Session
 from dataver.transfer.erased import Erased
 from dataver.transfer.side import Side
+from dataver.values import NamedTuple
 from dataver.verify.packs import decode_frame, is_of
 from dataver.verify.workers import in_order
 

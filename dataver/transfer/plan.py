@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import field
-from typing import NamedTuple
 
 from dataver.digest import Digest
 from dataver.errors import AlreadyExistsError, ConflictError, DamagedError, NewerFormatError
@@ -16,7 +15,7 @@ from dataver.results import RefKept, RefMove
 from dataver.transfer.ancestry import Ancestry, Relation
 from dataver.transfer.choice import Choice
 from dataver.transfer.side import Side
-from dataver.values import dataclass
+from dataver.values import NamedTuple, dataclass
 
 
 class Diverged(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import field, replace
-from typing import NamedTuple
 
 from dataver.digest import Digest
 from dataver.errors import ConflictError
@@ -19,7 +18,7 @@ from dataver.transfer.side import Side
 from dataver.tree.build import empty
 from dataver.tree.schema import MANIFEST, Link, MemoryNodes, Node
 from dataver.tree.update import update
-from dataver.values import dataclass
+from dataver.values import NamedTuple, dataclass
 
 
 class NewVersion(NamedTuple):

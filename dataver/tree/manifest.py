@@ -7,7 +7,6 @@ import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from dataver.digest import Digest
 from dataver.errors import BadInputError, DamagedError
@@ -17,6 +16,7 @@ from dataver.hashing import Kind
 from dataver.objects import Objects
 from dataver.paths import check_paths
 from dataver.tree.schema import KIND_FOLDER, MANIFEST, Link, MemoryNodes, Node
+from dataver.values import NamedTuple
 
 FILE, SYMLINK, FOLDER, REFERENCE = 0, 1, KIND_FOLDER, 3
 EXECUTABLE = 0x10

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from dataver.column import Records
 from dataver.digest import Digest
 from dataver.format.node import IDENTITY_MAGIC, FixedColumn, NodeSchema, Row, Rows, decode, encode
 from dataver.hashing import Kind, kind_digest
-from dataver.values import dataclass
+from dataver.values import NamedTuple, dataclass
 
 PLACE_BYTES = 40
 LEAVES_KEPT_MAX = 16

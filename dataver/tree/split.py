@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from dataver.hashing import xxh3_64
+from dataver.values import NamedTuple
 
 WEIGHT_MAX = 1 << 20
 """Bytes of keys and identity values after which a node ends whatever its keys hash to."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
-from typing import NamedTuple
 
 from dataver.digest import DIGEST_BYTES, Digest
 from dataver.errors import BadInputError, DamagedError, NewerFormatError
@@ -14,7 +13,7 @@ from dataver.hashing import Kind, blake3_digest
 from dataver.paths import check_paths, safe_spelling
 from dataver.tree.manifest import FOLDER, KIND_NAMES, REFERENCE, Entry, to_entry
 from dataver.tree.schema import MANIFEST, Link
-from dataver.values import dataclass
+from dataver.values import NamedTuple, dataclass
 from dataver.verify.findings import plain
 from dataver.verify.metadata import Culprits, Metadata
 

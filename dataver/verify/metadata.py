@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from dataver.digest import Digest
 from dataver.errors import DamagedError, NewerFormatError, ObjectMissingError
@@ -12,6 +11,7 @@ from dataver.format.segment import Place
 from dataver.hashing import Kind
 from dataver.keys import pack_key
 from dataver.objects import Objects
+from dataver.values import NamedTuple
 from dataver.verify.findings import Findings, plain
 from dataver.verify.index import BlamingIndex
 

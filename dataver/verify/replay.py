@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from dataver.digest import DIGEST_BYTES
 from dataver.errors import ConflictError, DamagedError, NewerFormatError
@@ -20,6 +19,7 @@ from dataver.tree.build import build
 from dataver.tree.schema import NO_PLACE, STATE, Link, Node
 from dataver.tree.update import update
 from dataver.tree.walk import position, scan
+from dataver.values import NamedTuple
 from dataver.verify.findings import WHOLE_REPOSITORY, Findings, plain
 from dataver.verify.packs import check_bytes
 

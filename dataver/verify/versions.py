@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from typing import NamedTuple
 
 from dataver.digest import Digest
 from dataver.errors import DamagedError, NewerFormatError
@@ -14,6 +13,7 @@ from dataver.hashing import Kind
 from dataver.keys import entry_key
 from dataver.log.state import NUMBER, State, VersionState
 from dataver.results import Harm
+from dataver.values import NamedTuple
 from dataver.verify.findings import Findings, plain
 from dataver.verify.manifests import Manifests
 from dataver.verify.metadata import Culprits, Metadata

@@ -1,4 +1,4 @@
-"""Dataclasses whose methods come late are what the standard library's are."""
+"""Dataclasses whose methods come late, and light named tuples, are what the standard library's are."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import FrozenInstanceError, asdict, astuple, field, fields, is_dataclass, replace
 from importlib import import_module
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple, get_type_hints
 
 import pytest
 
@@ -20,6 +20,7 @@ import dataver
 from dataver import values
 from dataver.errors import MissingExtraError
 from dataver.results import ChangeCounts, Changes
+from dataver.tree.schema import Link
 
 DECORATORS = [dataclasses.dataclass, values.dataclass]
 
@@ -103,6 +104,7 @@ OF_FROZEN: list[Callable[[type[Any]], object]] = [
     lambda cls: (cls.__match_args__, cls.__slots__, hasattr(cls("a"), "__dict__")),
     lambda cls: (str(inspect.signature(cls)), cls.__doc__),
     lambda cls: cls.__dataclass_params__,
+    lambda cls: get_type_hints(cls.__init__),
     lambda cls: (cls.__module__, cls.__qualname__, cls.__init__.__qualname__),
     lambda cls: hasattr(cls, "__replace__"),
 ]
@@ -147,12 +149,59 @@ def test_nothing_is_written_before_it_is_needed(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(dataclasses, "dataclass", counting)
     cls = mutable_class(values.dataclass)
-    assert not written
+    assert isinstance(vars(cls)["__init__"], values._Later)
     first, second = cls("a"), cls("a")
-    assert len(written) == 1
+    assert not isinstance(vars(cls)["__init__"], values._Later)
+    assert not written
     assert first == second
     assert first != cls("b")
-    assert len(written) == 2
+    assert len(written) == 1
+
+
+def tuple_class(base: Any) -> type[Any]:
+    """A named tuple with all that the project's have."""
+
+    class Place(base):  # type: ignore[misc]
+        """Where something is."""
+
+        pack: bytes
+        start: int
+        note: Callable[[], int] | None = None
+
+        UNIT = 8
+
+        @property
+        def end(self) -> int:
+            return int(self.start) + self.UNIT
+
+        def __str__(self) -> str:
+            return f"<{self.end}>"
+
+    return Place
+
+
+OF_TUPLE: list[Callable[[type[Any]], object]] = [
+    lambda cls: cls(b"p", 1),
+    lambda cls: cls(start=1, pack=b"p", note=3),
+    lambda cls: cls(b"p"),
+    lambda cls: (str(cls(b"p", 1)), cls(b"p", 1).end, cls.UNIT),
+    lambda cls: (cls(b"p", 1) == (b"p", 1, None), hash(cls(b"p", 1)) == hash((b"p", 1, None))),
+    lambda cls: (cls._fields, cls._field_defaults, cls.__match_args__, cls.__slots__),
+    lambda cls: (list(cls.__annotations__), cls.__doc__, cls.__bases__),
+    get_type_hints,
+    lambda cls: (cls(b"p", 1)._replace(start=2), cls._make([1, 2, 3]), cls(b"p", 1)._asdict()),
+    lambda cls: (cls.__module__, cls.__qualname__, cls.__name__),
+    lambda cls: (list(inspect.signature(cls).parameters), hasattr(cls(b"p", 1), "__dict__")),
+    lambda cls: assigned(cls(b"p", 1), "start"),
+    lambda cls: assigned(cls(b"p", 1), "other"),
+    lambda cls: (copy.copy(cls(b"p", 1)), copy.deepcopy(cls(b"p", 1))),
+]
+
+
+@pytest.mark.parametrize("action", OF_TUPLE)
+def test_a_named_tuple_does_what_the_standard_one_does(action: Callable[[type[Any]], object]) -> None:
+    standard, light = (outcome(action, tuple_class(base)) for base in (NamedTuple, values.NamedTuple))
+    assert light == standard
 
 
 def test_values_are_pickled() -> None:
@@ -161,6 +210,9 @@ def test_values_are_pickled() -> None:
         assert again == value
         with pytest.raises(FrozenInstanceError):
             again.added = 7
+    link = Link(b"digest", b"identity", 1, 2)
+    assert pickle.loads(pickle.dumps(link)) == link
+    assert type(pickle.loads(pickle.dumps(link))) is Link
 
 
 def test_threads_that_make_the_first_values_at_once() -> None:

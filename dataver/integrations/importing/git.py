@@ -11,11 +11,11 @@ import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta, timezone
-from typing import IO, NamedTuple, Self
+from typing import IO, Self
 
 from dataver.errors import BadInputError, DamagedError, EnvironmentFaultError, PathNotFoundError
 from dataver.paths import safe_spelling
-from dataver.values import dataclass
+from dataver.values import NamedTuple, dataclass
 
 __all__ = ["ABSENT", "Change", "Commit", "Git", "Item", "clone"]
 
