@@ -22,11 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["HELD_BYTES_MAX", "Column", "File", "Records"]
 
-HELD_BYTES_MAX = 8 << 20
+HELD_BYTES_MAX = 2 << 20
 """Longer columns go on in a file."""
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 64 << 10
 """So much is written to the file, read through, or compared at a time."""
-_SEARCHED_BYTES = 64 << 10
 _PIECES_MAX = 1_024
 
 
@@ -65,13 +64,16 @@ class File:
 
 def _nameless() -> File | None:
     """A new file without a name; None where the system refuses."""
-    import tempfile
-
     try:
         folder = cache_folder()
         make_folder(folder)
-        with tempfile.TemporaryFile(dir=folder, buffering=0) as opened:
-            return File(os.dup(opened.fileno()))
+        try:
+            return File(os.open(folder, os.O_RDWR | os.O_CLOEXEC | os.O_TMPFILE, 0o600))
+        except (OSError, AttributeError):  # Not every file system and system has such files.
+            path = folder / f".tmp-{os.urandom(8).hex()}"
+            file = File(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            os.unlink(path)
+            return file
     except (OSError, EnvironmentFaultError):
         return None
 
@@ -181,10 +183,10 @@ class Column:
         if not self._stored:
             return self._settle().find(byte, start)
         while start < len(self):
-            found = self[start : start + _SEARCHED_BYTES].find(byte)
+            found = self[start : start + BLOCK_BYTES].find(byte)
             if found >= 0:
                 return start + found
-            start += _SEARCHED_BYTES
+            start += BLOCK_BYTES
         return -1
 
     def blocks(self, size_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:

@@ -203,9 +203,11 @@ class StatCache:
 
     def absent_from(self, files: Listing) -> Sequence[bytes]:
         """The paths recorded that are not among these files, in order."""
+        if not len(self):
+            return ()
         if self._whole is None:
             return sorted(set(self.paths()).difference(files.paths))
-        if not self._whole.count or files.joined_paths == self._whole.paths:
+        if files.joined_paths == self._whole.paths:
             return ()
         gone: list[bytes] = []
         for some, known in beside(files.joined_paths, self._whole.paths):

@@ -78,12 +78,13 @@ class Listing(Sequence[SourceFile]):
     what is compared with what was known before, all of it at once. Nobody changes the lists.
     """
 
-    __slots__ = ("_count", "_paths", "_stamps", "joined_paths", "joined_stamps")
+    __slots__ = ("_column", "_count", "_paths", "_stamps", "joined_paths", "joined_stamps")
 
     def __init__(self, paths: Column, stamps: Column, *, is_sorted: bool) -> None:
         """Paths joined by NUL and their stamps; in any order where `is_sorted` is not said."""
         self._paths: list[bytes] | None = None
         self._stamps: list[bytes] | None = None
+        self._column: JoinedPaths | None = None
         self._count = len(stamps) // STAMP.size
         self.joined_paths, self.joined_stamps = paths, stamps
         if is_sorted:
@@ -125,8 +126,16 @@ class Listing(Sequence[SourceFile]):
     def __getitem__(self, index: slice) -> list[SourceFile]: ...
     def __getitem__(self, index: int | slice) -> SourceFile | list[SourceFile]:
         if isinstance(index, slice):
-            return list(map(to_file, self.paths[index], self.stamps[index]))
-        return to_file(self.paths[index], self.stamps[index])
+            return [self[at] for at in range(self._count)[index]]
+        at = range(self._count)[index]
+        return to_file(self._path(at), self.stamp(at))
+
+    def _path(self, at: int) -> bytes:
+        if self._paths is not None:
+            return self._paths[at]
+        if self._column is None:
+            self._column = JoinedPaths(self.joined_paths)
+        return self._column.path(at)
 
     def __iter__(self) -> Iterator[SourceFile]:
         return map(to_file, self.each_path(), self.each_stamp())
@@ -144,10 +153,7 @@ class Listing(Sequence[SourceFile]):
 
     def paths_at(self, positions: Iterable[int]) -> list[bytes]:
         """The paths at some positions, of which few are made besides."""
-        if self._paths is not None:
-            return [self._paths[at] for at in positions]
-        column = JoinedPaths(self.joined_paths)
-        return [column.path(at) for at in positions]
+        return list(map(self._path, positions))
 
     def stamp(self, index: int) -> bytes:
         """The stamp of one file."""

@@ -39,7 +39,6 @@ def small(held: int, block: int, pieces_max: int = 2) -> Iterator[None]:
     with (
         mock.patch.object(column_module, "HELD_BYTES_MAX", held),
         mock.patch.object(column_module, "BLOCK_BYTES", block),
-        mock.patch.object(column_module, "_SEARCHED_BYTES", block),
         mock.patch.object(column_module, "_PIECES_MAX", pieces_max),
     ):
         yield
@@ -114,6 +113,20 @@ def test_a_long_column_takes_no_memory_and_leaves_nothing(tmp_path: Path) -> Non
         del column
         gc.collect()
     assert len(os.listdir("/proc/self/fd")) == open_before
+
+
+def test_a_file_system_without_nameless_files_has_another_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "O_TMPFILE")
+    monkeypatch.setenv("DATAVER_CACHE_DIR", os.fspath(tmp_path / "cache"))
+    with small(10, 4):
+        column = Column()
+        for number in range(10):
+            column += b"%04d" % number
+        assert column._file is not None
+        assert column == b"".join(b"%04d" % number for number in range(10))
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_where_there_is_no_room_it_stays_in_memory(tmp_path: Path) -> None:
