@@ -199,13 +199,22 @@ class EntryWriter:
             raise _damaged(files[error.number][1], objects) from None
         finally:
             with self._lock:
-                for (at, _, _), stamp in zip(files, stamps, strict=False):
-                    if stamp == NOT_WRITTEN:
-                        continue
-                    self._stamps.put(STAMP.size * at, stamp)
-                    self._done[at] = 1
+                self._keep([(at, stamp) for (at, _, _), stamp in zip(files, stamps, strict=False)])
                 self.written_bytes += size
                 self._progress.advance(len(stamps), size)
+
+    def _keep(self, stamps: list[tuple[int, bytes]]) -> None:
+        """Keep the stamps of files, by their positions, which ascend: of those in a row together."""
+        start, run = 0, bytearray()
+        for at, stamp in stamps:
+            if stamp == NOT_WRITTEN:
+                continue
+            self._done[at] = 1
+            if STAMP.size * at != start + len(run):
+                self._stamps.put(start, bytes(run))
+                start, run = STAMP.size * at, bytearray()
+            run += stamp
+        self._stamps.put(start, bytes(run))
 
     def _write_large(self, entry: Entry, objects: Objects, helpers: int) -> None:
         with Target(self._root, self._seen) as target:

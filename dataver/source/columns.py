@@ -78,13 +78,14 @@ class Listing(Sequence[SourceFile]):
     what is compared with what was known before, all of it at once. Nobody changes the lists.
     """
 
-    __slots__ = ("_column", "_count", "_paths", "_stamps", "joined_paths", "joined_stamps")
+    __slots__ = ("_column", "_count", "_kinds", "_paths", "_stamps", "joined_paths", "joined_stamps")
 
     def __init__(self, paths: Column, stamps: Column, *, is_sorted: bool) -> None:
         """Paths joined by NUL and their stamps; in any order where `is_sorted` is not said."""
         self._paths: list[bytes] | None = None
         self._stamps: list[bytes] | None = None
         self._column: JoinedPaths | None = None
+        self._kinds: bytes | None = None
         self._count = len(stamps) // STAMP.size
         self.joined_paths, self.joined_stamps = paths, stamps
         if is_sorted:
@@ -161,7 +162,10 @@ class Listing(Sequence[SourceFile]):
 
     def kind(self, index: int) -> int:
         """The kind of one file."""
-        return self.joined_stamps[STAMP.size * index] & ~STAMP_EXECUTABLE
+        if self._kinds is None:
+            some = self.joined_stamps.blocks(_TOGETHER_BYTES)
+            self._kinds = b"".join([block[:: STAMP.size] for block in some])
+        return self._kinds[index] & ~STAMP_EXECUTABLE
 
 
 class Picked(Sequence[SourceFile]):
