@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Self, SupportsIndex, overload
 
 from dataver.config import cache_folder
@@ -33,13 +32,13 @@ class File:
     """An open file that is closed when nobody needs it any more."""
 
     __slots__ = ("number",)
+    _close = staticmethod(os.close)  # At the end of the process this module may have no names any more.
 
     def __init__(self, number: int) -> None:
         self.number = number
 
     def __del__(self) -> None:
-        with suppress(OSError):
-            os.close(self.number)
+        self._close(self.number)
 
     def read(self, start: int, stop: int) -> bytes:
         """The bytes from `start` to `stop`. `OSError` where they are not there."""
@@ -81,8 +80,8 @@ def _nameless() -> File | None:
 class Column:
     """Bytes that are appended to, read in slices (`column[a:b]` is `bytes`), and compared.
 
-    Not for several threads while one appends. `OSError`s of its file are raised by who reads; one that cannot
-    be written to leaves the column in memory.
+    For one thread at a time. `OSError`s of its file are raised by who reads or puts; where it cannot be
+    appended to, the rest stays in memory.
     """
 
     __slots__ = ("_file", "_held", "_held_max", "_is_own", "_new", "_new_bytes", "_start", "_stored")
