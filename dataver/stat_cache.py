@@ -175,31 +175,37 @@ class StatCache:
             if some == known:
                 found += self._unsure_of(files, at, place, len(some))
             else:
-                places = dict(zip(known, range(place, place + len(known)), strict=True))
-                for number, known_at in enumerate(map(places.get, some), at):
-                    if known_at is None or not self._is_sure(files, number, known_at):
-                        found.append(number)
+                places = dict(zip(known, range(len(known)), strict=True))
+                found += self._differing(files, at, place, len(known), list(map(places.get, some)))
             at, place = at + len(some), place + len(known)
         return found
 
     def _unsure_of(self, files: Listing, at: int, place: int, count: int) -> list[int]:
         """Those of files in a row that are known as that, from one position there and another here on."""
-        assert self._whole is not None
         found: list[int] = []
         for shift in range(0, count, COMPARED_TOGETHER):
-            some = range(at + shift, at + min(shift + COMPARED_TOGETHER, count))
-            start = place + shift
-            stamps = files.joined_stamps[STAMP.size * some.start : STAMP.size * some.stop]
-            known = self._whole.stamps[STAMP.size * start : STAMP.size * (start + len(some))]
-            flags = self._whole.flags[start : start + len(some)]
-            if stamps != known or flags.translate(None, _ALL_TRUSTED):
-                found += [at for at in some if not self._is_sure(files, at, at - some.start + start)]
+            some = range(min(COMPARED_TOGETHER, count - shift))
+            found += self._differing(files, at + shift, place + shift, len(some), some)
         return found
 
-    def _is_sure(self, files: Listing, at: int, place: int) -> bool:
+    def _differing(
+        self, files: Listing, at: int, place: int, count: int, places: Sequence[int | None]
+    ) -> list[int]:
+        """Those of files from `at` on that are not certain to be the row that each has among `count` here."""
         assert self._whole is not None
-        stamp, _, flags = self._whole.row(place)
-        return flags & TRUSTED != 0 and files.stamp(at) == stamp
+        width = STAMP.size
+        stamps = files.joined_stamps[width * at : width * (at + len(places))]
+        known = self._whole.stamps[width * place : width * (place + count)]
+        flags = self._whole.flags[place : place + count]
+        if isinstance(places, range) and stamps == known and not flags.translate(None, _ALL_TRUSTED):
+            return []
+        return [
+            at + number
+            for number, where in enumerate(places)
+            if where is None
+            or not flags[where] & TRUSTED
+            or stamps[width * number : width * (number + 1)] != known[width * where : width * (where + 1)]
+        ]
 
     def absent_from(self, files: Listing) -> Sequence[bytes]:
         """The paths recorded that are not among these files, in order."""
