@@ -1,5 +1,6 @@
 # The compiled part. What each function promises stands in `dataver.source.batch`, `dataver.targets`,
-# `dataver.chunking.fastcdc`, `dataver.format.segment` and `dataver.hashing`.
+# `dataver.chunking.fastcdc`, `dataver.format.segment`, `dataver.segments`, `dataver.claims` and
+# `dataver.hashing`.
 
 from collections.abc import Sequence
 

@@ -8,6 +8,7 @@ it stays in memory.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Self, SupportsIndex, overload
@@ -58,6 +59,8 @@ class File:
         view = memoryview(data)
         while view:
             count = os.pwrite(self.number, view, at)
+            if not count:
+                raise OSError(errno.EIO, "the file system took no bytes")
             view, at = view[count:], at + count
 
 

@@ -204,7 +204,7 @@ class EntryWriter:
                 self._progress.advance(len(stamps), size)
 
     def _keep(self, stamps: list[tuple[int, bytes]]) -> None:
-        """Keep the stamps of files, by their positions, which ascend: of those in a row together."""
+        """Keep the stamps of files, by their positions: of those that follow each other together."""
         start, run = 0, bytearray()
         for at, stamp in stamps:
             if stamp == NOT_WRITTEN:
