@@ -16,6 +16,8 @@
 #define BLOCK_BYTES 64
 #define CHUNK_BYTES 1024
 #define LANES_MAX 16
+/* As many streams as lanes are more than a processor sees coming. */
+#define PREFETCH_BYTES 256
 
 enum { CHUNK_START = 1, CHUNK_END = 2, PARENT = 4, ROOT = 8 }; /* [2.2] */
 
@@ -43,11 +45,11 @@ static const uint8_t SCHEDULE[7][16] = {
 #define QUARTER(v, a, b, c, d, x, y)                                                                                   \
     do {                                                                                                               \
         v[a] = v[a] + v[b] + (x);                                                                                      \
-        v[d] = ROTATE(v[d] ^ v[a], 16);                                                                                \
+        v[d] = ROTATE_16(v[d] ^ v[a]);                                                                                 \
         v[c] = v[c] + v[d];                                                                                            \
         v[b] = ROTATE(v[b] ^ v[c], 12);                                                                                \
         v[a] = v[a] + v[b] + (y);                                                                                      \
-        v[d] = ROTATE(v[d] ^ v[a], 8);                                                                                 \
+        v[d] = ROTATE_8(v[d] ^ v[a]);                                                                                  \
         v[c] = v[c] + v[d];                                                                                            \
         v[b] = ROTATE(v[b] ^ v[c], 7);                                                                                 \
     } while (0)

@@ -8,6 +8,20 @@
 
 typedef uint32_t Lanes __attribute__((vector_size(4 * LANES)));
 
+#if SHUFFLES && LANES == 8
+/* Where a rotation is no instruction, one by whole bytes is a shuffle. */
+typedef uint8_t Bytes __attribute__((vector_size(4 * LANES)));
+#define ROTATE_16(x)                                                                                                   \
+    ((Lanes)__builtin_shufflevector((Bytes)(x), (Bytes)(x), 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13, 18, \
+                                    19, 16, 17, 22, 23, 20, 21, 26, 27, 24, 25, 30, 31, 28, 29))
+#define ROTATE_8(x)                                                                                                    \
+    ((Lanes)__builtin_shufflevector((Bytes)(x), (Bytes)(x), 1, 2, 3, 0, 5, 6, 7, 4, 9, 10, 11, 8, 13, 14, 15, 12, 17, \
+                                    18, 19, 16, 21, 22, 23, 20, 25, 26, 27, 24, 29, 30, 31, 28))
+#else
+#define ROTATE_16(x) ROTATE(x, 16)
+#define ROTATE_8(x) ROTATE(x, 8)
+#endif
+
 /* The words of one block of each lane: word `at` of all of them in m[at]. */
 static inline __attribute__((always_inline)) void GATHER(const unsigned char *const from[LANES], Lanes m[16]) {
 #if SHUFFLES && LANES == 16
@@ -120,6 +134,7 @@ TARGET static void NAME(const Node *nodes, int count) {
         for (int lane = 0; lane < LANES; lane++) {
             const Node *node = &nodes[lane < count ? lane : 0];
             from[lane] = block < last_block[lane] ? node->data + block * BLOCK_BYTES : last[lane];
+            __builtin_prefetch(from[lane] + PREFETCH_BYTES);
         }
         GATHER(from, m);
         Lanes ends = (Lanes)(last_block == ALL(block)), is_over = (Lanes)(last_block < ALL(block));
@@ -152,3 +167,5 @@ TARGET static void NAME(const Node *nodes, int count) {
 #undef GATHER
 #undef TARGET
 #undef SHUFFLES
+#undef ROTATE_16
+#undef ROTATE_8
