@@ -11,7 +11,8 @@ on the pyarrow that writes them). At scale 1:
   learns from: a line for each object, its class and four fractions. Edited like `small`.
 - `parquet`: 8 files of about 40 MB, written with pyarrow's defaults: a million rows of int64, timestamp,
   int8, float64, float32 and two string columns. The edit appends 2 % of rows to one file, changes 500 values
-  of a second, deletes 1,000 neighbouring rows from the middle of a third and adds a column to a fourth.
+  of a second, deletes 1,000 neighbouring rows of a third, two fifths into it, and adds a column of float32
+  to a fourth.
 - `blob`: one incompressible file of 1 GiB. The edit inserts 1 KiB at 10 places and overwrites 4 KiB at 10
   others.
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SEED = 20261123
-RECIPE = 1  # raised when the data of a workload changes, so that what an older recipe made is made anew
+RECIPE = 2  # raised when the data of a workload changes, so that what an older recipe made is made anew
 
 FOLDERS = 100
 SMALL_FILES = 50_000
@@ -263,11 +264,11 @@ def parquet_tables(number: int, scale: float) -> tuple[Any, Any | None]:
         return table.set_column(table.schema.get_field_index("score"), "score", pa.array(scores))
 
     def delete(table: Any, _rng: np.random.Generator) -> Any:
-        middle = rows // 2
-        return pa.concat_tables([table.slice(0, middle), table.slice(middle + cut_rows)]).combine_chunks()
+        start = rows * 2 // 5
+        return pa.concat_tables([table.slice(0, start), table.slice(start + cut_rows)]).combine_chunks()
 
     def add_column(table: Any, rng: np.random.Generator) -> Any:
-        return table.append_column("extra", pa.array(rng.standard_normal(rows)))
+        return table.append_column("extra", pa.array(rng.standard_normal(rows, dtype=np.float32)))
 
     edits: dict[int, Callable[[Any, np.random.Generator], Any]] = {
         0: append,
