@@ -48,6 +48,7 @@
 #define PROBE_BYTES 512
 #define PROBE_SIZE_MIN 1024
 #define PROBE_VALUES_MIN 200
+#define NOISE_VALUES_MIN 210
 /* Files are hashed side by side while they are in the processor's cache. */
 #define HASHED_TOGETHER_MAX 64
 #define HASHED_TOGETHER_BYTES (256 << 10)
@@ -140,17 +141,19 @@ static int read_one(int folder, const char *name, const Wanted *wanted, unsigned
     return good;
 }
 
-static int looks_incompressible(const unsigned char *data, int64_t bytes) {
+/* How many values occur in PROBE_BYTES. */
+static int values_in(const unsigned char *data) {
     unsigned char seen[256] = {0};
     int values = 0;
-    if (bytes < PROBE_SIZE_MIN)
-        return 0;
-    data += (bytes - PROBE_BYTES) / 2;
     for (int at = 0; at < PROBE_BYTES; at++)
         seen[data[at]] = 1;
     for (int value = 0; value < 256; value++)
         values += seen[value];
-    return values >= PROBE_VALUES_MIN;
+    return values;
+}
+
+static int looks_incompressible(const unsigned char *data, int64_t bytes) {
+    return bytes >= PROBE_SIZE_MIN && values_in(data + (bytes - PROBE_BYTES) / 2) >= PROBE_VALUES_MIN;
 }
 
 /* Files that were read and not yet hashed. */
@@ -305,6 +308,21 @@ end:
     free(inputs);
     Py_DECREF(buffers);
     return digests;
+}
+
+PyDoc_STRVAR(is_noise_doc, "is_noise(data, /)\n--\n\nSee `dataver.compression`. Keeps the lock: it is over before others had it.");
+
+static PyObject *is_noise(PyObject *Py_UNUSED(module), PyObject *data) {
+    Py_buffer view;
+    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0)
+        return NULL;
+    const unsigned char *start = view.buf;
+    Py_ssize_t rest = view.len - PROBE_BYTES;
+    int noise = view.len >= 3 * PROBE_BYTES;
+    for (int half = 0; noise && half <= 2; half++)
+        noise = values_in(start + rest * half / 2) >= NOISE_VALUES_MIN;
+    PyBuffer_Release(&view);
+    return PyBool_FromLong(noise);
 }
 
 PyDoc_STRVAR(same_doc, "same(a, b, /)\n--\n\nWhether two buffers have the same bytes. Keeps the lock: it is over before others had it.");
@@ -1063,6 +1081,7 @@ static PyMethodDef methods[] = {
     {"places", places, METH_VARARGS, places_doc},
     {"find", find, METH_VARARGS, find_doc},
     {"digests", digests_of, METH_O, digests_doc},
+    {"is_noise", is_noise, METH_O, is_noise_doc},
     {"same", same, METH_VARARGS, same_doc},
     {"is_fast", is_fast, METH_NOARGS, is_fast_doc},
     {"list_folder", list_folder, METH_VARARGS, list_folder_doc},

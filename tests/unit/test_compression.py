@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import struct
 import tracemalloc
 from array import array
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
+from unittest import mock
 
 import pytest
 import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dataver import compression
 from dataver.compression import (
@@ -20,6 +24,7 @@ from dataver.compression import (
     Stored,
     compress_frame,
     decompress,
+    is_noise,
     looks_incompressible,
 )
 from dataver.errors import DamagedError
@@ -294,7 +299,8 @@ class TestFrameCompressor:
     @pytest.mark.parametrize("size_bytes", [0, 1, 4096, 12_288, 12_289])
     def test_small_frames_are_sampled_too(self, monkeypatch: pytest.MonkeyPatch, size_bytes: int) -> None:
         compressor, encoded = after_noise(), Encoded(monkeypatch)
-        assert compressor.compress([[noise(size_bytes)]]) == [None]
+        nearly_noise = bytes(value % 200 for value in noise(size_bytes))
+        assert compressor.compress([[nearly_noise]]) == [None]
         assert encoded.seen[0] == (1, [min(size_bytes, 12_288)])
 
     def test_the_same_frames_give_the_same_choices(self) -> None:
@@ -329,3 +335,46 @@ def test_a_probe_tells_noise_from_text() -> None:
     assert not looks_incompressible(b"word " * 1_000)
     assert not looks_incompressible(noise(1_023))
     assert not looks_incompressible(b"")
+
+
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_what_is_noise(monkeypatch: pytest.MonkeyPatch, is_compiled: bool) -> None:
+    if not is_compiled:
+        monkeypatch.setattr("dataver.native.native", None)
+    assert all(is_noise(noise(100_000, seed)) for seed in range(20))
+    assert not is_noise(noise(1_535))
+    assert not is_noise(b"")
+    assert not is_noise(b"word " * 1_000)
+    random = Random(1)
+    floats = struct.pack("<16384f", *(random.gauss(0, 1) for _ in range(16_384)))
+    numbers = struct.pack("<16384Q", *(random.getrandbits(48) for _ in range(16_384)))
+    assert not is_noise(floats)
+    assert not is_noise(numbers)
+    for place in (0, 49_744, 99_488):
+        spoilt = bytearray(noise(100_000))
+        spoilt[place : place + 512] = bytes(512)
+        assert not is_noise(spoilt)
+
+
+@given(st.binary(max_size=64), st.integers(1, 100), st.integers(0, 5))
+def test_both_say_the_same_of_noise(part: bytes, count: int, seed: int) -> None:
+    data = noise(4_000, seed) + part * count + noise(700, seed)
+    compiled = is_noise(data)
+    with mock.patch("dataver.native.native", None):
+        assert is_noise(data) == compiled
+
+
+def test_text_after_noise_is_compressed() -> None:
+    """A frame that is no noise is sampled, and one in so many that is, is tried."""
+    compressor = FrameCompressor()
+    for number in range(8):
+        (stored,) = compressor.compress([[noise(100_000, number)]])
+        assert stored is None
+    (stored,) = compressor.compress([[XML]])
+    assert stored is not None
+    compressor = FrameCompressor()
+    repeated = noise(20_000) * 5
+    for number in range(4):
+        compressor.compress([[noise(100_000, number)]])
+    results = [compressor.compress([[repeated]])[0] for _ in range(5)]
+    assert [stored is not None for stored in results] == [False, False, False, False, True]
