@@ -6,6 +6,8 @@ import os
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from dataver.column import Column
@@ -30,8 +32,6 @@ from dataver.store.cached import cache_of
 from dataver.values import NamedTuple, dataclass
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
-
     from dataver.format.binary import Buffer
 
 FRAME_BYTES_TARGET = 128 << 10
@@ -127,6 +127,30 @@ def _runs(parts: Sequence[Buffer]) -> Iterator[list[Buffer]]:
         yield run
 
 
+class _Finishing(Thread):
+    """A pack that is put by a thread of its own: to import pools takes as long as to write a pack."""
+
+    def __init__(self, finish: Callable[[], StoredPack]) -> None:
+        super().__init__(name="dataver-put")
+        self._finish = finish
+        self._stored: StoredPack | None = None
+        self._fault: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._stored = self._finish()
+        except BaseException as error:  # noqa: BLE001 - raised by `result`
+            self._fault = error
+
+    def result(self) -> StoredPack:
+        """Wait for it. Raises what the put raised."""
+        self.join()
+        if self._fault is not None:
+            raise self._fault
+        assert self._stored is not None
+        return self._stored
+
+
 class PackWriter:
     """Fills packs with frames, which go to the store as they come. For one thread.
 
@@ -153,9 +177,8 @@ class PackWriter:
         self._pack = _Pack(store, kind, nonce())
         self._parts_bytes = 0
         self._digests, self._digests_before = Column(), 0  # of all packs, and of those that are full
-        self._finisher: ThreadPoolExecutor | None = None
         self._open = [self._pack]
-        self._waiting: deque[Future[StoredPack]] = deque()
+        self._waiting: deque[_Finishing] = deque()
         self._stored: list[StoredPack] = []
 
     def add(
@@ -193,20 +216,19 @@ class PackWriter:
         """Put what is left; every pack that was written. Raises what a put raised."""
         try:
             if self._pack.builder.frame_count:
-                self._seal(background=self._finisher is not None)
-            for future in self._waiting:
-                self._stored.append(future.result())
+                self._seal(background=bool(self._stored or self._waiting))
+            while self._waiting:
+                self._wait()
         finally:
             self.abandon()
         return self._stored
 
     def abandon(self) -> None:
         """Wait for what is under way and write nothing more. What was put is garbage."""
-        if self._finisher is not None:
-            self._finisher.shutdown(wait=True, cancel_futures=True)
+        for finishing in self._waiting:
+            finishing.join()
         for pack in self._open:
             pack.abandon()
-        self._finisher = None
         self._open = []
         self._waiting.clear()
 
@@ -221,13 +243,16 @@ class PackWriter:
         if not background:
             self._stored.append(self._finish(pack))
             return
-        if self._finisher is None:
-            from concurrent.futures import ThreadPoolExecutor
-
-            self._finisher = ThreadPoolExecutor(PACKS_IN_FLIGHT_MAX, thread_name_prefix="dataver-put")
         while len(self._waiting) >= PACKS_IN_FLIGHT_MAX:
-            self._stored.append(self._waiting.popleft().result())
-        self._waiting.append(self._finisher.submit(self._finish, pack))
+            self._wait()
+        finishing = _Finishing(partial(self._finish, pack))
+        finishing.start()
+        self._waiting.append(finishing)
+
+    def _wait(self) -> None:
+        """Wait for the pack that is on its way for longest; until then `abandon` finds it."""
+        self._stored.append(self._waiting[0].result())
+        self._waiting.popleft()
 
     def _finish(self, pack: _Pack) -> StoredPack:
         stored = pack.finish()
