@@ -7,11 +7,10 @@ compared in full. Without the compiled part it is a set of Python's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dataver.column import Column
-from dataver.digest import DIGEST_BYTES
+from dataver.digest import DIGEST_BYTES, split_digests
 from dataver.native import native
 
 if TYPE_CHECKING:
@@ -40,22 +39,23 @@ class Claims:
         self._count = 0
         self._slots = bytearray(SLOT_BYTES * SLOTS_MIN)
 
-    def claim(self, digests: Sequence[bytes]) -> list[bool]:
-        """For each digest whether it is here for the first time; then it is from now on."""
+    def claim(self, digests: bytes) -> list[bool]:
+        """For each of digests side by side whether it is here for the first time; then it is from now on."""
         if self._compiled is None:
-            return [self._add(digest) for digest in digests]
-        while self._count + len(digests) > FULL * len(self._slots) // SLOT_BYTES:
+            return [self._add(digest) for digest in split_digests(digests)]
+        count = len(digests) // DIGEST_BYTES
+        while self._count + count > FULL * len(self._slots) // SLOT_BYTES:
             self._grow(self._compiled)
-        seen: list[int] = self._compiled.claim(self._slots, b"".join(digests), self._count)
-        new = [digest for digest, number in zip(digests, seen, strict=True) if number < 0]
+        seen: list[int] = self._compiled.claim(self._slots, digests, self._count)
+        if max(seen, default=-1) < 0:
+            self._digests += digests
+            self._count += count
+            return [True] * count
+        pairs = list(zip(split_digests(digests), seen, strict=True))
+        new = [digest for digest, number in pairs if number < 0]
         self._digests += b"".join(new)
         self._count += len(new)
-        if len(new) == len(digests):
-            return [True] * len(new)
-        return [
-            number < 0 or (self._at(number) != digest and self._add(digest))
-            for digest, number in zip(digests, seen, strict=True)
-        ]
+        return [number < 0 or (self._at(number) != digest and self._add(digest)) for digest, number in pairs]
 
     def _at(self, number: int) -> bytes:
         return self._digests[DIGEST_BYTES * number : DIGEST_BYTES * (number + 1)]

@@ -9,6 +9,16 @@ from dataver.errors import BadInputError
 DIGEST_BYTES = 32
 
 
+def digests_at(digests: bytes, first: int, stop: int) -> bytes:
+    """Of digests side by side those at these positions."""
+    return digests[DIGEST_BYTES * first : DIGEST_BYTES * stop]
+
+
+def split_digests(digests: bytes) -> list[bytes]:
+    """The digests that stand side by side."""
+    return [digests[at : at + DIGEST_BYTES] for at in range(0, len(digests), DIGEST_BYTES)]
+
+
 class Digest(bytes):
     """The 32 bytes of a BLAKE3-256 digest.
 

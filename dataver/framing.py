@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import chain
+from operator import sub
 from typing import TYPE_CHECKING, Protocol
 
 from dataver.compression import FRAMES_TOGETHER, Codec, FrameCompressor
+from dataver.digest import digests_at
 from dataver.format.pack import frame_checksum
 from dataver.packs import FRAME_BYTES_TARGET, NewFrame
 from dataver.values import NamedTuple
@@ -28,14 +32,22 @@ class FrameSink(Protocol):
         """Have done with the buffers of all frames that were taken."""
 
 
-class Piece(NamedTuple):
-    """A chunk: its digest, where its bytes are in a buffer, and whether they look incompressible."""
+class Chunks(NamedTuple):
+    """Chunks side by side in one buffer: where the first begins, where each ends, and the bytes of each.
 
-    digest: bytes
+    `digests` are theirs, 32 bytes each.
+    """
+
     data: memoryview
     start: int
-    end: int
-    noisy: bool
+    ends: Sequence[int]
+    lengths: Sequence[int]
+    digests: bytes
+
+
+def chunks_at(data: memoryview, start: int, ends: Sequence[int], digests: bytes) -> Chunks:
+    """Chunks with these digests: the first begins at `start`, each other one where the one before ends."""
+    return Chunks(data, start, ends, list(map(sub, ends, chain((start,), ends))), digests)
 
 
 class Framer:
@@ -55,13 +67,21 @@ class Framer:
         self._groups: list[_Group] = []
         self._raw = _Group()
 
-    def add(self, piece: Piece) -> None:
-        """Take the next chunk."""
-        group = self._group
-        if group.size_bytes and group.size_bytes + piece.end - piece.start > FRAME_BYTES_TARGET:
-            self._end_group()
+    def add(self, chunks: Chunks, first: int, stop: int) -> None:
+        """Take the chunks at these positions, all of which are new."""
+        data, start, ends, lengths, digests = chunks
+        begin = ends[first - 1] if first else start
+        while first < stop:
             group = self._group
-        group.add(piece)
+            until = bisect_right(ends, begin + FRAME_BYTES_TARGET - group.size_bytes, first, stop)
+            if until == first:
+                if group.size_bytes:
+                    self._end_group()
+                    continue
+                until += 1  # It alone is larger than a frame should be.
+            end = ends[until - 1]
+            group.add(data, begin, end, lengths[first:until], digests_at(digests, first, until))
+            first, begin = until, end
 
     def close(self) -> None:
         """Make the last frames of what was taken."""
@@ -114,15 +134,14 @@ class _Group:
         self.runs: list[tuple[memoryview, int, int]] = []
         self.size_bytes = 0
 
-    def add(self, piece: Piece) -> None:
-        digest, data, start, end, _ = piece
+    def add(self, data: memoryview, start: int, end: int, lengths: Sequence[int], digests: bytes) -> None:
         runs = self.runs
         if runs and runs[-1][2] == start and runs[-1][0] is data:
             runs[-1] = (data, runs[-1][1], end)
         else:
             runs.append((data, start, end))
-        self.digests.append(digest)
-        self.lengths.append(end - start)
+        self.digests.append(digests)
+        self.lengths += lengths
         self.size_bytes += end - start
 
     def extend(self, other: _Group) -> None:

@@ -12,8 +12,10 @@ from __future__ import annotations
 import io
 import mmap
 import threading
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import chain, groupby
 from queue import LifoQueue
 from typing import TYPE_CHECKING
 
@@ -24,25 +26,24 @@ from dataver.chunking.parquet import forced_cuts
 from dataver.chunking.stream import Cutter
 from dataver.claims import Claims
 from dataver.compression import Codec, looks_incompressible
-from dataver.digest import DIGEST_BYTES
+from dataver.digest import digests_at, split_digests
 from dataver.edits import Extras, Ingested
 from dataver.erased import Erasures
 from dataver.errors import SourceChangedError
-from dataver.format.chunk_list import ListRow
-from dataver.framing import RAW_FRAME_BYTES_MAX, Framer, FrameSink, Piece
+from dataver.framing import RAW_FRAME_BYTES_MAX, Chunks, Framer, FrameSink, chunks_at
 from dataver.hashing import EMPTY_DIGEST, FileHasher, blake3_digest, digests
 from dataver.packs import NewFrame
 from dataver.progress import Progress, Silent
 from dataver.refusals import refuse_chunks, refuse_files
 from dataver.source import EMPTY_FOLDER, FILE, NOISY, Source, SourceFile, pauses
-from dataver.source.columns import Picked, cut, stamp_of, to_file
+from dataver.source.columns import Picked, stamp_of, to_file
 from dataver.source.faults import changed
 from dataver.tree import chunk_list
 from dataver.tree.manifest import Entry, chunks_extra
 from dataver.values import NamedTuple
 
 if TYPE_CHECKING:
-    from dataver.windows import Attempt, ChunkRows, Window, WindowReader
+    from dataver.windows import Attempt, Window, WindowReader
 
 SMALL_BYTES_MAX = 1 << 20
 BATCH_BYTES = 4 << 20
@@ -127,13 +128,13 @@ class _Known:
         self._claims = Claims()
         self._lock = threading.Lock()
 
-    def claim(self, digests: list[bytes]) -> list[bool]:
-        """For each digest whether the caller is the one who stores it."""
+    def claim(self, digests: bytes) -> list[bool]:
+        """For each of digests side by side whether the caller is the one who stores it."""
         with self._lock:
             mine = self._claims.claim(digests)
         if self._index is None or not any(mine):
             return mine
-        places = self._index.find_many(b"".join(digests))
+        places = self._index.find_many(digests)
         return [own and place is None for own, place in zip(mine, places, strict=True)]
 
 
@@ -141,13 +142,13 @@ class _Result(NamedTuple):
     """What was made of a run of small files, or of a window of a large one.
 
     Of a run `stamps` are those of the bytes read, `digests` theirs, and `extras` go by position. A window has
-    the rows of its chunks.
+    its chunks.
     """
 
     stamps: bytes
     digests: bytes
     extras: dict[int, Extras]
-    rows: list[ListRow]
+    chunks: Chunks | None
     frames: list[NewFrame]
     new_bytes: int
 
@@ -331,13 +332,16 @@ class _Ingest:
             self._done.digests += result.digests
             self._progress.advance(len(work.files), work.size_bytes)
             return
-        work.attempt.rows.extend(result.rows)
+        assert result.chunks is not None
+        work.attempt.rows.extend(result.chunks)
         self._progress.advance(0, work.ends[-1] if work.ends else 0)
         if work.file is not None:
             self._finish_file(work.file, work.attempt)
 
     def _finish_file(self, file: SourceFile, attempt: Attempt) -> None:
-        self._done.take(stamp_of(file), attempt.digest(), self._extras(attempt.rows))
+        rows = attempt.rows
+        extras = self._extras(bytes(rows.digests), rows.lengths)
+        self._done.take(stamp_of(file), attempt.digest(), extras)
         self._progress.advance(1)
 
     # Small files
@@ -346,107 +350,117 @@ class _Ingest:
         """Read, hash, look up and compress a run of small files."""
         files, stamps, _ = run
         extras: dict[int, Extras] = {}
-        pieces: list[Piece] = []
-        end = 0
+        every: list[Chunks] = []
+        marks: list[bytes] = []  # of each of these: the flags of its chunks
         flags, digests = self._source.read_batch(files, view)
         single_bytes_max = self._parameters.min_bytes
-        for number, file in enumerate(files):
-            flag, size = flags[number], file[3]
-            if flag:
-                start, end = end, end + size
-                digest = digests[DIGEST_BYTES * number : DIGEST_BYTES * (number + 1)]
-                piece = Piece(digest, view, start, end, flag & NOISY != 0)
-                if 0 < size <= single_bytes_max:
-                    pieces.append(piece)  # Most files by far: one chunk, with nothing to look at.
-                    continue
-            elif file.kind == EMPTY_FOLDER:
-                digests = _replaced(digests, number, EMPTY_DIGEST)
+        first, start, end, ends = 0, 0, 0, array("I")
+        for number, file in enumerate([*files, None]):
+            size = 0 if file is None else file[3]
+            if 0 < size <= single_bytes_max and flags[number]:
+                end += size
+                ends.append(end)  # Most files by far: one chunk, beside that of the file before.
                 continue
+            if ends:
+                every.append(chunks_at(view, start, ends, digests_at(digests, first, number)))
+                marks.append(flags[first:number])
+            if file is None:
+                break
+            flag, digest = flags[number], digests_at(digests, number, number + 1)
+            if flag:
+                data, begin, end = view, end, end + size
+            elif file.kind == EMPTY_FOLDER:
+                data, begin, size = view, end, 0
+                digests = _replaced(digests, number, EMPTY_DIGEST)
             else:
-                data, file = self._source.read_small(file)
-                piece = Piece(blake3_digest(data), memoryview(data), 0, len(data), looks_incompressible(data))
-                digests = _replaced(digests, number, piece.digest)
+                whole, file = self._source.read_small(file)
+                data, begin, size = memoryview(whole), 0, len(whole)
+                flag, digest = NOISY * looks_incompressible(whole), blake3_digest(whole)
+                digests = _replaced(digests, number, digest)
                 files[number], stamps[number] = file, stamp_of(file)
-            more = self._extras(self._pieces(file, piece, pieces))
-            if more:
-                extras[number] = more
-        if self._erased:
-            self._refuse(files, digests, pieces)
-        # What compresses and what does not: neighbouring files may be labels and images.
-        frames, new_bytes = self._frames(pieces, Framer(), Framer())
-        return _Result(b"".join(stamps), digests, extras, [], frames, new_bytes)
-
-    def _refuse(self, files: list[SourceFile], digests: bytes, pieces: list[Piece]) -> None:
-        assert self._erased is not None
-        every = zip(files, cut(digests, DIGEST_BYTES), strict=True)
-        refuse_files(self._erased, (Entry(*file[:4], digest) for file, digest in every))
-        refuse_chunks(self._erased, [piece.digest for piece in pieces], [file.path for file in files])
-
-    def _pieces(self, file: SourceFile, whole: Piece, pieces: list[Piece]) -> list[ListRow]:
-        """Cut a small file into chunks."""
-        digest, data, start, stop, _ = whole
-        size = stop - start
-        if size <= self._parameters.min_bytes or file.kind != FILE:
-            # Also a long symlink in a repository of small chunks: its target is one chunk.
             if size:
-                pieces.append(whole)
-            return [ListRow(digest, size)] if size else []
-        view = data[start:stop]
-        if view[:4] == _PARQUET_MAGIC:
-            forced = forced_cuts(io.BytesIO(view), size, self._parameters)
-            ends = Cutter(self._parameters, forced).cut(view, final=True)
-        else:
-            ends = cuts(view, self._parameters, final=True)
-        if len(ends) == 1:
-            pieces.append(whole)
-            return [ListRow(digest, size)]
-        cut = _chunks(data, [start + end for end in ends], noisy=whole.noisy, start=start)
-        pieces += cut
-        return [ListRow(piece.digest, piece.end - piece.start) for piece in cut]
+                chunks = self._chunks(file, data, begin, begin + size, digest)
+                every.append(chunks)
+                marks.append(bytes([flag]) * len(chunks.ends))
+                if more := self._extras(chunks.digests, chunks.lengths):
+                    extras[number] = more
+            first, start, ends = number + 1, end, array("I")
+        if self._erased:
+            refuse_files(self._erased, map(_entry, files, split_digests(digests)))
+            for chunks in every:
+                refuse_chunks(self._erased, split_digests(chunks.digests), [file.path for file in files])
+        # What compresses and what does not: neighbouring files may be labels and images.
+        frames, new_bytes = self._frames(every, marks, Framer(), Framer())
+        return _Result(b"".join(stamps), digests, extras, None, frames, new_bytes)
 
-    def _frames(self, pieces: list[Piece], *framers: Framer) -> tuple[list[NewFrame], int]:
-        """The frames of the pieces nobody has, and their plain bytes. The last framer gets the noisy ones."""
-        claims = self._known.claim([piece.digest for piece in pieces])
-        for piece, mine in zip(pieces, claims, strict=True):
-            if mine:
-                framers[-1 if piece.noisy else 0].add(piece)
+    def _chunks(self, file: SourceFile, data: memoryview, start: int, stop: int, digest: bytes) -> Chunks:
+        """The chunks of a small file, which lies there and has this digest."""
+        size = stop - start
+        ends: Sequence[int] = [size]
+        # A long symlink in a repository of small chunks is not cut: its target is one chunk.
+        if size > self._parameters.min_bytes and file.kind == FILE:
+            view = data[start:stop]
+            if view[:4] == _PARQUET_MAGIC:
+                forced = forced_cuts(io.BytesIO(view), size, self._parameters)
+                ends = Cutter(self._parameters, forced).cut(view, final=True)
+            else:
+                ends = cuts(view, self._parameters, final=True)
+        if len(ends) == 1:
+            return Chunks(data, start, [stop], [size], digest)
+        return _hashed(data, start, [start + end for end in ends])
+
+    def _frames(
+        self, every: Sequence[Chunks], marks: Sequence[bytes], *framers: Framer
+    ) -> tuple[list[NewFrame], int]:
+        """The frames of the chunks nobody has, and their plain bytes. The last framer gets the noisy ones."""
+        claims = self._known.claim(b"".join([chunks.digests for chunks in every]))
+        done = 0
+        for chunks, flags in zip(every, marks, strict=True):
+            mine = claims[done : done + len(flags)]
+            done += len(flags)
+            first = 0
+            for (is_mine, noisy), some in groupby(zip(mine, map(NOISY.__and__, flags), strict=True)):
+                stop = first + len(list(some))
+                if is_mine:
+                    framers[-1 if noisy else 0].add(chunks, first, stop)
+                first = stop
         for framer in framers:
             framer.close()
         frames = [frame for framer in framers for frame in framer.frames]
         return frames, sum(framer.new_bytes for framer in framers)
 
-    def _extras(self, rows: ChunkRows | list[ListRow]) -> Extras:
+    def _extras(self, digests: bytes, lengths: Sequence[int]) -> Extras:
         """The further columns of a file with these chunks; their list is kept where they are several."""
-        if len(rows) < 2:
+        if len(lengths) < 2:
             return ()
-        return chunks_extra(chunk_list.build(rows, self._done.list_nodes.__setitem__))
+        return chunks_extra(chunk_list.build(digests, lengths, self._done.list_nodes.__setitem__))
 
     # Large files
 
     def _window(self, window: Window) -> _Result:
         """Hash, look up and compress the chunks of a window."""
         window.attempt.update(window)
-        pieces = _chunks(window.data, window.ends, noisy=False)
-        rows = [ListRow(piece.digest, piece.end - piece.start) for piece in pieces]
+        chunks = _hashed(window.data, 0, window.ends)
         if self._erased:
-            refuse_chunks(self._erased, [row.digest for row in rows], [window.path])
-        frames, new_bytes = self._frames(pieces, Framer(RAW_FRAME_BYTES_MAX))
-        return _Result(b"", b"", {}, rows, frames, new_bytes)
+            refuse_chunks(self._erased, split_digests(chunks.digests), [window.path])
+        frames, new_bytes = self._frames([chunks], [bytes(len(chunks.ends))], Framer(RAW_FRAME_BYTES_MAX))
+        return _Result(b"", b"", {}, chunks, frames, new_bytes)
 
 
-def _chunks(data: memoryview, ends: Sequence[int], *, noisy: bool, start: int = 0) -> list[Piece]:
+def _hashed(data: memoryview, start: int, ends: Sequence[int]) -> Chunks:
     """The chunks that end there; the first begins at `start`."""
-    starts = [start, *ends[:-1]] if ends else []
-    found = digests([data[begin:end] for begin, end in zip(starts, ends, strict=True)])
-    return [
-        Piece(found[DIGEST_BYTES * number : DIGEST_BYTES * (number + 1)], data, begin, end, noisy)
-        for number, (begin, end) in enumerate(zip(starts, ends, strict=True))
-    ]
+    starts = chain((start,), ends)
+    found = digests([data[begin:end] for begin, end in zip(starts, ends, strict=False)])
+    return chunks_at(data, start, ends, found)
+
+
+def _entry(file: SourceFile, digest: bytes) -> Entry:
+    return Entry(*file[:4], digest)
 
 
 def _replaced(digests: bytes, number: int, digest: bytes) -> bytes:
     """Digests side by side with another one in the place of one."""
-    return digests[: DIGEST_BYTES * number] + digest + digests[DIGEST_BYTES * (number + 1) :]
+    return digests_at(digests, 0, number) + digest + digests[(number + 1) * len(digest) :]
 
 
 def _is_large(file: SourceFile) -> bool:

@@ -16,7 +16,7 @@ from typing import Protocol, runtime_checkable
 
 from dataver.chunk_index import ChunkIndex, MapsObjects, Span, groups, merged, span_of
 from dataver.compression import Codec, decompress
-from dataver.digest import DIGEST_BYTES, Digest
+from dataver.digest import DIGEST_BYTES, Digest, split_digests
 from dataver.errors import DamagedError, DataverError, NewerFormatError, ObjectMissingError
 from dataver.format.segment import Place
 from dataver.hashing import Kind, blake3_digest, cache_key, kind_digest
@@ -148,7 +148,7 @@ class Objects:
         """
         if self._cache is None:
             return self.read(digests, self.places(digests))
-        each = _each(digests)
+        each = split_digests(digests)
         found = self._cache.get_many(each)
         missing = b"".join([digest for digest, data in zip(each, found, strict=True) if data is None])
         return self._completed(each, found, self.places(missing))
@@ -171,7 +171,7 @@ class Objects:
         """`chunks`, where `places` of these digests were looked up before."""
         if self._cache is None:
             return self._read_now(digests, places)
-        each = _each(digests)
+        each = split_digests(digests)
         found = self._cache.get_many(each)
         wanted = [place for place, data in zip(places, found, strict=True) if data is None]
         return self._completed(each, found, wanted)
@@ -457,7 +457,3 @@ class Objects:
 
 def _frame_of(place: Place) -> str:
     return f"the frame at {place.frame_offset} of {pack_key(place.pack)}"
-
-
-def _each(digests: bytes) -> list[bytes]:
-    return [digests[start : start + DIGEST_BYTES] for start in range(0, len(digests), DIGEST_BYTES)]

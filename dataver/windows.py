@@ -9,49 +9,37 @@ from typing import TYPE_CHECKING, cast
 
 from dataver.chunking.parquet import forced_cuts
 from dataver.chunking.stream import Cutter
-from dataver.digest import DIGEST_BYTES
 from dataver.errors import SourceChangedError
-from dataver.format.chunk_list import ListRow
 from dataver.hashing import FileHasher
 from dataver.source import Source, SourceFile, SourceReader, pauses
 from dataver.source.faults import changed
 from dataver.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
     from typing import BinaryIO
 
     from dataver.chunking import ChunkerParameters
     from dataver.digest import Digest
+    from dataver.framing import Chunks
 
 
 class ChunkRows:
-    """The rows of a file's chunks in their order, side by side: there is no object a chunk."""
+    """The chunks of a file in their order, side by side: there is no object a chunk."""
 
     def __init__(self) -> None:
-        self._digests = bytearray()
-        self._sizes = array("I")
+        self.digests = bytearray()
+        self.lengths = array("I")
 
-    def extend(self, rows: Iterable[ListRow]) -> None:
-        """Append rows."""
-        for digest, size_bytes in rows:
-            self._digests += digest
-            self._sizes.append(size_bytes)
-
-    def __len__(self) -> int:
-        return len(self._sizes)
-
-    def __iter__(self) -> Iterator[ListRow]:
-        digests = self._digests
-        for number, size_bytes in enumerate(self._sizes):
-            start = DIGEST_BYTES * number
-            yield ListRow(bytes(digests[start : start + DIGEST_BYTES]), size_bytes)
+    def extend(self, chunks: Chunks) -> None:
+        """Append chunks."""
+        self.digests += chunks.digests
+        self.lengths.extend(chunks.lengths)
 
 
 class Attempt:
     """One reading of a file, from its start. Counts if its last window came.
 
-    `rows` are those of its chunks so far.
+    `rows` are its chunks so far.
     """
 
     def __init__(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from dataver.chunk_index import ChunkIndex
-from dataver.digest import DIGEST_BYTES, Digest
+from dataver.digest import Digest, split_digests
 from dataver.errors import ObjectMissingError
 from dataver.format.operations import IndexAdd
 from dataver.format.pack import Footer, PackKind
@@ -67,7 +67,7 @@ def _frames(
     gone = gone_from(footer.kind)
     wanted = _needed(footer, gone, index, all_of) - copied
     for found in frames_of(footer):
-        here = wanted.intersection(_split(found.digests)) - copied
+        here = wanted.intersection(split_digests(found.digests)) - copied
         if not here:
             continue
         place = found.frame.offset, found.frame.stored_bytes
@@ -81,7 +81,7 @@ def _frames(
 
 def _needed(footer: Footer, gone: Collection[bytes], index: ChunkIndex, all_of: ChunkIndex) -> set[bytes]:
     """The digests in a pack that are named by a segment, and are nowhere else."""
-    each = [digest for digest in dict.fromkeys(_split(footer.digests)) if digest not in gone]
+    each = [digest for digest in dict.fromkeys(split_digests(footer.digests)) if digest not in gone]
     joined = b"".join(each)
     elsewhere: list[Place | None] = index.find_many(joined)
     named: list[Place | None] = all_of.find_many(joined)
@@ -90,7 +90,3 @@ def _needed(footer: Footer, gone: Collection[bytes], index: ChunkIndex, all_of: 
         for digest, other, any_place in zip(each, elsewhere, named, strict=True)
         if other is None and any_place is not None
     }
-
-
-def _split(digests: bytes) -> list[bytes]:
-    return [digests[start : start + DIGEST_BYTES] for start in range(0, len(digests), DIGEST_BYTES)]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from dataver.digest import DIGEST_BYTES
+from dataver.digest import DIGEST_BYTES, split_digests
 from dataver.errors import NewerFormatError
 from dataver.format.binary import Buffer, Reader
 from dataver.values import NamedTuple
@@ -30,20 +30,16 @@ class ListRow(NamedTuple):
     size_bytes: int
 
 
-def encode(level: int, rows: Sequence[ListRow]) -> bytes:
-    """The bytes of one node."""
-    head = _HEAD.pack(LIST_MAGIC, LIST_VERSION, level, 0, len(rows))
-    sizes = struct.pack(f"<{len(rows)}Q", *(row.size_bytes for row in rows))
-    return head + b"".join(row.digest for row in rows) + sizes
+def encode(level: int, digests: bytes, sizes: Sequence[int]) -> bytes:
+    """The bytes of one node: the digests of its rows, 32 bytes each, and their sizes in bytes."""
+    head = _HEAD.pack(LIST_MAGIC, LIST_VERSION, level, 0, len(sizes))
+    return head + digests + struct.pack(f"<{len(sizes)}Q", *sizes)
 
 
 def decode(data: Buffer, what: str) -> tuple[int, list[ListRow]]:
     """The level and the rows of a node; `what` names it in errors."""
     level, digests, sizes = decode_columns(data, what)
-    starts = range(0, len(digests), DIGEST_BYTES)
-    return level, [
-        ListRow(digests[i : i + DIGEST_BYTES], size) for i, size in zip(starts, sizes, strict=True)
-    ]
+    return level, [ListRow(*row) for row in zip(split_digests(digests), sizes, strict=True)]
 
 
 def decode_columns(data: Buffer, what: str) -> tuple[int, bytes, tuple[int, ...]]:

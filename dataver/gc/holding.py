@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 
-from dataver.digest import DIGEST_BYTES, Digest
+from dataver.digest import Digest, split_digests
 from dataver.errors import DamagedError, NewerFormatError, ObjectMissingError
 from dataver.format.pack import PackKind
 from dataver.packs import read_footer
@@ -59,8 +59,4 @@ class Footers:
         except (DamagedError, NewerFormatError) as error:
             self.unread[name] = str(error)
             return None
-        return footer.kind, self._wanted[footer.kind].intersection(_each(footer.digests))
-
-
-def _each(digests: bytes) -> list[bytes]:
-    return [digests[start : start + DIGEST_BYTES] for start in range(0, len(digests), DIGEST_BYTES)]
+        return footer.kind, self._wanted[footer.kind].intersection(split_digests(footer.digests))

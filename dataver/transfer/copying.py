@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import suppress
 from itertools import accumulate
 
 from dataver.chunk_index import COALESCE_GAP_BYTES, ChunkIndex
 from dataver.compression import Codec, compress_frame
-from dataver.digest import DIGEST_BYTES, Digest
+from dataver.digest import DIGEST_BYTES, Digest, split_digests
 from dataver.errors import DamagedError, ObjectMissingError
 from dataver.format.limits import FRAME_BYTES_MAX
 from dataver.format.pack import FRAME_HEADER_BYTES, Frame, PackKind
@@ -281,7 +281,7 @@ def verify_frame(found: PackFrame, stored: bytes, wanted: set[bytes], what: str)
 
     Of a raw frame only the wanted chunks are given. `DamagedError`, naming `what`, otherwise.
     """
-    frame, each = found.frame, _split(found.digests)
+    frame, each = found.frame, split_digests(found.digests)
     if xxh3_64(stored) != frame.xxh3:
         raise DamagedError(
             f"{what} does not match its checksum; nothing was recorded. Run `dataver verify` there"
@@ -309,7 +309,7 @@ def verify_frame(found: PackFrame, stored: bytes, wanted: set[bytes], what: str)
 
 def without(frame: Verified, gone: Container[bytes], what: str) -> Verified | None:
     """A frame with none of these chunks, encoded again if it had any; None where nothing is left of it."""
-    each = _split(frame.digests)
+    each = split_digests(frame.digests)
     kept = [number for number, digest in enumerate(each) if digest not in gone]
     if len(kept) == len(each):
         return frame
@@ -363,7 +363,3 @@ class _Footers:
                 found[frame.offset] = PackFrame(footer.kind, frame, digests, footer.lengths[chunk:end])
             chunk = end
         return found
-
-
-def _split(digests: bytes) -> Sequence[bytes]:
-    return [digests[start : start + DIGEST_BYTES] for start in range(0, len(digests), DIGEST_BYTES)]

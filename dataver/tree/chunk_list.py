@@ -2,45 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
-from dataver.digest import Digest
+from dataver.digest import Digest, digests_at, split_digests
 from dataver.errors import DamagedError
 from dataver.format.chunk_list import ListRow, decode, encode
 from dataver.hashing import Kind, kind_digest
 from dataver.tree.split import LIST_RULE, Splitter
 
+ROWS_TOGETHER = 4_096
+
 Save = Callable[[bytes, bytes], None]
 Load = Callable[[bytes], bytes]
 
 
-def build(rows: Iterable[ListRow], save: Save) -> Digest:
-    """Save the nodes over `rows` as `save(digest, bytes)`; the root's digest."""
+def build(digests: bytes, sizes: Sequence[int], save: Save) -> Digest:
+    """Save the nodes over chunks as `save(digest, bytes)`; the root's digest.
+
+    `digests` are those of the chunks, 32 bytes each and at least one, `sizes` their bytes.
+    """
     level = 0
     while True:
-        above = list(_split(level, rows, save))
-        if len(above) == 1:
-            return Digest(above[0].digest)
-        level, rows = level + 1, above
+        digests, sizes = _build_level(level, digests, sizes, save)
+        if len(sizes) == 1:
+            return Digest(digests)
+        level += 1
 
 
-def _split(level: int, rows: Iterable[ListRow], save: Save) -> Iterator[ListRow]:
+def _build_level(level: int, digests: bytes, sizes: Sequence[int], save: Save) -> tuple[bytes, list[int]]:
+    """The nodes of a level over these rows: their digests, and the bytes below each."""
     splitter = Splitter(level, LIST_RULE)
-    pending: list[ListRow] = []
-    for row in rows:
-        pending.append(row)
-        if splitter.ends_after(row.digest, 0):
-            yield _save(level, pending, save)
-            pending = []
-    if pending:
-        yield _save(level, pending, save)
-
-
-def _save(level: int, rows: list[ListRow], save: Save) -> ListRow:
-    data = encode(level, rows)
-    digest = kind_digest(Kind.CHUNK_LIST, data)
-    save(digest, data)
-    return ListRow(digest, sum(row.size_bytes for row in rows))
+    ends = [0]
+    for start in range(0, len(sizes), ROWS_TOGETHER):
+        some = split_digests(digests_at(digests, start, start + ROWS_TOGETHER))
+        ends += [start + end for end in splitter.ends(some, [0] * len(some))]
+    if ends[-1] < len(sizes):
+        ends.append(len(sizes))
+    above, below = [], []
+    for start, end in pairwise(ends):
+        data = encode(level, digests_at(digests, start, end), sizes[start:end])
+        above.append(kind_digest(Kind.CHUNK_LIST, data))
+        save(above[-1], data)
+        below.append(sum(sizes[start:end]))
+    return b"".join(above), below
 
 
 def read(root: bytes, load: Load, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, ListRow]]:

@@ -210,9 +210,10 @@ def nodes() -> list[Vector]:
 def lists() -> list[Vector]:
     """Chunk lists of two levels."""
     rows = [chunk_list.ListRow(digest_of(f"chunk {number}"), 65_536 + number) for number in range(3)]
+    digests, sizes = zip(*rows, strict=True)
     found = []
     for level in (0, 1):
-        data = chunk_list.encode(level, rows)
+        data = chunk_list.encode(level, b"".join(digests), sizes)
         found.append(
             vector(
                 f"chunk list {level}",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from itertools import accumulate, pairwise
 from random import Random
 
 import pytest
 
 from dataver.compression import Codec, decompress
+from dataver.digest import digests_at, split_digests
 from dataver.format.pack import frame_checksum
-from dataver.framing import RAW_FRAME_BYTES_MAX, Framer, Piece
+from dataver.framing import RAW_FRAME_BYTES_MAX, Chunks, Framer, chunks_at
 from dataver.hashing import blake3_digest
 from dataver.packs import FRAME_BYTES_TARGET, NewFrame
 
@@ -18,24 +20,24 @@ NOISE = Random(1).randbytes(40 * CHUNK_BYTES)
 TEXT = b"".join(b"%d,%d\n" % (n, n * n) for n in range(200_000))[: 40 * CHUNK_BYTES]
 
 
-def pieces(kinds: str) -> list[Piece]:
+def chunks(kinds: str) -> Chunks:
     """A chunk for each letter, side by side in one buffer: noise, text, or (-) one that is known already."""
     data = bytearray()
     for number, kind in enumerate(kinds):
         data += (TEXT if kind == "t" else NOISE)[CHUNK_BYTES * number :][:CHUNK_BYTES]
     view = memoryview(data)
-    ends = list(accumulate([CHUNK_BYTES] * len(kinds), initial=0))
-    return [
-        Piece(blake3_digest(view[start:end]), view, start, end, False)
-        for (start, end), kind in zip(pairwise(ends), kinds, strict=True)
-        if kind != "-"
-    ]
+    bounds = pairwise(range(0, CHUNK_BYTES * len(kinds) + 1, CHUNK_BYTES))
+    digests = [blake3_digest(view[start:end]) for start, end in bounds]
+    ends = list(accumulate([CHUNK_BYTES] * len(kinds)))
+    return chunks_at(view, 0, ends, b"".join(digests))
 
 
-def framed(wanted: list[Piece], framer: Framer) -> list[NewFrame]:
+def framed(kinds: str, framer: Framer) -> list[NewFrame]:
     """The frames of these chunks, which are in them just so."""
-    for piece in wanted:
-        framer.add(piece)
+    wanted, every = [], chunks(kinds)
+    for run in re.finditer("[^-]+", kinds):
+        framer.add(every, *run.span())
+        wanted += split_digests(digests_at(every.digests, *run.span()))
     framer.close()
     found = []
     for frame in framer.frames:
@@ -47,7 +49,7 @@ def framed(wanted: list[Piece], framer: Framer) -> list[NewFrame]:
         digests = [blake3_digest(plain[start:end]) for start, end in pairwise(ends)]
         assert frame.digests == b"".join(digests)
         found += digests
-    assert found == [piece.digest for piece in wanted]
+    assert found == wanted
     assert framer.new_bytes == CHUNK_BYTES * len(wanted)
     return framer.frames
 
@@ -57,20 +59,20 @@ def framed(wanted: list[Piece], framer: Framer) -> list[NewFrame]:
 )
 @pytest.mark.parametrize("raw_bytes_max", [FRAME_BYTES_TARGET, RAW_FRAME_BYTES_MAX])
 def test_every_chunk_is_in_a_frame_in_its_order(kinds: str, raw_bytes_max: int) -> None:
-    for frame in framed(pieces(kinds), Framer(raw_bytes_max)):
+    for frame in framed(kinds, Framer(raw_bytes_max)):
         assert frame.raw_bytes <= (raw_bytes_max if frame.codec == Codec.RAW else FRAME_BYTES_TARGET)
 
 
 def test_neighbours_that_are_stored_raw_become_one_frame() -> None:
-    frames = framed(pieces("n" * 40), Framer(RAW_FRAME_BYTES_MAX))
+    frames = framed("n" * 40, Framer(RAW_FRAME_BYTES_MAX))
     assert [len(frame.lengths) for frame in frames] == [10, 10, 10, 10]
     assert all(len(frame.parts) == 1 for frame in frames)
-    frames = framed(pieces("n" * 40), Framer())
+    frames = framed("n" * 40, Framer())
     assert {len(frame.lengths) for frame in frames} == {2}
 
 
 def test_what_is_compressed_ends_a_raw_frame() -> None:
-    frames = framed(pieces("nnnnttnnnn"), Framer(RAW_FRAME_BYTES_MAX))
+    frames = framed("nnnnttnnnn", Framer(RAW_FRAME_BYTES_MAX))
     assert [(frame.codec, len(frame.lengths)) for frame in frames] == [
         (Codec.RAW, 4),
         (Codec.ZSTD, 2),
@@ -79,5 +81,5 @@ def test_what_is_compressed_ends_a_raw_frame() -> None:
 
 
 def test_chunks_that_lie_apart_are_put_together() -> None:
-    (frame,) = framed(pieces("n-n-n-n"), Framer(RAW_FRAME_BYTES_MAX))
+    (frame,) = framed("n-n-n-n", Framer(RAW_FRAME_BYTES_MAX))
     assert (frame.codec, len(frame.lengths), len(frame.parts)) == (Codec.RAW, 4, 1)

@@ -176,7 +176,7 @@ def test_a_chunk_list_that_lies_about_what_is_below_is_damage(
     repository: Repository, tmp_path: Path, lie: str
 ) -> None:
     commit(repository, tmp_path / "data", a=b"one")
-    above = chunk_list.encode(1 + (lie == "level"), [chunk_list.ListRow(LIST_DIGEST, 3 + (lie == "bytes"))])
+    above = chunk_list.encode(1 + (lie == "level"), LIST_DIGEST, [3 + (lie == "bytes")])
     digest = kind_digest(Kind.CHUNK_LIST, above)
     nodes = MemoryNodes(MANIFEST)
     entry = Manifest(b"f", 0, False, 3 + (lie == "bytes"), blake3_digest(b"one"), chunks_extra(digest))
@@ -211,7 +211,7 @@ def forge(repository: Repository, nodes: MemoryNodes, root: Link, **more: bytes)
     return pack_key(pack.name)
 
 
-LIST = chunk_list.encode(0, [chunk_list.ListRow(blake3_digest(b"one"), 3)])
+LIST = chunk_list.encode(0, blake3_digest(b"one"), [3])
 LIST_DIGEST = kind_digest(Kind.CHUNK_LIST, LIST)
 
 
