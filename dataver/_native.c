@@ -260,6 +260,78 @@ end:
     return result;
 }
 
+/* Parts of one file */
+
+typedef struct {
+    off_t start;
+    size_t bytes;
+} Range;
+
+static int read_range(int fd, off_t start, unsigned char *target, size_t bytes) {
+    while (bytes) {
+        ssize_t count = pread(fd, target, bytes, start);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count <= 0)
+            return 0;
+        target += count;
+        start += count;
+        bytes -= (size_t)count;
+    }
+    return 1;
+}
+
+static int read_ranges(const char *path, const Range *ranges, Py_ssize_t count, unsigned char *target, size_t bytes) {
+    struct stat found;
+    unsigned char *end = target + bytes;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return 0;
+    int good = fstat(fd, &found) == 0 && S_ISREG(found.st_mode);
+    for (Py_ssize_t at = 0; good && at < count; target += ranges[at++].bytes)
+        good = ranges[at].bytes <= (size_t)(end - target) && read_range(fd, ranges[at].start, target, ranges[at].bytes);
+    close(fd);
+    return good && target == end;
+}
+
+PyDoc_STRVAR(read_into_doc, "read_into(path, ranges, buffer, /)\n--\n\nSee `dataver.store.local`.");
+
+static PyObject *read_into(PyObject *Py_UNUSED(module), PyObject *args) {
+    const char *path;
+    PyObject *list, *result = NULL;
+    Py_buffer buffer;
+    if (!PyArg_ParseTuple(args, "yOw*:read_into", &path, &list, &buffer))
+        return NULL;
+    /* Of our own: the list could change while others run. */
+    PyObject *items = PySequence_Tuple(list);
+    Py_ssize_t count = items ? PyTuple_Size(items) : 0;
+    Range *ranges = calloc(count ? count : 1, sizeof(Range));
+    if (!ranges)
+        PyErr_NoMemory();
+    for (Py_ssize_t at = 0; ranges && items && at < count; at++) {
+        long long start, bytes;
+        if (!PyArg_ParseTuple(PyTuple_GetItem(items, at), "LL:read_into", &start, &bytes))
+            goto end;
+        if (start < 0 || bytes < 0) {
+            result = Py_NewRef(Py_False);
+            goto end;
+        }
+        ranges[at] = (Range){(off_t)start, (size_t)bytes};
+    }
+    if (!PyErr_Occurred()) {
+        int good;
+        Py_BEGIN_ALLOW_THREADS
+        good = read_ranges(path, ranges, count, buffer.buf, (size_t)buffer.len);
+        Py_END_ALLOW_THREADS
+        result = PyBool_FromLong(good);
+    }
+end:
+    free(ranges);
+    Py_XDECREF(items);
+    PyBuffer_Release(&buffer);
+    return result;
+}
+
 /* Chunks */
 
 PyDoc_STRVAR(is_fast_doc, "is_fast(/)\n--\n\nWhether this processor has the vectors that `digests` is fast with.");
@@ -1085,6 +1157,7 @@ static PyMethodDef methods[] = {
     {"same", same, METH_VARARGS, same_doc},
     {"is_fast", is_fast, METH_NOARGS, is_fast_doc},
     {"list_folder", list_folder, METH_VARARGS, list_folder_doc},
+    {"read_into", read_into, METH_VARARGS, read_into_doc},
     {"read_files", read_files, METH_VARARGS, read_files_doc},
     {NULL, NULL, 0, NULL},
 };

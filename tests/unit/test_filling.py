@@ -321,7 +321,12 @@ def test_portions_are_all_of_the_ranges_and_end_at_multiples(
     assert all(0 < end - begin <= multiple for begin, end in pairwise(ends))
 
 
-def test_the_local_store_reads_into_a_buffer(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_the_local_store_reads_into_a_buffer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_compiled: bool
+) -> None:
+    if not is_compiled:
+        monkeypatch.setattr("dataver.native.native", None)
     store = LocalStore(tmp_path / "store")
     store.put_new("packs/a", NOISE)
     ranges = [(10, 200_000), (0, 5), (len(NOISE) - 7, 7)]
@@ -330,7 +335,13 @@ def test_the_local_store_reads_into_a_buffer(tmp_path: Path) -> None:
     assert buffer == b"".join(bytes(part) for part in store.get_ranges("packs/a", ranges))
     assert not store.read_into("packs/a", [(len(NOISE) - 2, 3)], buffer[:3])
     assert not store.read_into("packs/a", [(0, 3)], buffer[:4])
+    assert not store.read_into("packs/a", [(0, 5)], buffer[:4])
+    assert store.read_into("packs/a", [], buffer[:0])
     assert not store.read_into("packs/none", [(0, 1)], buffer[:1])
+    os.mkfifo(tmp_path / "store/packs/pipe")
+    assert not store.read_into("packs/pipe", [(0, 1)], buffer[:1])
+    (tmp_path / "store/packs/folder").mkdir()
+    assert not store.read_into("packs/folder", [(0, 1)], buffer[:1])
 
 
 def test_a_store_that_cannot_read_into_a_buffer_says_so() -> None:
