@@ -226,7 +226,8 @@ class PackWriter:
     def abandon(self) -> None:
         """Wait for what is under way and write nothing more. What was put is garbage."""
         for finishing in self._waiting:
-            finishing.join()
+            if finishing.ident is not None:
+                finishing.join()
         for pack in self._open:
             pack.abandon()
         self._open = []
@@ -246,8 +247,8 @@ class PackWriter:
         while len(self._waiting) >= PACKS_IN_FLIGHT_MAX:
             self._wait()
         finishing = _Finishing(partial(self._finish, pack))
+        self._waiting.append(finishing)  # Before it begins: an interrupt then leaves nobody behind.
         finishing.start()
-        self._waiting.append(finishing)
 
     def _wait(self) -> None:
         """Wait for the pack that is on its way for longest; until then `abandon` finds it."""
