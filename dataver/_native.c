@@ -288,8 +288,12 @@ static int read_ranges(const char *path, const Range *ranges, Py_ssize_t count, 
     if (fd < 0)
         return 0;
     int good = fstat(fd, &found) == 0 && S_ISREG(found.st_mode);
-    for (Py_ssize_t at = 0; good && at < count; target += ranges[at++].bytes)
-        good = ranges[at].bytes <= (size_t)(end - target) && read_range(fd, ranges[at].start, target, ranges[at].bytes);
+    for (Py_ssize_t at = 0; good && at < count; at++) {
+        const Range *range = &ranges[at];
+        good = range->bytes <= (size_t)(end - target) && read_range(fd, range->start, target, range->bytes);
+        if (good)
+            target += range->bytes;
+    }
     close(fd);
     return good && target == end;
 }
